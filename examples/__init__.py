@@ -1,0 +1,1 @@
+"""Ordinary Flax models with real input, to be analyzed."""

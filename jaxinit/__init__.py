@@ -1,0 +1,17 @@
+"""Initializers and signal-propagation analysis for JAX and Flax models."""
+# isort: off
+
+# The analyzer
+from jaxinit.signal.analyze import analyze as analyze
+from jaxinit.signal.findings import Finding as Finding
+from jaxinit.signal.findings import UnhealthyError as UnhealthyError
+from jaxinit.signal.report import Report as Report
+from jaxinit.signal.report import Row as Row
+
+# What it takes beside Flax modules, and a name for any value in one
+from jaxinit.graph.functional import Functional as Functional
+from jaxinit.graph.tap import tap as tap
+
+# Every initializer
+from jaxinit import initializers as initializers
+from jaxinit.initializers import *  # noqa: F403

@@ -1,0 +1,1 @@
+"""Models as jaxprs: traced, read for layers, and replayed with statistics."""

@@ -1,0 +1,161 @@
+"""All that differs between the versions of jax that are supported.
+
+The rest of the package reads jaxprs through this file alone. Up to jax 0.10 an inner
+program is a ``ClosedJaxpr`` around a ``Jaxpr``; from 0.11 it is a ``Jaxpr`` that holds
+its constants. ``scan`` counted its operands in ``num_consts`` and ``num_carry`` up to
+0.10 and lists them in ``ft_in`` since.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.extend.core as jex
+
+Jaxpr = jex.Jaxpr
+Equation = jex.JaxprEqn
+Literal = jex.Literal
+Var = jex.Var
+
+TRANSPARENT_CALLS = frozenset({"jit", "pjit", "closed_call", "core_call"})
+REMAT_CALLS = frozenset({"remat2", "remat", "checkpoint"})
+CUSTOM_RULES = frozenset(
+    {"custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", "custom_lin"}
+)
+
+
+class Program(NamedTuple):
+    """A jaxpr and the values of its constants."""
+
+    jaxpr: Jaxpr
+    consts: Sequence[Any]
+
+
+class Scan(NamedTuple):
+    """The parts of a ``scan`` equation: operands are constants, carry, scanned."""
+
+    body: Program
+    num_consts: int
+    num_carry: int
+    length: int
+    reverse: bool
+    unroll: Any
+
+
+class While(NamedTuple):
+    """The parts of a ``while`` equation: operands are both constants, then carry."""
+
+    condition: Program
+    body: Program
+    num_condition_consts: int
+    num_body_consts: int
+
+
+class ShardMap(NamedTuple):
+    """The parts of a ``shard_map`` equation."""
+
+    body: Program
+    mesh: Any
+    in_specs: tuple[Any, ...]
+    out_specs: tuple[Any, ...]
+    check_vma: bool
+    manual_axes: frozenset[str]
+
+
+def program(obj: Any) -> Program:
+    """The open jaxpr and constants of a ``ClosedJaxpr`` or of a plain ``Jaxpr``."""
+    return Program(getattr(obj, "jaxpr", obj), tuple(getattr(obj, "consts", ())))
+
+
+def called_program(equation: Equation) -> Program | None:
+    """The one program that a call-like equation runs, or ``None``.
+
+    Its inputs are the equation's operands, one for one.
+    """
+    for name in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
+        if name in equation.params:
+            inner = program(equation.params[name])
+            if len(inner.jaxpr.invars) == len(equation.invars):
+                return inner
+    return None
+
+
+def scan_parts(equation: Equation) -> Scan:
+    params = equation.params
+    if "ft_in" in params:
+        num_consts, num_carry, _ = (len(list(p)) for p in params["ft_in"].unpack())
+    else:
+        num_consts, num_carry = params["num_consts"], params["num_carry"]
+    return Scan(
+        program(params["jaxpr"]),
+        num_consts,
+        num_carry,
+        params["length"],
+        params["reverse"],
+        params["unroll"],
+    )
+
+
+def while_parts(equation: Equation) -> While:
+    params = equation.params
+    return While(
+        program(params["cond_jaxpr"]),
+        program(params["body_jaxpr"]),
+        params["cond_nconsts"],
+        params["body_nconsts"],
+    )
+
+
+def branch_programs(equation: Equation) -> tuple[Program, ...]:
+    """The branches of a ``cond`` equation; operand 0 is the branch's index."""
+    return tuple(program(branch) for branch in equation.params["branches"])
+
+
+def shard_map_parts(equation: Equation) -> ShardMap:
+    params = equation.params
+    manual = params.get("newly_manual_axes", params.get("manual_axes"))
+    return ShardMap(
+        program(params["jaxpr"]),
+        params["mesh"],
+        tuple(params["in_specs"]),
+        tuple(params["out_specs"]),
+        params["check_vma"],
+        frozenset(params["mesh"].axis_names if manual is None else manual),
+    )
+
+
+def call_name(equation: Equation) -> str | None:
+    """The name of the function that a call-like equation was made from."""
+    if "name" in equation.params:
+        return str(equation.params["name"])
+    inner = called_program(equation)
+    if inner is None or inner.jaxpr.debug_info is None:
+        return None
+    return str(inner.jaxpr.debug_info.func_name)
+
+
+def bind(equation: Equation, values: Sequence[Any]) -> list[Any]:
+    """Runs one equation as it stands on ``values`` and returns its results as a list."""
+    params = equation.primitive.get_bind_params(equation.params)
+    with equation.ctx.manager:
+        results = equation.primitive.bind(*values, **params)
+    return list(results) if equation.primitive.multiple_results else [results]
+
+
+def trace(function: Any, *args: Any) -> tuple[Program, Any]:
+    """``function`` as a program, and the shapes that it returns, as a pytree."""
+    closed, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
+    return program(closed), shapes
+
+
+def vary(value: jax.Array, axes: tuple[str, ...]) -> jax.Array:
+    """``value`` as one that differs between the devices along ``axes``."""
+    known = getattr(jax.typeof(value), "vma", frozenset())
+    missing = tuple(axis for axis in axes if axis not in known)
+    return jax.lax.pcast(value, missing, to="varying") if missing else value
+
+
+def evaluate(program: Program, values: Sequence[Any]) -> list[Any]:
+    """Runs a whole program as it stands."""
+    results: list[Any] = jax.core.eval_jaxpr(program.jaxpr, program.consts, *values)
+    return results

@@ -1,0 +1,186 @@
+"""Activation functions by name, and their float64 values whatever the settings."""
+
+import functools
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Activation = str | Callable[..., Any]
+
+ACTIVATIONS: dict[str, Callable[..., Any]] = {
+    "identity": jax.nn.identity,
+    "linear": jax.nn.identity,
+    "relu": jax.nn.relu,
+    "relu6": jax.nn.relu6,
+    "squared_relu": lambda x: jnp.square(jax.nn.relu(x)),
+    "leaky_relu": jax.nn.leaky_relu,
+    "elu": jax.nn.elu,
+    "celu": jax.nn.celu,
+    "selu": jax.nn.selu,
+    "gelu": jax.nn.gelu,
+    "gelu_tanh": functools.partial(jax.nn.gelu, approximate=True),
+    "gelu_exact": functools.partial(jax.nn.gelu, approximate=False),
+    "quick_gelu": lambda x: x * jax.nn.sigmoid(1.702 * x),
+    "silu": jax.nn.silu,
+    "swish": jax.nn.silu,
+    "mish": jax.nn.mish,
+    "hard_silu": jax.nn.hard_silu,
+    "hard_swish": jax.nn.hard_silu,
+    "softplus": jax.nn.softplus,
+    "squareplus": jax.nn.squareplus,
+    "sparse_plus": jax.nn.sparse_plus,
+    "sigmoid": jax.nn.sigmoid,
+    "log_sigmoid": jax.nn.log_sigmoid,
+    "hard_sigmoid": jax.nn.hard_sigmoid,
+    "sparse_sigmoid": jax.nn.sparse_sigmoid,
+    "tanh": jnp.tanh,
+    "hard_tanh": jax.nn.hard_tanh,
+    "soft_sign": jax.nn.soft_sign,
+    "erf": jax.lax.erf,
+    "sin": jnp.sin,
+}
+
+# One size, so that each function compiles once.
+_BATCH = 2560
+
+
+@dataclass(frozen=True)
+class Elementwise:
+    """An elementwise function, equal to another if it is the same function."""
+
+    key: Hashable
+    name: str = field(compare=False)
+    function: Callable[..., Any] = field(compare=False)
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """The float64 values at the points ``x`` of shape ``(n,)``."""
+        return _evaluate(_compiled(self), x)
+
+    def derivative(self, x: np.ndarray) -> np.ndarray:
+        """The float64 derivatives at the points ``x`` of shape ``(n,)``.
+
+        They are taken in reverse mode, as training takes them, so that a custom
+        derivative counts.
+        """
+        return _evaluate(_compiled_derivative(self), x)
+
+
+def elementwise(activation: Activation) -> Elementwise:
+    """Looks a name up, or checks that a callable acts on each element alone.
+
+    Raises:
+      TypeError: if ``activation`` is neither a name nor a callable.
+      ValueError: if the name is unknown, if the callable does not map a float array
+        to a float array of its shape, or if it is not elementwise.
+    """
+    if isinstance(activation, str):
+        if activation not in ACTIVATIONS:
+            raise ValueError(
+                f"`activation` must be one of {', '.join(sorted(ACTIVATIONS))}, got "
+                f"{activation!r}. Pass the function itself for any other."
+            )
+        name, function = activation, ACTIVATIONS[activation]
+    elif callable(activation):
+        function = activation
+        name = getattr(activation, "__name__", None) or repr(activation)
+    else:
+        raise TypeError(
+            "`activation` must be a name or an elementwise function such as "
+            f"jax.nn.relu, got {activation!r} of type {type(activation).__name__}."
+        )
+    found = Elementwise(_key(function), name, function)
+    _check(found)
+    return found
+
+
+def _key(function: Callable[..., Any]) -> Hashable:
+    """Equal for partial applications of one function to the same arguments."""
+    key: Hashable = function
+    if isinstance(function, functools.partial):
+        keywords = tuple(sorted(function.keywords.items()))
+        key = (_key(function.func), function.args, keywords)
+    try:
+        hash(key)
+    except TypeError:
+        return object()  # equal to nothing: never found in a cache
+    return key
+
+
+@functools.lru_cache(maxsize=256)
+def _compiled(activation: Elementwise) -> Callable[[np.ndarray], jax.Array]:
+    return jax.jit(lambda x: activation.function(x))
+
+
+@functools.lru_cache(maxsize=256)
+def _compiled_derivative(activation: Elementwise) -> Callable[[np.ndarray], jax.Array]:
+    def derivative(x: jax.Array) -> jax.Array:
+        y, pullback = jax.vjp(activation.function, x)
+        return pullback(jnp.ones_like(y))[0]  # type: ignore[no-any-return]
+
+    return jax.jit(derivative)
+
+
+@contextmanager
+def _float64_on_host() -> Iterator[None]:
+    """Concrete float64 on a CPU inside, for this thread only and until the end.
+
+    Also inside a traced function, where operations on constants would be traced.
+    """
+    try:
+        cpu = jax.default_device(jax.local_devices(backend="cpu")[0])
+    except RuntimeError:  # no CPU backend: float64 also exists on the others
+        cpu = nullcontext()
+    with (
+        jax.ensure_compile_time_eval(),
+        jax.enable_x64(True),
+        jax.numpy_dtype_promotion("standard"),
+        jax.debug_nans(False),
+        cpu,
+    ):
+        yield
+
+
+def _evaluate(function: Callable[[np.ndarray], jax.Array], x: np.ndarray) -> np.ndarray:
+    padded = np.resize(x, (-(-x.size // _BATCH), _BATCH))
+    with _float64_on_host():
+        rows = [np.asarray(function(row), np.float64) for row in padded]
+    return np.concatenate(rows)[: x.size]
+
+
+@functools.lru_cache(maxsize=256)
+def _check(activation: Elementwise) -> None:
+    points = np.random.default_rng(0).uniform(-8.0, 8.0, _BATCH)
+    others = np.where(np.arange(_BATCH) % 2, -0.5 * points + 0.1, points)
+    advice = (
+        "A gain is defined for a function that maps every element of a float array "
+        "by itself, such as jax.nn.relu or functools.partial(jax.nn.leaky_relu, "
+        "negative_slope=0.2)."
+    )
+    try:
+        with _float64_on_host():
+            out = jax.eval_shape(lambda x: activation.function(x), np.zeros(_BATCH))
+        if (
+            not isinstance(out, jax.ShapeDtypeStruct)
+            or out.shape != (_BATCH,)
+            or not jnp.issubdtype(out.dtype, jnp.floating)
+        ):
+            raise ValueError(f"it maps float64[{_BATCH}] to {out}")
+        first, second, reverse = (
+            activation(values) for values in (points, others, points[::-1])
+        )
+    except (TypeError, ValueError, IndexError, AttributeError) as error:
+        raise ValueError(
+            f"`activation` must be elementwise, got {activation.name}, which fails "
+            f"on a float64 vector: {error}. {advice}"
+        ) from error
+    same = functools.partial(np.allclose, rtol=1e-4, atol=0.0, equal_nan=True)
+    if not same(first[::2], second[::2]) or not same(first, reverse[::-1]):
+        raise ValueError(
+            f"`activation` must be elementwise, got {activation.name}, whose value at "
+            f"one element depends on other elements or on the position. {advice}"
+        )

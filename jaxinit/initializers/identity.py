@@ -1,0 +1,126 @@
+"""Kernels that pass their input on."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding
+from jax.typing import DTypeLike
+
+from jaxinit._typing import Initializer
+from jaxinit.initializers import _draw
+from jaxinit.initializers.delta_orthogonal import check_convolution
+from jaxinit.initializers.fans import check_groups
+
+
+def identity(gain: float = 1.0, dtype: DTypeLike | None = None) -> Initializer:
+    """``gain`` times the identity on the last two axes, repeated over the others.
+
+    Rectangular kernels pass on the first ``min(in, out)`` units. As the recurrent
+    kernel of a ReLU network with zero biases it makes the state an integrator (IRNN).
+
+    Args:
+      gain: the value on the diagonal; 0.01 where a long memory hurts.
+      dtype: the dtype of the result where the caller gives none.
+
+    Returns:
+      An initializer for shapes ``(..., in, out)``. It draws nothing.
+
+    Raises:
+      ValueError: if ``gain`` is not finite or ``dtype`` is an integer dtype; when
+        called, if the shape has fewer than two axes.
+
+    Examples:
+      >>> identity()(jax.random.key(0), (2, 3))
+      Array([[1., 0., 0.],
+             [0., 1., 0.]], dtype=float32)
+
+    References:
+      Le, Jaitly and Hinton, "A Simple Way to Initialize Recurrent Networks of
+      Rectified Linear Units", 2015, section 3.
+    """
+    _check_gain(gain)
+
+    def check_shape(shape: tuple[int, ...]) -> None:
+        if len(shape) < 2:
+            raise ValueError(
+                f"`shape` must be `(..., in, out)`, got {shape}. Use `ones` or "
+                "`constant` for vectors."
+            )
+
+    def sample(
+        key: jax.Array,
+        shape: tuple[int, ...],
+        dtype: np.dtype,
+        sharding: NamedSharding | None,
+    ) -> jax.Array:
+        del key, sharding
+        row, col = (_index(shape, axis) for axis in (-2, -1))
+        return jnp.where(row == col, jnp.asarray(gain, dtype), jnp.zeros((), dtype))
+
+    return _draw.from_sampler(sample, dtype, check_shape=check_shape)
+
+
+def dirac(
+    groups: int = 1, gain: float = 1.0, dtype: DTypeLike | None = None
+) -> Initializer:
+    """The convolution that returns its input, times ``gain``.
+
+    The center tap :math:`(k - 1) // 2`, which padding ``"SAME"`` aligns with the
+    output, is the identity from the inputs of each group to its first outputs; the
+    other taps are zero. (PyTorch's ``dirac_`` uses tap :math:`k // 2`, which differs
+    for even sizes.)
+
+    Args:
+      groups: the number of groups of the convolution.
+      gain: the value of the ones.
+      dtype: the dtype of the result where the caller gives none.
+
+    Returns:
+      An initializer for shapes ``(*spatial, in / groups, out)`` with one to three
+      spatial axes. It draws nothing.
+
+    Raises:
+      ValueError: if ``groups`` is below 1, ``gain`` is not finite or ``dtype`` is an
+        integer dtype; when called, if the shape has another number of axes or
+        ``groups`` does not divide its outputs.
+
+    Examples:
+      >>> dirac()(jax.random.key(0), (3, 1, 1)).ravel()
+      Array([0., 1., 0.], dtype=float32)
+
+    References:
+      Zagoruyko and Komodakis, "DiracNets: Training Very Deep Neural Networks Without
+      Skip-Connections", 2017, section 3, for the name.
+    """
+    _check_gain(gain)
+    if groups < 1:
+        raise ValueError(f"`groups` must be at least 1, got {groups}.")
+
+    def check_shape(shape: tuple[int, ...]) -> None:
+        check_convolution(shape)
+        check_groups(groups, shape[-1], shape)
+
+    def sample(
+        key: jax.Array,
+        shape: tuple[int, ...],
+        dtype: np.dtype,
+        sharding: NamedSharding | None,
+    ) -> jax.Array:
+        del key, sharding
+        hit = _index(shape, -2) == _index(shape, -1) % (shape[-1] // groups)
+        for axis, size in enumerate(shape[:-2]):
+            hit = hit & (_index(shape, axis) == (size - 1) // 2)
+        return jnp.where(hit, jnp.asarray(gain, dtype), jnp.zeros((), dtype))
+
+    return _draw.from_sampler(sample, dtype, check_shape=check_shape)
+
+
+def _index(shape: tuple[int, ...], axis: int) -> jax.Array:
+    return jax.lax.broadcasted_iota(jnp.int32, shape, axis % len(shape))
+
+
+def _check_gain(gain: float) -> None:
+    if not math.isfinite(gain):
+        raise ValueError(f"`gain` must be finite, got {gain}. It multiplies the ones.")

@@ -1,0 +1,1 @@
+"""The analyzer: statistics of signals, their reports and verdicts."""

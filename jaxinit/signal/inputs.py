@@ -1,0 +1,117 @@
+"""What is fed to the model: the user's arrays, checked, or random ones, described."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxinit.graph.events import Lookup
+
+
+class Fed(NamedTuple):
+    """The inputs of an analysis.
+
+    Attributes:
+      arrays: one array for each input, on the device.
+      descriptions: what each of them is, for the report.
+      nonfinite: names of the inputs that hold NaN or infinity.
+    """
+
+    arrays: tuple[jax.Array, ...]
+    descriptions: tuple[str, ...]
+    nonfinite: tuple[str, ...]
+
+
+def feed(
+    inputs: Sequence[Any],
+    names: Sequence[str],
+    lookups: Sequence[Lookup],
+    key: jax.Array,
+) -> Fed:
+    """Checks the arrays among ``inputs`` and draws those that are only shapes.
+
+    Args:
+      inputs: arrays, or ``jax.ShapeDtypeStruct``: floating-point ones are drawn
+        standard normal, booleans evenly, integers uniformly below the size of the
+        table that they are looked up in.
+      names: what to call each input in errors.
+      lookups: the tables that the model reads at each input.
+      key: seeds the draws.
+
+    Returns:
+      The inputs as arrays.
+
+    Raises:
+      ValueError: if an integer lies outside its table, or is to be drawn and looks
+        up none.
+    """
+    tables: dict[int, int] = {}
+    for lookup in lookups:
+        tables[lookup.source] = min(
+            lookup.size, tables.get(lookup.source, lookup.size)
+        )
+    arrays, descriptions, nonfinite = [], [], []
+    for position, (value, name) in enumerate(zip(inputs, names, strict=True)):
+        size = tables.get(position)
+        if isinstance(value, jax.ShapeDtypeStruct):
+            array, what = _drawn(value, name, size, jax.random.fold_in(key, position))
+        else:
+            array, what = jnp.asarray(value), _described(value)
+            if size is not None:
+                _check_indices(np.asarray(value), name, size)
+        if jnp.issubdtype(array.dtype, jnp.inexact):
+            if not bool(jnp.isfinite(array).all()):
+                nonfinite.append(name)
+        arrays.append(array)
+        descriptions.append(
+            f"{name}: {array.dtype}[{','.join(map(str, array.shape))}], {what}"
+        )
+    return Fed(tuple(arrays), tuple(descriptions), tuple(nonfinite))
+
+
+def batch_size(inputs: Sequence[Any]) -> int:
+    """The leading size of the first input that has one, else 0."""
+    return next((int(np.shape(x)[0]) for x in inputs if np.ndim(x) > 0), 0)
+
+
+def _drawn(
+    shape: jax.ShapeDtypeStruct, name: str, size: int | None, key: jax.Array
+) -> tuple[jax.Array, str]:
+    if jnp.issubdtype(shape.dtype, jnp.inexact):
+        wide = jnp.result_type(shape.dtype, jnp.float32)
+        drawn = jax.random.normal(key, shape.shape, wide).astype(shape.dtype)
+        return drawn, "drawn standard normal"
+    if shape.dtype == jnp.bool_:
+        return jax.random.bernoulli(key, 0.5, shape.shape), "drawn evenly"
+    if size is None:
+        raise ValueError(
+            f"`{name}` is the shape of an integer array, and no table that the model "
+            "looks up says how large its values may be. Pass an array."
+        )
+    high = min(size, int(jnp.iinfo(shape.dtype).max))
+    drawn = jax.random.randint(key, shape.shape, 0, high, shape.dtype)
+    return drawn, f"drawn uniformly below {high}"
+
+
+def _described(value: Any) -> str:
+    x = np.asarray(value)
+    if x.size == 0:
+        return "empty"
+    if jnp.issubdtype(x.dtype, jnp.inexact):
+        x = x.astype(np.complex128 if np.iscomplexobj(x) else np.float64)
+        return f"given, mean {x.mean():.3g}, std {x.std():.3g}"
+    if x.dtype == np.bool_:
+        return f"given, {x.mean():.0%} true"
+    return f"given, {x.min()} to {x.max()}"
+
+
+def _check_indices(x: np.ndarray, name: str, size: int) -> None:
+    if x.size and (x.max() >= size or x.min() < -size):
+        raise ValueError(
+            f"`{name}` must hold integers below {size}, the number of rows of the "
+            f"table that the model looks them up in; got {x.min()} to {x.max()}. "
+            "JAX would return NaN or a clipped row. Enlarge the embedding or mend "
+            "the tokens."
+        )

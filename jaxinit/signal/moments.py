@@ -1,0 +1,237 @@
+"""Statistics of one array, small enough to leave the device.
+
+Every record is a float32 vector. Values are divided by a power of two near their
+largest magnitude before they are squared, and its exponent is kept: a gradient of
+1e-30 or an activation of 1e30 comes out as such.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+Array = jax.Array
+
+FORWARD = (
+    "mean",
+    "shifted_mean",
+    "shifted_second_moment",
+    "chan_sq_mean",
+    "chan_var",
+    "dead",
+    "frac_zero",
+    "frac_nonfinite",
+    "count",
+    "exponent",
+    "absmax",
+    "cos_sum",
+    "cos_samples",
+)
+"""Fields of a forward record, as they leave the device.
+
+The first eight are means over channels. The shifted ones are of the channel means'
+distance from one element of the array. Unit vectors of ``cos_samples`` samples add up
+to a vector of squared length ``cos_sum``. Magnitudes are in units of 2**exponent.
+"""
+
+POWER = {"mean": 1, "absmax": 1, "var": 2, "chan_sq_mean": 2, "chan_var": 2}
+"""With which power of the unit a statistic scales."""
+
+DEAD = ("count", "dead")
+"""Fields of the record behind an activation."""
+
+SIZE = ("count", "exponent", "second_moment")
+"""Fields of a record of a gradient or a weight."""
+
+
+class Axes(NamedTuple):
+    """The meaning of an array's axes.
+
+    Attributes:
+      sample: the axis over the batch; ``None`` if there is none.
+      channels: the axes over features; all others are positions.
+    """
+
+    sample: int | None
+    channels: tuple[int, ...]
+
+
+def forward_record(value: Array, axes: Axes) -> Array:
+    """The default statistics of a layer's output, as in ``FORWARD``.
+
+    Few operations, each a pass over the array: compiling them costs more than
+    running them. The variance is that of the distance to one of the elements, so
+    that a mean far from zero does no harm.
+    """
+    x, axes = _real(value, axes)
+    channels = tuple(axis % x.ndim for axis in axes.channels)
+    others = tuple(axis for axis in range(x.ndim) if axis not in channels)
+    per_channel = 1 / max(math.prod(x.shape[axis] for axis in others), 1)
+    chan_absmax = lax.reduce_max(lax.abs(x), others).reshape(-1)
+    exponent, unit = _unit(lax.reduce_max(chan_absmax, (0,)))
+    x = x * unit
+    shift = x[(0,) * x.ndim]
+    distance = x - shift
+    chan_mean = lax.reduce_sum(distance, others) * per_channel
+    centred = distance - lax.expand_dims(chan_mean, others)
+    chan_var = lax.reduce_sum(centred * centred, others) * per_channel
+    zero = lax.reduce_sum((x == 0).astype(jnp.float32), others) * per_channel
+    finite = (lax.abs(x) < jnp.inf).astype(jnp.float32)
+    nonfinite = 1 - lax.reduce_sum(finite, others) * per_channel
+    mean = chan_mean + shift
+    columns = (
+        mean,
+        chan_mean,
+        chan_mean * chan_mean,
+        mean * mean,
+        chan_var,
+        (chan_absmax == 0).astype(jnp.float32),
+        zero,
+        nonfinite,
+    )
+    table = lax.concatenate([column.reshape(1, -1) for column in columns], 0)
+    means = lax.reduce_sum(table, (1,)) * (1 / max(table.shape[1], 1))
+    absmax = lax.reduce_max(chan_absmax, (0,)) * unit
+    rest = [jnp.float32(1), exponent, absmax, *_sum_of_units(x, axes.sample)]
+    return lax.concatenate([means, *(scalar[None] for scalar in rest)], 0)
+
+
+def dead_record(value: Array, axes: Axes) -> Array:
+    """The share of channels that are zero for all samples, as in ``DEAD``."""
+    x, axes = _real(value, axes)
+    channels = tuple(axis % x.ndim for axis in axes.channels)
+    others = tuple(axis for axis in range(x.ndim) if axis not in channels)
+    zero = lax.reduce_max(lax.abs(x), others) == 0
+    return jnp.stack([jnp.float32(1), _share(zero)])
+
+
+def size_record(value: Array, kept: tuple[int, ...] = ()) -> Array:
+    """How large an array's elements are, as in ``SIZE``, for each index of ``kept``.
+
+    Args:
+      value: any array.
+      kept: axes along which it is split.
+
+    Returns:
+      The records, of shape ``(*kept sizes, len(SIZE))``.
+    """
+    x, _ = _real(value, Axes(None, ()))
+    others = tuple(axis for axis in range(x.ndim) if axis not in kept)
+    number = max(math.prod(x.shape[axis] for axis in others), 1)
+    exponent, unit = _unit(lax.reduce_max(lax.abs(x), others))
+    x = x * lax.expand_dims(unit, others)
+    mean_square = lax.reduce_sum(x * x, others) * (1 / number)
+    record = jnp.stack([jnp.ones_like(exponent), exponent, mean_square], -1)
+    # What is left of the kept axes is in their order in the array.
+    order = sorted(kept)
+    return record.transpose(*(order.index(k) for k in kept), len(kept))
+
+
+Statistics = dict[str, Any]
+
+
+def statistics(record: Any) -> Statistics:
+    """The statistics in a record, still in units of ``2**exponent``.
+
+    Args:
+      record: NumPy or JAX array of shape ``(..., len(FORWARD))``.
+
+    Returns:
+      Arrays of shape ``(...)`` by name, ``count`` and ``exponent`` among them.
+    """
+    raw = {name: record[..., i] for i, name in enumerate(FORWARD)}
+    spread = raw["shifted_second_moment"] - raw["shifted_mean"] ** 2
+    number = raw["cos_samples"]
+    # With fewer than two samples that are not zero this is 0/0 or 0/-0: NaN.
+    cos = (raw["cos_sum"] - number) / (number * (number - 1))
+    kept = ("mean", "chan_sq_mean", "chan_var", "dead", "frac_zero")
+    kept += ("frac_nonfinite", "count", "exponent", "absmax")
+    return {name: raw[name] for name in kept} | {
+        "var": raw["chan_var"] + spread * (spread > 0),
+        "cos": cos.clip(-1, 1),
+    }
+
+
+def merge(earlier: Array, later: Array) -> Array:
+    """The record of two steps of a loop taken together; a count of 0 is neutral.
+
+    Exact for the mean, the variance, the largest value and shares of elements; the
+    mean over steps for statistics that look at one step at a time (``cos``,
+    ``chan_*``, ``dead``).
+    """
+    if len(earlier) == len(DEAD):
+        total = earlier[0] + later[0]
+        return jnp.stack([total, (earlier[0] * earlier[1] + later[1]) / total])
+    first = dict(zip(FORWARD, earlier, strict=True))
+    second = dict(zip(FORWARD, later, strict=True))
+    unit = jnp.where(
+        first["count"] > 0,
+        jnp.maximum(first["exponent"], second["exponent"]),
+        second["exponent"],
+    )
+    for record in (first, second):
+        # Around the mean, so that steps with different shifts can be added.
+        mean, shifted = record["mean"], record["shifted_mean"]
+        record["shifted_second_moment"] += mean**2 - shifted**2
+        record["shifted_mean"] = mean
+        factor = jnp.exp2(record["exponent"] - unit)
+        for name, power in _MERGE_POWER.items():
+            record[name] = record[name] * factor**power
+    total = first["count"] + second["count"]
+    share = first["count"] / total
+    merged = {name: share * first[name] + (1 - share) * second[name] for name in FORWARD}
+    merged["absmax"] = jnp.maximum(first["absmax"], second["absmax"])
+    merged["count"], merged["exponent"] = total, unit
+    return jnp.stack([merged[name] for name in FORWARD])
+
+
+_MERGE_POWER = {
+    "mean": 1,
+    "absmax": 1,
+    "shifted_mean": 1,
+    "shifted_second_moment": 2,
+    "chan_sq_mean": 2,
+    "chan_var": 2,
+}
+
+
+def _real(value: Array, axes: Axes) -> tuple[Array, Axes]:
+    """As float32, a complex number's parts as two channels, of rank at least 1."""
+    if jnp.iscomplexobj(value):
+        value = jnp.stack([value.real, value.imag], axis=-1)
+        axes = Axes(axes.sample, (*axes.channels, value.ndim - 1))
+    if value.ndim == 0:
+        value, axes = value[None], Axes(None, (0,))
+    return value.astype(jnp.float32), axes
+
+
+def _unit(absmax: Array) -> tuple[Array, Array]:
+    """``(e, 2**-e)`` with ``absmax * 2**-e`` in [1, 2), from float32's own bits."""
+    bits = lax.bitcast_convert_type(absmax, jnp.int32)
+    # Within these bounds neither the unit nor its inverse is subnormal. A zero, an
+    # infinity and a NaN end on a bound and stay what they are.
+    exponent = lax.clamp(-125, (bits >> 23) - 127, 125)
+    unit = lax.bitcast_convert_type((127 - exponent) << 23, jnp.float32)
+    return exponent.astype(jnp.float32), unit
+
+
+def _share(mask: Array) -> Array:
+    counted = lax.reduce_sum(mask.astype(jnp.float32), tuple(range(mask.ndim)))
+    return counted * (1 / max(mask.size, 1))
+
+
+def _sum_of_units(x: Array, sample: int | None) -> tuple[Array, Array]:
+    """For the mean cosine between two samples, over samples that are not zero.
+
+    With unit rows u_b the sum over pairs is |sum of u_b|^2 - B: no Gram matrix.
+    """
+    if sample is None:
+        return jnp.float32(0), jnp.float32(0)
+    others = tuple(axis for axis in range(x.ndim) if axis != sample)
+    norm2 = lax.reduce_sum(x * x, others)
+    inverse = lax.select(norm2 == 0, jnp.zeros_like(norm2), lax.rsqrt(norm2))
+    total = lax.reduce_sum(x * lax.expand_dims(inverse, others), (sample,))
+    number = lax.reduce_sum((norm2 != 0).astype(jnp.float32), (0,))
+    return lax.reduce_sum(total * total, tuple(range(total.ndim))), number

@@ -1,0 +1,68 @@
+"""Progress of an analysis, on the standard error stream."""
+
+import sys
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import TimeElapsedColumn
+
+
+class Reporter(Protocol):
+    """Is told what an analysis is doing."""
+
+    def phase(self, text: str) -> None: ...
+
+    def seeds(self, done: int, total: int) -> None: ...
+
+
+class Bar:
+    """A progress bar on a terminal; lines where there is none; or nothing at all.
+
+    Args:
+      shown: ``None`` for a bar if the standard error stream is a terminal and
+        nothing otherwise; ``True`` for a bar or, elsewhere, one line a phase;
+        ``False`` for nothing.
+    """
+
+    def __init__(self, shown: bool | None) -> None:
+        console = Console(file=sys.stderr)
+        self._lines = bool(shown) and not console.is_terminal
+        self._bar = None
+        if console.is_terminal and shown is not False:
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                console=console,
+                transient=True,
+            )
+            self._task = self._bar.add_task("tracing", total=None)
+
+    def __enter__(self) -> Self:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def phase(self, text: str) -> None:
+        if self._bar is not None:
+            self._bar.update(self._task, description=text)
+        elif self._lines:
+            print(text, file=sys.stderr, flush=True)
+
+    def seeds(self, done: int, total: int) -> None:
+        if self._bar is not None:
+            self._bar.update(
+                self._task, description="seeds", completed=done, total=total
+            )

@@ -1,0 +1,204 @@
+"""The analysis of one seed, as a pure function: weights and inputs to statistics."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxinit.graph.events import Event
+from jaxinit.graph.instrument import Hooks, Tap, plan_taps, replay
+from jaxinit.graph.sites import Sites
+from jaxinit.graph.trace import Traced
+from jaxinit.signal import moments
+from jaxinit.signal.moments import Axes
+
+Array = jax.Array
+Loss = Callable[[Any], Array]
+
+
+class Raw(NamedTuple):
+    """What one seed returns: records as in ``moments``, all of them small.
+
+    Attributes:
+      forward: for each event, its output's record; leading axes are the loops'.
+      dead: for each event with an activation, the record behind it.
+      backward: for each event, the record of the gradient at its output, and at
+        the model's outputs under the numbers -1, -2, ...; empty without gradients.
+      weights: for each parameter leaf, its record, split along scanned axes.
+      gradients: likewise of its gradient; ``None`` where there is none.
+      loss: the loss; zero in probe mode.
+    """
+
+    forward: dict[int, Array]
+    dead: dict[int, Array]
+    backward: dict[int, Array]
+    weights: list[Array]
+    gradients: list[Array | None]
+    loss: Array
+
+
+class Analysis(NamedTuple):
+    """How a model is to be analyzed.
+
+    Attributes:
+      traced: the model.
+      sites: its layers.
+      batch: number of samples in the input, 0 if unknown.
+      loss: the user's loss of the output, or ``None`` for a random probe.
+      backward: whether gradients are taken.
+    """
+
+    traced: Traced
+    sites: Sites
+    batch: int
+    loss: Loss | None
+    backward: bool
+
+
+def sample_axis(shape: Sequence[int], batch: int) -> int | None:
+    """The axis over samples: the first of the batch's size, else the leading one."""
+    if len(shape) < 2:
+        return 0 if tuple(shape) == (batch,) else None
+    return list(shape).index(batch) if batch in shape else 0
+
+
+def one_seed(
+    analysis: Analysis,
+) -> Callable[[Sequence[Array], Array, Sequence[Array]], Raw]:
+    """The function ``(variables, key, inputs) -> Raw`` that is to be compiled.
+
+    Its arguments are the leaves of parameters and state, a key for dropout and the
+    like and for the probe, and the array inputs.
+    """
+    traced, sites = analysis.traced, analysis.sites
+    plan = plan_taps(sites.numbers, sites.events)
+    events = dict(zip(sites.numbers, sites.events, strict=True))
+    hooks = _hooks(analysis, events)
+    num_params = len(traced.params)
+    splits = [sites.scanned.get(leaf, ()) for leaf in range(num_params)]
+
+    def run(variables: Sequence[Array], key: Array, inputs: Sequence[Array]) -> Raw:
+        params, state = list(variables[:num_params]), list(variables[num_params:])
+        model_key, probe_key = jax.random.split(key)
+
+        def forward(params: list[Array], probes: dict[int, Array]) -> Any:
+            outputs, records = replay(
+                traced.apply, [*params, *state, model_key, *inputs], plan, hooks, probes
+            )
+            outputs = _watch_outputs(outputs, probes)
+            if analysis.loss is not None:
+                return analysis.loss(traced.output(outputs)), records
+            return [out for out in outputs if _differentiable(out)], records
+
+        if analysis.backward:
+            probes = _probes(events, traced)
+            result, pull, records = jax.vjp(forward, params, probes, has_aux=True)
+            cotangent = (
+                _gaussian(probe_key, result)
+                if analysis.loss is None
+                else jnp.ones_like(result)
+            )
+            gradients, backward = pull(cotangent)
+            loss = jnp.zeros(()) if analysis.loss is None else result
+        else:
+            _, records = forward(params, {})
+            gradients, backward, loss = [None] * num_params, {}, jnp.zeros(())
+        return Raw(
+            {t.number: r for t, r in records.items() if t.point == "output"},
+            {t.number: r for t, r in records.items() if t.point == "activation"},
+            backward,
+            [moments.size_record(p, s) for p, s in zip(params, splits, strict=True)],
+            [
+                None if g is None else moments.size_record(g, s)
+                for g, s in zip(gradients, splits, strict=True)
+            ],
+            loss,
+        )
+
+    return run
+
+
+def float_outputs(traced: Traced) -> list[int]:
+    """Which of the model's output leaves a gradient can start from."""
+    return [
+        i for i, v in enumerate(traced.apply.jaxpr.outvars) if _differentiable(v.aval)
+    ]
+
+
+def _hooks(analysis: Analysis, events: dict[int, Event]) -> Hooks:
+    axes = {
+        number: Axes(sample_axis(event.shape, analysis.batch), event.channels)
+        for number, event in events.items()
+    }
+
+    def record(tap: Tap, value: Array) -> Array:
+        value = lax.optimization_barrier(lax.stop_gradient(value))
+        if tap.point == "activation":
+            return moments.dead_record(value, axes[tap.number])
+        return moments.forward_record(value, axes[tap.number])
+
+    def passes(tap: Tap, value: Array, probe: Array | None) -> Array:
+        del tap
+        return value if probe is None else _watched(value, probe)
+
+    return Hooks(record, passes, moments.merge)
+
+
+@jax.custom_vjp
+def _watched(value: Array, probe: Array) -> Array:
+    """``value``; the "gradient" of ``probe`` is the record of the value's gradient."""
+    del probe
+    return value
+
+
+def _watched_forward(value: Array, probe: Array) -> tuple[Array, None]:
+    del probe
+    return value, None
+
+
+def _watched_backward(_: None, gradient: Array) -> tuple[Array, Array]:
+    return gradient, moments.size_record(gradient)
+
+
+_watched.defvjp(_watched_forward, _watched_backward)
+
+
+def _watch_outputs(
+    outputs: Sequence[Array], probes: dict[int, Array]
+) -> list[Array]:
+    watched = []
+    for position, out in enumerate(outputs):
+        probe = probes.get(-1 - position)
+        watched.append(out if probe is None else _watched(out, probe))
+    return watched
+
+
+def _probes(events: dict[int, Event], traced: Traced) -> dict[int, Array]:
+    """A zero record for each value whose gradient is wanted."""
+    size = len(moments.SIZE)
+    probes = {-1 - i: jnp.zeros(size) for i in float_outputs(traced)}
+    for number, event in events.items():
+        if all(loop.kind != "while" for loop in event.loops):
+            lengths = [loop.length for loop in event.loops]
+            probes[number] = jnp.zeros((*lengths, size))
+    return probes
+
+
+def _gaussian(key: Array, outputs: Sequence[Array]) -> list[Array]:
+    """Standard normal cotangents, drawn in float32 and cast last."""
+    keys = jax.random.split(key, max(len(outputs), 1))
+    drawn = []
+    for k, out in zip(keys, outputs, strict=False):
+        wide = jnp.result_type(out.dtype, jnp.float32)
+        drawn.append(jax.random.normal(k, out.shape, wide).astype(out.dtype))
+    return drawn
+
+
+def _differentiable(value: Any) -> bool:
+    dtype = getattr(value, "dtype", None)
+    if dtype is None or jnp.issubdtype(dtype, jax.dtypes.extended):
+        return False
+    return bool(jnp.issubdtype(dtype, jnp.inexact)) and int(np.prod(value.shape)) > 0

@@ -1,0 +1,237 @@
+"""What every initializer promises, for every row of the table."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxinit.initializers as ji
+from tests.initializers.checks import assert_moments, assert_same, widened
+from tests.initializers.member import Member
+from tests.initializers.table import MEMBERS, OTHER_NAMES
+
+KEY = jax.random.key(7)
+LOW_PRECISION = [
+    "bfloat16",
+    "float16",
+    "float8_e4m3fn",
+    "float8_e5m2",
+]
+
+each_member = pytest.mark.parametrize(
+    "member", [pytest.param(member, id=member.name) for member in MEMBERS]
+)
+
+
+def draw(member: Member, dtype: object = None) -> jax.Array:
+    return member.init(KEY, member.shape, dtype)
+
+
+def test_every_public_initializer_is_in_the_table():
+    names = {member.public_name for member in MEMBERS}
+
+    assert names == set(ji.__all__) - OTHER_NAMES
+
+
+def test_the_contents_page_lists_every_name():
+    modules = {name for name in dir(ji) if isinstance(getattr(ji, name), type(sys))}
+    public = {name for name in dir(ji) if not name.startswith("_")} - modules
+
+    assert sorted(ji.__all__) == sorted(public)
+
+
+def test_row_names_are_distinct():
+    names = [member.name for member in MEMBERS]
+
+    assert len(set(names)) == len(names)
+
+
+@each_member
+def test_it_is_an_initializer(member):
+    assert isinstance(member.init, jax.nn.initializers.Initializer)
+
+
+@each_member
+def test_float32_is_the_default_and_it_is_finite(member):
+    x = member.init(KEY, member.shape)
+
+    assert x.shape == member.shape
+    assert x.dtype == jnp.float32
+    assert np.isfinite(x).all()
+
+
+@each_member
+def test_low_precision_is_the_float32_draw_rounded(member):
+    full = draw(member, jnp.float32)
+
+    for dtype in LOW_PRECISION:
+        assert_same(draw(member, dtype), full.astype(dtype))
+
+
+@each_member
+def test_float64_is_drawn_in_float64(member):
+    with jax.enable_x64(True):
+        x = draw(member, jnp.float64)
+        default = member.init(KEY, member.shape)
+
+    assert_same(default, x)
+    assert x.dtype == np.float64
+    assert np.isfinite(x).all()
+    if member.random:
+        # At least one value needs more than the 24 bits of a float32.
+        assert (np.asarray(x) != np.asarray(x).astype(np.float32)).any()
+
+
+@each_member
+def test_complex_dtypes_work_or_are_refused(member):
+    if member.is_complex:
+        x = draw(member, jnp.complex64)
+
+        assert x.dtype == np.complex64
+        assert np.isfinite(x).all()
+    else:
+        with pytest.raises(ValueError, match="complex64"):
+            draw(member, jnp.complex64)
+
+
+@each_member
+@pytest.mark.parametrize("dtype", ["int32", "bool"])
+def test_integers_are_refused(member, dtype):
+    with pytest.raises(ValueError, match=f"got {dtype}"):
+        draw(member, dtype)
+
+
+@each_member
+def test_jit_equals_eager(member):
+    compiled = jax.jit(lambda key: member.init(key, member.shape))(KEY)
+
+    if member.elementwise:
+        assert_same(compiled, draw(member))
+    else:
+        # Fusion may round sums otherwise.
+        np.testing.assert_allclose(compiled, draw(member), rtol=1e-4, atol=1e-5)
+
+
+@each_member
+def test_the_key_alone_decides(member):
+    other = member.init(jax.random.key(8), member.shape)
+
+    assert_same(draw(member), draw(member))
+    assert (other == draw(member)).all() == (not member.random)
+
+
+@each_member
+def test_raw_keys_give_the_same_values(member):
+    raw = member.init(jax.random.key_data(KEY), member.shape)
+
+    assert_same(raw, draw(member))
+
+
+@each_member
+def test_vmap_over_keys_draws_each(member):
+    keys = jax.random.split(KEY, 3)
+
+    xs = jax.vmap(lambda key: member.init(key, member.shape))(keys)
+
+    expected = jnp.stack([member.init(key, member.shape) for key in keys])
+    np.testing.assert_allclose(xs, expected, rtol=1e-4, atol=1e-5)
+
+
+@each_member
+def test_eval_shape(member):
+    out = jax.eval_shape(lambda key: member.init(key, member.shape, jnp.bfloat16), KEY)
+
+    assert (out.shape, out.dtype) == (member.shape, jnp.bfloat16)
+
+
+@each_member
+def test_arrays_without_elements(member):
+    if member.empty is not None:
+        x = member.init(KEY, member.empty, jnp.bfloat16)
+
+        assert (x.shape, x.dtype) == (member.empty, jnp.bfloat16)
+
+
+@each_member
+def test_moments(member):
+    if member.std is not None:
+        x = member.init(KEY, member.std_shape)
+
+        assert_moments(x, mean=member.mean, std=member.std, kurtosis=member.kurtosis)
+
+
+@each_member
+def test_moments_of_complex_samples(member):
+    if member.std is not None and member.is_complex:
+        x = member.init(KEY, member.std_shape, jnp.complex64)
+        std = member.complex_std or member.std
+
+        # |w|^2 spreads at most as that of a complex normal, whose kurtosis is 2.
+        assert_moments(x, mean=0.0, std=std, kurtosis=2.0)
+        assert_moments(jnp.real(x), mean=0.0, std=std / np.sqrt(2), kurtosis=3.0)
+
+
+@pytest.fixture(scope="module")
+def sharded() -> dict[str, dict[str, dict[str, object]]]:
+    """What a process with eight devices found: mesh kind -> row -> facts."""
+    root = Path(__file__).parents[2]
+    # Fast to compile: where arrays lie is settled before these passes.
+    flags = (
+        f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8 "
+        "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.initializers.eight_devices"],
+        cwd=root,
+        env={
+            **os.environ,
+            "JAX_PLATFORMS": "cpu",
+            "XLA_FLAGS": flags,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    facts: dict[str, dict[str, dict[str, object]]] = json.loads(done.stdout)
+    return facts
+
+
+@each_member
+@pytest.mark.parametrize("mesh", ["auto", "explicit"])
+def test_sharding_as_asked_with_the_same_values(member, mesh, sharded):
+    facts = sharded[mesh][member.name]
+
+    assert facts["sharding_is_as_asked"]
+    assert facts["error"] == 0 if member.elementwise else facts["error"] <= 1e-4
+
+
+def test_every_way_to_ask_for_a_sharding(sharded):
+    for way, facts in sharded["ways"].items():
+        assert facts["sharding_is_as_asked"], way
+        assert facts["error"] == 0, way
+
+
+@each_member
+def test_no_device_holds_the_whole_of_an_elementwise_array(member, sharded):
+    facts = sharded["auto"][member.name]
+
+    if member.elementwise:
+        assert facts["largest_buffer"] <= facts["size"] // 8
+
+
+def test_the_largest_buffer_is_seen(sharded):
+    """The number above would notice an array that is drawn whole, then cut."""
+    facts = sharded["control"]["drawn whole"]
+
+    assert facts["largest_buffer"] == facts["size"]
+
+
+def test_widened_keeps_complex_values():
+    assert widened(jnp.asarray(1j, jnp.complex64)) == 1j
