@@ -5,28 +5,32 @@ user's code nothing but the modules that it names.
 """
 
 import argparse
-import ast
 import importlib
 import importlib.util
 import inspect
 import os
 import pathlib
-import re
 import sys
 import traceback
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any
+
+from jaxinit._words import (
+    Name,
+    Shape,
+    parse_file,
+    parse_input,
+    parse_kwarg,
+    parse_name,
+    parse_plot_file,
+    parse_seeds,
+)
 
 if TYPE_CHECKING:
     from jaxinit.signal.report import Report
 
 HEALTHY, FINDINGS, USAGE, INTERRUPTED = 0, 1, 2, 130
-
-_DTYPES = (
-    *("float32", "bfloat16", "float16", "float64", "int32", "int8", "int16", "int64"),
-    *("uint8", "uint16", "uint32", "uint64", "bool"),
-)
 
 _EPILOG = """\
 exit status: 0 if the model is healthy, 1 if there are findings, 2 if the command
@@ -37,23 +41,6 @@ examples:
   jaxinit analyze my.gpt:model --input 8,128:int32 --seeds 64 --plot gpt.png
   jaxinit analyze my.gpt:make_model --input my.data:first_batch --json gpt.json
 """
-
-
-class _Shape(NamedTuple):
-    """An input that is drawn: normal for floats, below the vocabulary for integers."""
-
-    shape: tuple[int, ...]
-    dtype: str
-
-
-class _Name(NamedTuple):
-    """A value that a module of the user's holds."""
-
-    module: str
-    attribute: str
-
-    def __str__(self) -> str:
-        return f"{self.module}:{self.attribute}"
 
 
 class _Failure(Exception):
@@ -97,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     analyze.add_argument(
         "model",
-        type=_name,
+        type=parse_name,
         metavar="MODULE:ATTRIBUTE",
         help="a linen module, an nnx module or its class, a function of rngs that "
         "makes one, a jaxinit.Functional, or a function without arguments that "
@@ -105,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     analyze.add_argument(
         "--input",
-        type=_input,
+        type=parse_input,
         action="append",
         default=[],
         metavar="SPEC",
@@ -115,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     analyze.add_argument(
         "--kwarg",
-        type=_kwarg,
+        type=parse_kwarg,
         action="append",
         default=[],
         metavar="NAME=VALUE",
@@ -124,16 +111,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     analyze.add_argument(
         "--seeds",
-        type=_seeds,
+        type=parse_seeds,
         metavar="N",
         help="the number of random initializations; by default 8 to 64, as many as "
         "the model's depth and width call for",
     )
     analyze.add_argument(
-        "--json", type=_file, metavar="FILE", help="write all numbers as JSON"
+        "--json", type=parse_file, metavar="FILE", help="write all numbers as JSON"
     )
     analyze.add_argument(
-        "--plot", type=_plot_file, metavar="FILE", help="draw a .png, .svg or .pdf"
+        "--plot", type=parse_plot_file, metavar="FILE", help="draw a .png, .svg or .pdf"
     )
     analyze.add_argument(
         "--all", action="store_true", help="show all rows, however many there are"
@@ -189,7 +176,7 @@ def _print(report: "Report", all: bool) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _model(name: _Name) -> Any:
+def _model(name: Name) -> Any:
     """The named model; a function that needs no argument is called for it."""
     found = _load(name)
     if not isinstance(found, type | partial) and not inspect.isroutine(found):
@@ -218,9 +205,9 @@ def _model(name: _Name) -> Any:
     return _call(found, name)
 
 
-def _values(spec: _Shape | _Name) -> tuple[Any, ...]:
+def _values(spec: Shape | Name) -> tuple[Any, ...]:
     """The inputs that one --input stands for."""
-    if isinstance(spec, _Shape):
+    if isinstance(spec, Shape):
         import jax
 
         drawn: Any = jax.ShapeDtypeStruct  # whose constructor has no types
@@ -232,10 +219,10 @@ def _values(spec: _Shape | _Name) -> tuple[Any, ...]:
 
 
 def _value(value: Any) -> Any:
-    return _load(value) if isinstance(value, _Name) else value
+    return _load(value) if isinstance(value, Name) else value
 
 
-def _load(name: _Name) -> Any:
+def _load(name: Name) -> Any:
     try:
         found = importlib.import_module(name.module)
     except ModuleNotFoundError as error:
@@ -261,7 +248,7 @@ def _load(name: _Name) -> Any:
     return found
 
 
-def _call(function: Any, name: _Name) -> Any:
+def _call(function: Any, name: Name) -> Any:
     try:
         return function()
     except Exception as error:  # the user's code may raise anything
@@ -283,72 +270,3 @@ def _story(error: BaseException) -> str:
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
-
-
-def _name(text: str) -> _Name:
-    if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*", text):
-        hint = ""
-        if re.match(r"[^:]*\.py(:|$)", text):
-            path, _, rest = text.partition(":")
-            module = path.removesuffix(".py").replace("/", ".").lstrip(".")
-            hint = f" Not a file name but {module}:{rest or 'model'}."
-        _refuse(
-            f"{text!r} is not MODULE:ATTRIBUTE, like my_package.my_module:model.{hint}"
-        )
-    module, _, attribute = text.partition(":")
-    return _Name(module, attribute)
-
-
-def _input(text: str) -> _Shape | _Name:
-    if not re.match(r"[\d,(\[-]", text):
-        return _name(text)
-    match = re.fullmatch(r"(\d+(?:,\d+)*)(?::(\w+))?", text)
-    if match is None:
-        _refuse(f"{text!r} is not SHAPE[:DTYPE], like 32,32,32,3 or 8,128:int32")
-    shape, dtype = tuple(map(int, match[1].split(","))), match[2] or "float32"
-    if 0 in shape:
-        _refuse(f"{text!r} has an axis of length 0: nothing could be measured")
-    if dtype not in _DTYPES:
-        _refuse(f"{dtype!r} is not a dtype known here: {', '.join(_DTYPES)}")
-    return _Shape(shape, dtype)
-
-
-def _kwarg(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals or not name.isidentifier():
-        _refuse(f"{text!r} is not NAME=VALUE, like train=True")
-    try:
-        return name, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        if ":" in value:
-            return name, _name(value)
-        _refuse(
-            f"the value of {name!r} is no Python literal: {value!r}. For a string "
-            f"quote twice: --kwarg \"{name}='{value}'\""
-        )
-
-
-def _seeds(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        _refuse(f"the number of seeds must be an integer of at least 1, got {text!r}")
-    return int(text)
-
-
-def _file(text: str) -> pathlib.Path:
-    path = pathlib.Path(text)
-    if path.is_dir() or not path.parent.is_dir():
-        what = path if path.is_dir() else path.parent
-        state = "is a folder" if path.is_dir() else "does not exist"
-        _refuse(f"cannot write {text!r}: {what} {state}")
-    return path
-
-
-def _plot_file(text: str) -> pathlib.Path:
-    path = _file(text)
-    if path.suffix.lower() not in (".png", ".svg", ".pdf"):
-        _refuse(f"{text!r} must end in .png, .svg or .pdf, to say what to draw")
-    return path
-
-
-def _refuse(message: str) -> NoReturn:
-    raise argparse.ArgumentTypeError(message)

@@ -150,7 +150,7 @@ def trace(function: Any, *args: Any) -> tuple[Program, Any]:
 
 def vary(value: jax.Array, axes: tuple[str, ...]) -> jax.Array:
     """``value`` as one that differs between the devices along ``axes``."""
-    known = getattr(jax.typeof(value), "vma", frozenset())
+    known = jax.typeof(value).manual_axis_type.varying
     missing = tuple(axis for axis in axes if axis not in known)
     return jax.lax.pcast(value, missing, to="varying") if missing else value
 

@@ -77,7 +77,7 @@ class Drawer:
                 call.pieces[0],
                 call.stacked,
                 axes,
-                len(keys) * (0 not in axes),
+                0 if 0 in axes else len(keys),
                 self._mappable,
             )
             samplers.append(sampler)
@@ -124,8 +124,10 @@ def drawer(init: compat.Program) -> Drawer:
     What the outputs do not need is dropped (a linen module's init runs the whole
     forward pass). The rest is cut into samplers, as a rule one for each random
     parameter; equal samplers are compiled once and called again and again, and each
-    draws its numbers flat. The values are those of ``jax.jit`` of ``init``, bit for
-    bit; side effects of what is dropped are dropped with it.
+    draws its numbers flat. The values are those of ``jax.jit`` of ``init``: bit for bit
+    for the usual samplers, within rounding where the compiler rounds a longer chain of
+    operations as its surroundings suggest (seen with gamma draws). Side effects of
+    what is dropped are dropped with it.
 
     Args:
       init: the traced init. Its first input is a typed random key; the others are

@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxinit.graph.model import Model, Variables, path_parts
 
@@ -15,8 +14,9 @@ from jaxinit.graph.model import Model, Variables, path_parts
 class Functional:
     """Any model, as an init and an apply function.
 
-    Floating-point arrays among the variables are its parameters. Other arrays are
-    state; everything else (activation functions, sizes) is passed along untouched.
+    Floating-point JAX arrays among the variables are its parameters. Other JAX arrays
+    are state; everything else (functions, sizes, NumPy arrays) is passed along as it
+    is.
 
     Attributes:
       init: ``init(key, *args, **kwargs) -> variables``, any pytree.
@@ -85,7 +85,7 @@ def _only(tree: Any, keep: Callable[[Any], bool]) -> Any:
 
 
 def _is_array(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array | np.ndarray | np.generic)
+    return isinstance(leaf, jax.Array)
 
 
 def _is_param(leaf: Any) -> bool:

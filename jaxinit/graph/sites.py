@@ -614,7 +614,8 @@ class _Walk:
             return None
         if first.up == second.up or first.statistic or second.statistic:
             return None
-        if self.same_module(first.up | second.up):
+        both = first.up | second.up
+        if self.same_module(both) or not self.behind_a_layer(both):
             return None
         skip, branch = self.shortcut(first, second)
         return self.add(
@@ -636,6 +637,14 @@ class _Walk:
                 return False
             folders |= {self.folders[leaf] for leaf in event.params}
         return len(folders) == 1
+
+    def behind_a_layer(self, numbers: frozenset[int]) -> bool:
+        """Whether any parameter has acted on what comes from these events."""
+        return any(
+            self.events[above].kind == "layer"
+            for number in numbers
+            for above in self.ancestors(number)
+        )
 
     def shortcut(self, first: Fact, second: Fact) -> tuple[Fact | None, Fact]:
         """Which of two summands is the skip; none if neither derives from the other."""

@@ -1,7 +1,10 @@
 """A model and its inputs as two programs: one that draws weights, one that runs."""
 
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -14,9 +17,56 @@ from jaxinit.graph.model import Model, Variables
 Parts = tuple[str, ...]
 
 
-@dataclass(frozen=True)
+class Arguments(NamedTuple):
+    """A model's arguments, the arrays apart from what is fixed.
+
+    Attributes:
+      inputs: the arrays among them, or ``jax.ShapeDtypeStruct``, still to be drawn.
+      names: what to call each of them (``args[0]``, ``kwargs['mask']``).
+      positions: which leaves they are.
+      leaves: all leaves; an array's place holds its shape.
+      structure: of positional and keyword arguments.
+    """
+
+    inputs: tuple[Any, ...]
+    names: tuple[str, ...]
+    positions: tuple[int, ...]
+    leaves: tuple[Any, ...]
+    structure: Any
+
+    @property
+    def shapes(self) -> list[jax.ShapeDtypeStruct]:
+        return [self.leaves[position] for position in self.positions]
+
+    def call(self, values: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Positional and keyword arguments with ``values`` for the arrays."""
+        filled = list(self.leaves)
+        for position, value in zip(self.positions, values, strict=True):
+            filled[position] = value
+        args, kwargs = jax.tree.unflatten(self.structure, filled)
+        return args, dict(kwargs)
+
+
+def arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
+    """Sorts a model's arguments: arrays are inputs, everything else is fixed."""
+    paths, structure = jax.tree_util.tree_flatten_with_path((args, kwargs))
+    inputs, names, positions, leaves = [], [], [], []
+    for position, (path, leaf) in enumerate(paths):
+        if _is_array(leaf):
+            inputs.append(leaf)
+            root = "args" if path[0].idx == 0 else "kwargs"
+            names.append(root + jax.tree_util.keystr(path[1:]))
+            positions.append(position)
+            leaf = jax.ShapeDtypeStruct(np.shape(leaf), _dtype(leaf))
+        leaves.append(leaf)
+    return Arguments(
+        tuple(inputs), tuple(names), tuple(positions), tuple(leaves), structure
+    )
+
+
+@dataclass(frozen=True, eq=False)
 class Traced:
-    """A model's programs and the names of what goes in.
+    """A model's programs and the names of its parameters.
 
     Attributes:
       name: the model's name.
@@ -25,8 +75,7 @@ class Traced:
       apply: program from params, state, a key and the inputs to the output's leaves.
       params: the path of each parameter leaf.
       num_state: number of state leaves.
-      inputs: the array inputs; arrays, or ``jax.ShapeDtypeStruct`` still to be drawn.
-      input_names: what to call each of them (``args[0]``, ``kwargs['mask']``).
+      num_inputs: number of array inputs.
       structure: of the variables, as a pytree.
       output_structure: of the output.
     """
@@ -37,8 +86,7 @@ class Traced:
     apply: compat.Program
     params: tuple[Parts, ...]
     num_state: int
-    inputs: tuple[Any, ...]
-    input_names: tuple[str, ...]
+    num_inputs: int
     structure: Any
     output_structure: Any
 
@@ -51,31 +99,33 @@ class Traced:
     def input_positions(self) -> range:
         """Where the data is among the inputs of ``apply``."""
         first = len(self.params) + self.num_state + 1
-        return range(first, first + len(self.inputs))
+        return range(first, first + self.num_inputs)
 
-    def variables(self, leaves: Any) -> Variables:
+    def variables(self, leaves: Sequence[Any]) -> Variables:
         """The pytrees whose leaves the init program returns."""
         result: Variables = jax.tree.unflatten(self.structure, leaves)
         return result
 
-    def output(self, leaves: Any) -> Any:
+    def output(self, leaves: Sequence[Any]) -> Any:
         """The model's output, from the leaves that the apply program returns."""
         return jax.tree.unflatten(self.output_structure, leaves)
 
 
-def trace(
-    model: Any,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    streams: tuple[str, ...] = (),
-) -> Traced:
+_CACHE_SIZE = 16
+_cache: OrderedDict[Any, Traced] = OrderedDict()
+_lock = threading.Lock()
+
+
+def trace(model: Any, given: Arguments, streams: Sequence[str] = ()) -> Traced:
     """Traces a model's init and forward pass.
+
+    As with ``jax.jit``, the same model with arguments of the same shapes is traced
+    once: linen modules are the same if they are equal, functions if they are
+    identical. An nnx module is read each time, since its weights may change.
 
     Args:
       model: a linen module, an nnx module, class or factory, or a ``Functional``.
-      args: positional arguments of the model.
-      kwargs: keyword arguments of the model. Arrays among the arguments become
-        inputs of the programs; everything else is fixed.
+      given: the model's arguments.
       streams: names of random streams that a linen module uses beyond ``params``
         and ``dropout``.
 
@@ -87,42 +137,49 @@ def trace(
       Exception: whatever the model raises on these arguments, with a note that says
         what it was called with.
     """
-    adapted = adapt(model, streams)
-    (paths, treedef) = jax.tree_util.tree_flatten_with_path((args, kwargs))
-    dynamic = [i for i, (_, leaf) in enumerate(paths) if _is_dynamic(leaf)]
-    leaves = [leaf for _, leaf in paths]
-    inputs = tuple(leaves[i] for i in dynamic)
-    names = tuple(_argument_name(paths[i][0]) for i in dynamic)
-    shapes = [jax.ShapeDtypeStruct(np.shape(x), _dtype(x)) for x in inputs]
+    adapted = adapt(model, tuple(streams))
+    fixed = tuple((type(leaf), leaf) for leaf in given.leaves)
+    name = (type(model), model, fixed, given.structure, tuple(streams))
+    try:
+        hash(name)
+    except TypeError:
+        return _trace(adapted, given)
+    if not adapted.draws:
+        return _trace(adapted, given)
+    with _lock:
+        found = _cache.get(name)
+    if found is None:
+        found = _trace(adapted, given)
+    with _lock:
+        _cache[name] = found
+        _cache.move_to_end(name)
+        while len(_cache) > _CACHE_SIZE:
+            _cache.popitem(last=False)
+    return found
 
-    def call(values: tuple[Any, ...]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        filled = list(leaves)
-        for position, value in zip(dynamic, values, strict=True):
-            filled[position] = value
-        filled_args, filled_kwargs = jax.tree.unflatten(treedef, filled)
-        return filled_args, dict(filled_kwargs)
 
+def _trace(adapted: Model, given: Arguments) -> Traced:
     key = jax.random.key(0)
     try:
         init, variables = compat.trace(
-            lambda k, *values: adapted.init(k, *call(values)), key, *shapes
+            lambda k, *values: adapted.init(k, *given.call(values)), key, *given.shapes
         )
         flat, structure = jax.tree.flatten(variables)
         apply, output = compat.trace(
             lambda flat, k, values: adapted.apply(
-                jax.tree.unflatten(structure, flat), k, *call(values)
+                jax.tree.unflatten(structure, flat), k, *given.call(values)
             ),
             flat,
             key,
-            tuple(shapes),
+            given.shapes,
         )
     except Exception as error:
-        given = ", ".join(
+        fed = ", ".join(
             f"{name}: {shape.dtype}{list(shape.shape)}"
-            for name, shape in zip(names, shapes, strict=True)
+            for name, shape in zip(given.names, given.shapes, strict=True)
         )
         error.add_note(
-            f"jaxinit called {adapted.name} with {given or 'no array inputs'}. The "
+            f"jaxinit called {adapted.name} with {fed or 'no array inputs'}. The "
             "arguments after the model must be those of model.init(key, ...)."
         )
         raise
@@ -134,8 +191,7 @@ def trace(
         apply,
         tuple(adapted.param_path(path) for path, _ in param_paths),
         len(jax.tree.leaves(variables.state)),
-        inputs,
-        names,
+        len(given.inputs),
         structure,
         jax.tree.structure(output),
     )
@@ -179,7 +235,7 @@ def infer_inputs(model: Any) -> tuple[jax.ShapeDtypeStruct, ...]:
     if adapted.infer_inputs is not None:
         for shape in adapted.infer_inputs():
             try:
-                trace(model, (shape,), {})
+                trace(model, arguments((shape,), {}))
             except (TypeError, ValueError, IndexError) as error:
                 tried = f"{shape.dtype}{list(shape.shape)} gave: {error}"
             else:
@@ -192,7 +248,7 @@ def infer_inputs(model: Any) -> tuple[jax.ShapeDtypeStruct, ...]:
     )
 
 
-def _is_dynamic(leaf: Any) -> bool:
+def _is_array(leaf: Any) -> bool:
     return isinstance(
         leaf, jax.Array | np.ndarray | np.generic | jax.ShapeDtypeStruct
     )
@@ -200,8 +256,3 @@ def _is_dynamic(leaf: Any) -> bool:
 
 def _dtype(leaf: Any) -> Any:
     return jax.dtypes.canonicalize_dtype(leaf.dtype, allow_extended_dtype=True)
-
-
-def _argument_name(path: tuple[Any, ...]) -> str:
-    root = "args" if path[0].idx == 0 else "kwargs"
-    return root + jax.tree_util.keystr(path[1:])

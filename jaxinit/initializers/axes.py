@@ -10,6 +10,7 @@ from jax.sharding import NamedSharding
 from jax.typing import DTypeLike
 
 from jaxinit._typing import Axes, Initializer
+from jaxinit.initializers._call import call
 from jaxinit.initializers._check import (
     check_initializer,
 )
@@ -72,7 +73,11 @@ def with_axes(
             math.prod(shape[a] for a in ins),
             math.prod(shape[a] for a in outs),
         )
-        drawn = draw_each(base, key, math.prod(shape[a] for a in batch), kernel, dtype)
+        if batch:
+            count = math.prod(shape[a] for a in batch)
+            drawn = draw_each(base, key, count, kernel, dtype)
+        else:
+            drawn = call(base, key, kernel, dtype)
         drawn = drawn.reshape([shape[a] for a in order])
         return jnp.transpose(drawn, np.argsort(order).tolist())
 
@@ -146,5 +151,7 @@ def draw_each(
     dtype: np.dtype,
 ) -> jax.Array:
     """``count`` draws of ``shape`` along a new first axis."""
-    draw: Callable[[jax.Array], jax.Array] = jax.vmap(lambda k: base(k, shape, dtype))
+    draw: Callable[[jax.Array], jax.Array] = jax.vmap(
+        lambda k: call(base, k, shape, dtype)
+    )
     return draw(jax.random.split(key, count))

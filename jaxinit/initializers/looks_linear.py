@@ -9,6 +9,7 @@ from jax.sharding import NamedSharding
 from jax.typing import DTypeLike
 
 from jaxinit._typing import Initializer
+from jaxinit.initializers._call import call
 from jaxinit.initializers._check import check_choice, check_initializer, check_kernel
 from jaxinit.initializers._draw import from_sampler
 from jaxinit.initializers.orthogonal import orthogonal
@@ -74,7 +75,7 @@ def looks_linear(
         del sharding
         *spatial, ins, outs = shape
         block = (*spatial, ins // (1 + mirror_in), outs // (1 + mirror_out))
-        w = inner(key, block, dtype)
+        w = call(inner, key, block, dtype)
         if mirror_out:
             w = jnp.concatenate([w, -w], axis=-1)
         if mirror_in:

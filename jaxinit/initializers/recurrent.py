@@ -253,15 +253,15 @@ def _gate_bias(
 ) -> Initializer:
     """The forget biases of ``draw``, placed by the layout."""
     check_choice("gate", gate, ("forget", "input"), "Other gates take `zeros`.")
-    num_gates = 1
-    if layout is not None:
-        num_gates = len(layout)
-        if not isinstance(layout, str) or not {"f", "z"} & set(layout):
-            raise ValueError(
-                "`layout` must name the gates of the fused bias by letters, one of "
-                f"them 'f' or 'z', got {layout!r}. Use 'ifgo' for "
-                "nnx.OptimizedLSTMCell and 'rzn' for nnx.GRUCell."
-            )
+    if layout is not None and not (
+        isinstance(layout, str) and {"f", "z"} & set(layout)
+    ):
+        raise ValueError(
+            "`layout` must name the gates of the fused bias by letters, one of them "
+            f"'f' or 'z', got {layout!r}. Use 'ifgo' for nnx.OptimizedLSTMCell and "
+            "'rzn' for nnx.GRUCell."
+        )
+    num_gates = 1 if layout is None else len(layout)
 
     def sampler(
         key: jax.Array,

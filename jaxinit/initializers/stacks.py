@@ -10,6 +10,7 @@ from jax.sharding import NamedSharding
 from jax.typing import DTypeLike
 
 from jaxinit._typing import Axes, Initializer
+from jaxinit.initializers._call import call
 from jaxinit.initializers._check import (
     check_count,
     check_initializer,
@@ -120,7 +121,7 @@ def blocked(
         widths = lengths or (shape[at] // len(blocks),) * len(blocks)
         return jnp.concatenate(
             [
-                block(block_key, (*shape[:at], width, *shape[at + 1 :]), dtype)
+                call(block, block_key, (*shape[:at], width, *shape[at + 1 :]), dtype)
                 for block, block_key, width in zip(
                     blocks, jax.random.split(key, len(blocks)), widths, strict=True
                 )

@@ -9,6 +9,7 @@ from jax.sharding import NamedSharding
 from jax.typing import DTypeLike
 
 from jaxinit._typing import Axes, Initializer
+from jaxinit.initializers._call import call
 from jaxinit.initializers._check import (
     check_initializer,
     check_number,
@@ -72,7 +73,7 @@ def centered(
         sharding: NamedSharding | None,
     ) -> jax.Array:
         del sharding
-        samples = base(key, shape, dtype)
+        samples = call(base, key, shape, dtype)
         axes = fan_in_axes(shape)
         n = math.prod(shape[axis] for axis in axes)
         return _centered(samples, math.sqrt(n / (n - 1)), axes)
@@ -133,7 +134,7 @@ def normalized(
         sharding: NamedSharding | None,
     ) -> jax.Array:
         del sharding
-        samples = base(key, shape, dtype)
+        samples = call(base, key, shape, dtype)
         over = None if axes is None else normalize_axes("axis", axes, shape)
         return _normalized(samples, stddev, over)
 

@@ -10,6 +10,7 @@ from jax.sharding import NamedSharding
 from jax.typing import DTypeLike
 
 from jaxinit._typing import Initializer
+from jaxinit.initializers._call import call
 from jaxinit.initializers._check import (
     check_choice,
     check_count,
@@ -78,7 +79,7 @@ def icnr(
         sharding: NamedSharding | None,
     ) -> jax.Array:
         del sharding
-        small = base(key, (*shape[:-1], shape[-1] // repeats), dtype)
+        small = call(base, key, (*shape[:-1], shape[-1] // repeats), dtype)
         if block == "fastest":
             return jnp.repeat(small, repeats, axis=-1)
         return jnp.concatenate([small] * repeats, axis=-1)

@@ -5,10 +5,21 @@ import math
 import pathlib
 from collections.abc import Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxinit.render.marks import (
+    BLUE,
+    GRAY,
+    INK,
+    VERMILLION,
+    Panel,
+    label_bands,
+    mark_dead,
+    mark_edges,
+    mark_findings,
+)
 from jaxinit.signal.numbers import elide
 from jaxinit.signal.report import Report
 from jaxinit.signal.serialize import write_atomically
@@ -19,21 +30,8 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".svg", ".pdf")
 
-# Okabe and Ito's palette, told apart with every kind of color vision.
-_BLUE, _VERMILLION, _GRAY, _INK = "#0072B2", "#D55E00", "#8C8C8C", "#262626"
-
 # Beyond this many rows points merge into the line and only some names are written.
 _FEW, _MAX_NAMES = 40, 24
-
-
-class _Panel(NamedTuple):
-    """What one panel shows."""
-
-    metric: str
-    values: np.ndarray  # (seeds, rows)
-    title: str
-    color: str
-    flow: str
 
 
 def save_plot(report: Report, path: str | PathLike[str]) -> None:
@@ -127,39 +125,45 @@ def draw(report: Report) -> "Figure":
         ha="left",
         fontsize=12,
         fontweight="bold",
-        color=_INK,
+        color=INK,
     )
     return figure
 
 
-def _panels(report: Report) -> list[_Panel]:
+def _panels(report: Report) -> list[Panel]:
     none = np.full((len(report.seeds), len(report.rows)), np.nan)
+    moment = report.forward.get("second_moment", none)
     panels = [
-        _Panel(
-            "second_moment",
-            report.forward.get("second_moment", none),
-            "Second moment of the signal",
-            _BLUE,
-            "from the input →",
+        Panel(
+            metric="second_moment",
+            values=moment,
+            broken=~np.isfinite(moment) & report.ran,
+            title="Second moment of the signal",
+            color=BLUE,
+            flow="from the input →",
         )
     ]
     if "grad_rms" in report.backward:
+        gradient = report.backward["grad_rms"]
+        # NaN in every seed: no gradient reaches the row.
+        reached = ~np.isnan(gradient).all(axis=0)
         panels.append(
-            _Panel(
-                "grad_rms",
-                report.backward["grad_rms"],
-                "Gradient rms",
-                _VERMILLION,
-                "← from the output",
+            Panel(
+                metric="grad_rms",
+                values=gradient,
+                broken=~np.isfinite(gradient) & report.ran & reached,
+                title="Gradient rms",
+                color=VERMILLION,
+                flow="← from the output",
             )
         )
     return panels
 
 
-def _draw_panel(ax: "Axes", report: Report, panel: _Panel) -> None:
+def _draw_panel(ax: "Axes", report: Report, panel: Panel) -> None:
     depth = np.arange(len(report.rows))
     if not report.rows:
-        ax.text(0.5, 0.5, "no rows", transform=ax.transAxes, ha="center", color=_GRAY)
+        ax.text(0.5, 0.5, "no rows", transform=ax.transAxes, ha="center", color=GRAY)
     with np.errstate(invalid="ignore"):
         usable = np.isfinite(panel.values) & (panel.values > 0)
     logs = np.log10(panel.values, out=np.full(panel.values.shape, np.nan), where=usable)
@@ -191,11 +195,11 @@ def _draw_panel(ax: "Axes", report: Report, panel: _Panel) -> None:
         zorder=4,
     )
     _limit(ax, bands)
-    _mark_edges(ax, depth, panel)
-    _mark_dead(ax, depth, median, report, panel)
-    _mark_findings(ax, report, panel)
-    _label_bands(ax, depth, bands, len(report.seeds), panel)
-    _decorate(ax, panel, len(depth), bool(joins) and panel.color == _BLUE)
+    mark_edges(ax, depth, panel)
+    mark_dead(ax, depth, median, report, panel)
+    mark_findings(ax, report, panel)
+    label_bands(ax, depth, bands, len(report.seeds), panel)
+    _decorate(ax, panel, len(depth), bool(joins) and panel.color == BLUE)
 
 
 def _limit(ax: "Axes", bands: np.ndarray) -> None:
@@ -207,118 +211,10 @@ def _limit(ax: "Axes", bands: np.ndarray) -> None:
     ax.set_ylim(10.0**low, 10.0**high)
 
 
-def _mark_edges(ax: "Axes", depth: np.ndarray, panel: _Panel) -> None:
-    """Zeros at the lower edge, what is not finite at the upper one."""
-    defined = ~np.isnan(panel.values).all(axis=0) | (panel.metric == "second_moment")
-    zero = (panel.values == 0).any(axis=0)
-    broken = (~np.isfinite(panel.values)).any(axis=0) & defined
-    for hits, height, marker, word, va in (
-        (zero, 0.03, "v", "exactly zero", "bottom"),
-        (broken, 0.97, "X", "not finite", "top"),
-    ):
-        if not hits.any():
-            continue
-        where = depth[hits]
-        ax.plot(
-            where,
-            np.full(len(where), height),
-            linestyle="",
-            marker=marker,
-            markersize=6,
-            color=_INK,
-            transform=ax.get_xaxis_transform(),
-            clip_on=False,
-            zorder=5,
-        )
-        ax.annotate(
-            word,
-            (where[0], height),
-            xycoords=ax.get_xaxis_transform(),
-            xytext=(7, 0),
-            textcoords="offset points",
-            va=va,
-            fontsize=8,
-            color=_INK,
-        )
-
-
-def _mark_dead(
-    ax: "Axes", depth: np.ndarray, median: np.ndarray, report: Report, panel: _Panel
-) -> None:
-    """Crosses on layers in which most channels are dead."""
-    names = {finding.row for finding in report.findings if finding.kind == "dead"}
-    hits = [i for i, row in enumerate(report.rows) if row.name in names]
-    if panel.metric != "second_moment" or not hits:
-        return
-    ax.plot(
-        depth[hits],
-        median[hits],
-        linestyle="",
-        marker="x",
-        markersize=9,
-        markeredgewidth=2,
-        color=_INK,
-        zorder=6,
-    )
-
-
-def _mark_findings(ax: "Axes", report: Report, panel: _Panel) -> None:
-    """A thin line at each layer that a finding about this metric names."""
-    metrics = {panel.metric} | ({"rms", "dead"} if panel.color == _BLUE else set())
-    places: dict[int, list[str]] = {}
-    for finding in report.findings:
-        if finding.metric in metrics and finding.row in report.layers:
-            places.setdefault(report.layers.index(finding.row), []).append(finding.kind)
-    for place, kinds in places.items():
-        late = place > 0.7 * len(report.rows)
-        ax.axvline(place, color=_GRAY, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
-        ax.annotate(
-            f"{', '.join(dict.fromkeys(kinds))} from {elide(report.layers[place], 28)}",
-            (place, 0.955),
-            xycoords=ax.get_xaxis_transform(),
-            xytext=(-5 if late else 5, 0),
-            textcoords="offset points",
-            ha="right" if late else "left",
-            va="top",
-            fontsize=8,
-            color=_INK,
-            zorder=6,
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
-        )
-
-
-def _label_bands(
-    ax: "Axes", depth: np.ndarray, bands: np.ndarray, num_seeds: int, panel: _Panel
-) -> None:
-    """Names the line and the bands at their right end, in place of a legend."""
-    known = np.flatnonzero(np.isfinite(bands).all(axis=0))
-    if not known.size:
-        return
-    end = int(known[-1])
-    low, high = (math.log10(y) for y in ax.get_ylim())
-    spacing = 0.075 * (high - low)
-    texts = [("median" if num_seeds > 1 else "one seed", "bold")]
-    if bands[4, end] - bands[2, end] > spacing / 4:
-        texts.append((f"5-95% of {num_seeds} seeds", "normal"))
-    heights = [bands[2, end], max(bands[4, end], bands[2, end] + spacing)]
-    for (text, weight), height in zip(texts, heights, strict=False):
-        ax.annotate(
-            text,
-            (depth[end], 10.0**height),
-            xytext=(9, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=8,
-            fontweight=weight,
-            color=panel.color,
-            annotation_clip=False,
-        )
-
-
-def _decorate(ax: "Axes", panel: _Panel, depth: int, joins: bool) -> None:
+def _decorate(ax: "Axes", panel: Panel, depth: int, joins: bool) -> None:
     title = panel.title + ("   (rings: a branch joins the stream)" if joins else "")
     ax.set_title(title, loc="left", fontsize=10, color=panel.color)
-    ax.set_title(panel.flow, loc="right", fontsize=8, color=_GRAY)
+    ax.set_title(panel.flow, loc="right", fontsize=8, color=GRAY)
     ax.set_xlim(-0.6, max(depth - 0.4, 0.6))
     ax.grid(axis="y", color="#E6E6E6", linewidth=0.7)
     ax.set_axisbelow(True)
@@ -327,7 +223,7 @@ def _decorate(ax: "Axes", panel: _Panel, depth: int, joins: bool) -> None:
         ax.spines[side].set_visible(False)
     for side in ("left", "bottom"):
         ax.spines[side].set_color("#BFBFBF")
-    ax.tick_params(colors=_INK, labelsize=8, length=3, color="#BFBFBF")
+    ax.tick_params(colors=INK, labelsize=8, length=3, color="#BFBFBF")
 
 
 def _label_depth(ax: "Axes", report: Report) -> None:
@@ -345,7 +241,7 @@ def _label_depth(ax: "Axes", report: Report) -> None:
         ha="right" if steep else "center",
         rotation_mode="anchor" if steep else "default",
         fontsize=7.5,
-        color=_INK,
+        color=INK,
     )
 
 

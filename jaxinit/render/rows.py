@@ -106,8 +106,9 @@ def _columns(report: Report, shown: Sequence[int], *, wide: bool) -> list[_Colum
         columns.append(_Column("output", shapes, style="dim"))
     if "second_moment" in summary:
         moment = summary["second_moment"]
-        # An exclamation mark where the median is of some seeds only.
-        partial = (moment.share_nonfinite > 0) & (moment.share_nonfinite < 1)
+        # An exclamation mark where the median leaves out seeds that overflowed.
+        broken = ~np.isfinite(report.forward["second_moment"]) & report.ran
+        partial = broken.any(axis=0) & (moment.share_nonfinite < 1)
         medians = [compact(moment.median[i]) + "!" * bool(partial[i]) for i in shown]
         columns.append(_Column("E[x²]", medians, "right"))
         ranges = [_range(moment.q05[i], moment.q95[i]) for i in shown]

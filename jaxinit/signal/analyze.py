@@ -12,8 +12,14 @@ import numpy as np
 
 from jaxinit.graph.names import param_name
 from jaxinit.graph.sites import Sites, find_sites
-from jaxinit.graph.trace import Traced, infer_inputs, trace
-from jaxinit.signal.checks import check_draws, check_model, check_options
+from jaxinit.graph.trace import Traced, arguments, infer_inputs, trace
+from jaxinit.signal.checks import (
+    check_draws,
+    check_loss,
+    check_model,
+    check_options,
+    root_key,
+)
 from jaxinit.signal.engine import engine, is_little
 from jaxinit.signal.findings import Finding
 from jaxinit.signal.inputs import Fed, batch_size, feed
@@ -21,7 +27,7 @@ from jaxinit.signal.progress import Bar
 from jaxinit.signal.report import Report
 from jaxinit.signal.rows import tabulate
 from jaxinit.signal.run import Finished, Plan, Strategy, run
-from jaxinit.signal.statistics import Analysis, float_outputs, one_seed
+from jaxinit.signal.statistics import Analysis
 from jaxinit.signal.verdict import judged
 
 _MIN_SEEDS, _MAX_SEEDS = 8, 64
@@ -100,14 +106,16 @@ def analyze(
     """
     check_options(seeds, strategy, chunk, memory_budget, time_budget)
     kwargs = {**kwargs, **(model_kwargs or {})}
-    root = jax.random.key(key) if isinstance(key, int) else key
+    root = root_key(key)
     notes: list[str] = []
     with Bar(progress) as bar:
         bar.phase("tracing")
         if not args and not kwargs:
             args = infer_inputs(model)
-        traced = trace(model, args, kwargs, tuple(rngs))
+        given = arguments(args, kwargs)
+        traced = trace(model, given, rngs)
         check_model(traced)
+        check_loss(loss, traced)
         sites = find_sites(
             traced.apply,
             traced.param_positions,
@@ -115,14 +123,13 @@ def analyze(
             [parts[:-1] for parts in traced.params],
         )
         input_key = jax.random.fold_in(root, 2**32 - 1)
-        fed = feed(traced.inputs, traced.input_names, sites.lookups, input_key)
+        fed = feed(given.inputs, given.names, sites.lookups, input_key)
         analysis = Analysis(traced, sites, batch_size(fed.arrays), loss, True)
-        blocked = _no_gradient(analysis, fed)
-        if blocked is not None:
-            notes.append(f"No gradients: {blocked}")
-            analysis = analysis._replace(backward=False)
         indices = _seed_indices(seeds, traced, sites)
-        compiled = engine(model, analysis, is_little(sites, len(indices)))
+        compiled = engine(analysis, is_little(sites, len(indices)))
+        if compiled.no_gradient is not None:
+            notes.append(f"No gradients: {compiled.no_gradient}")
+            analysis = compiled.analysis
         check_draws(traced, compiled.ignores_key, compiled.depends_on_key)
         plan = Plan(
             indices,
@@ -156,29 +163,6 @@ def analyze(
     }
     notes = [*_remarks(analysis, fed), *notes, *finished.notes]
     return _report(analysis, fed, plan, finished, notes, settings)
-
-
-def _no_gradient(analysis: Analysis, fed: Fed) -> str | None:
-    """Why the model cannot be differentiated, if it cannot."""
-    traced = analysis.traced
-    if analysis.loss is None and not float_outputs(traced):
-        kinds = ", ".join(str(v.aval) for v in traced.apply.jaxpr.outvars)
-        return (
-            f"the model returns no floating-point array ({kinds or 'nothing'}). "
-            "Analyze a method that returns logits: method=..."
-        )
-    shapes = [v.aval for v in traced.apply.jaxpr.invars]
-    first = len(traced.params) + traced.num_state
-    variables = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in shapes[:first]]
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    try:
-        jax.eval_shape(one_seed(analysis), variables, key, fed.arrays)
-    except (ValueError, TypeError, NotImplementedError) as error:
-        if analysis.loss is not None:
-            error.add_note("jaxinit was differentiating `loss` of the model's output.")
-            raise
-        return f"{str(error).splitlines()[0]}"
-    return None
 
 
 def _seed_indices(

@@ -1,7 +1,10 @@
 """What ``analyze`` refuses, and what it says then."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxinit.graph.trace import Traced
@@ -51,6 +54,21 @@ def check_options(
             )
 
 
+def root_key(key: int | jax.Array) -> jax.Array:
+    """A typed key: the one given, or made from an integer or from old-style data."""
+    if isinstance(key, int | np.integer):
+        return jax.random.key(int(key))
+    if isinstance(key, jax.Array | np.ndarray):
+        if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ():
+            return key
+        if key.dtype == np.uint32 and key.ndim == 1:  # from jax.random.PRNGKey
+            return jax.random.wrap_key_data(key)
+    raise TypeError(
+        "`key` must be one jax key, as jax.random.key(0), or an integer that makes "
+        f"one, got {key!r}."
+    )
+
+
 def check_model(traced: Traced) -> None:
     """Raises for a model in which there is nothing to measure."""
     if not traced.params:
@@ -58,11 +76,33 @@ def check_model(traced: Traced) -> None:
             f"`model` must have parameters, got {traced.name} without any. jaxinit "
             "looks at what initialization does; there is nothing to initialize."
         )
-    if not traced.inputs:
+    if not traced.num_inputs:
         raise ValueError(
             "`analyze` needs the model's array inputs after the model, got none. "
             "Write, for an image model, jaxinit.analyze(model, "
             "jax.ShapeDtypeStruct((32, 32, 32, 3), jnp.float32)), or pass a batch."
+        )
+
+
+def check_loss(loss: Callable[[Any], Any] | None, traced: Traced) -> None:
+    """Raises unless the loss of the model's output is one floating-point number."""
+    if loss is None:
+        return
+    outputs = [
+        jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype)
+        for v in traced.apply.jaxpr.outvars
+    ]
+    try:
+        result = jax.eval_shape(loss, traced.output(outputs))
+    except Exception as error:
+        error.add_note("jaxinit called `loss` with the model's output.")
+        raise
+    shape, dtype = getattr(result, "shape", None), getattr(result, "dtype", None)
+    if shape != () or not jnp.issubdtype(dtype, jnp.floating):
+        got = type(result).__name__ if shape is None else f"{dtype}{list(shape)}"
+        raise ValueError(
+            "`loss` must return a floating-point scalar, from which gradients start; "
+            f"got {got}. Take a mean: loss=lambda y: per_sample(y).mean()."
         )
 
 

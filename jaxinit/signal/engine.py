@@ -1,19 +1,18 @@
 """An analysis, compiled: cached from call to call, for one seed or a chunk of them."""
 
-import hashlib
 import math
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import numpy as np
 
 from jaxinit.graph import compat
 from jaxinit.graph.draw import drawer
 from jaxinit.graph.sites import Sites
-from jaxinit.signal.statistics import Analysis, Raw, one_seed
+from jaxinit.signal.statistics import Analysis, Raw, no_gradient, one_seed
 
 Array = jax.Array
 
@@ -25,11 +24,16 @@ class Engine:
     The methods may be called by several threads at once.
 
     Attributes:
+      analysis: what is measured; without gradients if there can be none.
+      no_gradient: why there can be none, or ``None``.
       compile_seconds: time spent compiling the analysis so far.
       bytes_per_seed: memory that one seed takes, as far as it is known.
     """
 
     def __init__(self, analysis: Analysis, quick: bool) -> None:
+        self.no_gradient = no_gradient(analysis)
+        if self.no_gradient is not None:
+            analysis = analysis._replace(backward=False)
         self.analysis = analysis
         self._options = _QUICK if quick and jax.default_backend() == "cpu" else None
         self.compile_seconds = 0.0
@@ -133,64 +137,21 @@ def is_little(sites: Sites, seeds: int) -> bool:
     return 6 * products * seeds < _LITTLE_WORK  # multiply, add; thrice with gradients
 
 
-class _Entry(NamedTuple):
-    model: Any
-    digest: str
-    engine: Engine
-
-
-_CACHE_SIZE = 8
-_cache: list[_Entry] = []
+_CACHE_SIZE = 16
+_cache: OrderedDict[Any, Engine] = OrderedDict()
 _cache_lock = threading.Lock()
 
 
-def engine(model: Any, analysis: Analysis, quick: bool) -> Engine:
-    """The engine for ``analysis``; that of an earlier, equal one if there is one.
+def engine(analysis: Analysis, quick: bool) -> Engine:
+    """The engine for ``analysis``; that of an earlier call if there is one.
 
     ``quick`` compiles faster for a run that is short anyway (``is_little``).
-
-    Two analyses are equal if they are of the same model (or of equal linen modules),
-    and their programs read the same, with the same constants and loss. The model is
-    asked for too because a program's text does not tell two custom gradients apart.
     """
-    if not analysis.traced.draws:
-        return Engine(analysis, quick)
-    digest = _digest(analysis, quick)
+    name = (analysis.traced, analysis.batch, analysis.loss, analysis.backward, quick)
     with _cache_lock:
-        for entry in _cache:
-            if entry.digest == digest and _same(entry.model, model):
-                _cache.remove(entry)
-                _cache.append(entry)
-                return entry.engine
-        fresh = _Entry(model, digest, Engine(analysis, quick))
-        _cache.append(fresh)
-        del _cache[:-_CACHE_SIZE]
-        return fresh.engine
-
-
-def _same(first: Any, second: Any) -> bool:
-    if first is second:
-        return True
-    try:
-        return type(first) is type(second) and bool(first == second)
-    except (TypeError, ValueError):  # array attributes have no truth value
-        return False
-
-
-def _digest(analysis: Analysis, quick: bool) -> str:
-    traced = analysis.traced
-    digest = hashlib.sha256()
-    for program in (traced.init, traced.apply):
-        digest.update(str(program.jaxpr).encode())
-        for const in program.consts:
-            digest.update(_content(const))
-    loss = None if analysis.loss is None else id(analysis.loss)
-    options = (traced.params, traced.num_state, analysis.batch, analysis.backward, quick)
-    digest.update(repr((options, loss, str(traced.structure))).encode())
-    return digest.hexdigest()
-
-
-def _content(const: Any) -> bytes:
-    if jax.dtypes.issubdtype(const.dtype, jax.dtypes.extended):
-        const = jax.random.key_data(const)
-    return np.asarray(const).tobytes()
+        if name not in _cache:
+            _cache[name] = Engine(analysis, quick)
+        _cache.move_to_end(name)
+        while len(_cache) > _CACHE_SIZE:
+            _cache.popitem(last=False)
+        return _cache[name]

@@ -1,10 +1,11 @@
 """Does the signal, or its gradient, grow or shrink with depth?
 
 Layers are compared with layers of their kind: those that multiply data by a weight.
-Norms, biases, joins and lookups follow other laws and would bend the line. Gradients
-are compared by their norm, ``grad_rms * sqrt(size)``, since it is the norm that a
-well-scaled layer keeps: the rms alone changes with every pooling and every change of
-width.
+Norms, biases, joins and lookups follow other laws and would bend the line. The last
+layer counts only where there are few, since a readout often has an initializer of its
+own. Gradients are compared by their norm, ``grad_rms * sqrt(size)``: it is the norm
+that a well-scaled layer keeps, while the rms changes with every pooling and every
+change of width.
 """
 
 import math
@@ -16,8 +17,8 @@ from jaxinit.signal import remedies
 from jaxinit.signal.findings import Finding
 from jaxinit.signal.numbers import compact
 from jaxinit.signal.report import Report
-from jaxinit.signal.summary import log10, summarize
-from jaxinit.signal.trend import Trend, fit_trend
+from jaxinit.signal.summary import log10, moments, summarize
+from jaxinit.signal.trend import Trend, fit_trend, line
 
 # A slope is a finding once the line changes the rms tenfold from the first layer to
 # the last, in bits of the rms. Less than that the first steps of any optimizer
@@ -43,13 +44,15 @@ class Flow(NamedTuple):
       logs: `(seeds, layers)`: log2 of the metric; for gradients of the norm. NaN
         where the metric is zero or not defined.
       per_rms: bits of this metric for one bit of rms: 2 for a second moment.
-      trend: the line through it, None below three layers.
+      hidden: the layers that the line is fitted to.
+      trend: the line through them, None below three layers.
     """
 
     metric: str
     names: tuple[str, ...]
     logs: np.ndarray
     per_rms: int
+    hidden: slice
     trend: Trend | None
 
 
@@ -63,15 +66,18 @@ def comparable(report: Report) -> list[int]:
 def flows(report: Report) -> list[Flow]:
     """The flow of the signal and, where the report has gradients, of the gradient."""
     rows = comparable(report)
+    readout = 1 if len(rows) > 3 else 0
     found = []
     if "second_moment" in report.forward:
         logs = _log2(report.forward["second_moment"])[:, rows]
-        found.append(_flow(report, "second_moment", rows, logs, 2))
+        hidden = slice(0, len(rows) - readout)
+        found.append(_flow(report, "second_moment", rows, logs, hidden))
     if "grad_rms" in report.backward:
         sizes = np.array([max(math.prod(row.shape), 1) for row in report.rows])
         logs = _log2(report.backward["grad_rms"]) + 0.5 * np.log2(sizes)
         backwards = rows[::-1]
-        found.append(_flow(report, "grad_rms", backwards, logs[:, backwards], 1))
+        hidden = slice(readout, len(rows))
+        found.append(_flow(report, "grad_rms", backwards, logs[:, backwards], hidden))
     return found
 
 
@@ -86,18 +92,19 @@ def describe(flow: Flow) -> str:
     if flow.trend is None:
         known = np.isfinite(flow.logs).any(axis=0).sum()
         return f"the {what} keeps within bounds ({known} layers: too few for a slope)"
-    slope, stderr = flow.trend.slope, flow.trend.stderr
+    factor = _factor(flow.trend.slope, flow.trend.stderr)
     return (
-        f"the {what} changes by a factor of {_factor(slope, stderr)} per layer "
-        f"over {len(flow.names)} layers"
+        f"the {what} changes by a factor of {factor} per layer "
+        f"over {flow.trend.depth + 1} layers"
     )
 
 
 def _flow(
-    report: Report, metric: str, rows: list[int], logs: np.ndarray, per_rms: int
+    report: Report, metric: str, rows: list[int], logs: np.ndarray, hidden: slice
 ) -> Flow:
     names = tuple(report.rows[i].name for i in rows)
-    return Flow(metric, names, logs, per_rms, fit_trend(logs))
+    per_rms = 2 if metric == "second_moment" else 1
+    return Flow(metric, names, logs, per_rms, hidden, fit_trend(logs[:, hidden]))
 
 
 def _by_slope(report: Report, flow: Flow) -> list[Finding]:
@@ -108,12 +115,13 @@ def _by_slope(report: Report, flow: Flow) -> list[Finding]:
     sign = math.copysign(1.0, trend.slope)
     growing = sign > 0
     gradient = flow.metric == "grad_rms"
-    median = summarize(flow.logs, log=False).median
-    line = trend.start + trend.slope * np.arange(len(median))
+    names = flow.names[flow.hidden]
+    median = summarize(flow.logs[:, flow.hidden], log=False).median
+    fitted = trend.start + trend.slope * np.arange(len(median))
     beyond = sign * (median - trend.start) >= limit
     if not beyond.any():
-        beyond = sign * (line - trend.start) >= limit
-    frontier = flow.names[int(np.argmax(beyond))]
+        beyond = sign * (fitted - trend.start) >= limit
+    frontier = names[int(np.argmax(beyond))]
     with np.errstate(invalid="ignore"):
         share = float(np.mean(sign * trend.slopes * trend.depth >= limit))
     verb = "grows" if growing else "falls"
@@ -122,9 +130,15 @@ def _by_slope(report: Report, flow: Flow) -> list[Finding]:
     message = (
         f"The {what} {verb}{towards} by a factor of "
         f"{_factor(abs(trend.slope), trend.stderr)} per layer, "
-        f"{_power(abs(trend.change))} in all over {len(flow.names)} layers; "
+        f"{_power(abs(trend.change))} in all over {len(names)} layers; "
         f"it is past {'10' if flow.per_rms == 1 else '100'} from {frontier} on."
     )
+    if not growing and -_mean_slope(flow) * trend.depth < limit:
+        message += " The mean over seeds is kept, but the typical seed is not near it."
+        remedy = remedies.WIDER
+    else:
+        message += _theory(report, flow)
+        remedy = remedies.for_flow(report, gradient=gradient, growing=growing)
     return [
         Finding(
             kind="exploding" if growing else "vanishing",
@@ -133,18 +147,33 @@ def _by_slope(report: Report, flow: Flow) -> list[Finding]:
             seed_share=share,
             value=trend.slope,
             stderr=trend.stderr,
-            message=message + _theory(report, trend, flow),
-            remedy=remedies.for_flow(report, gradient=gradient, growing=growing),
+            message=message,
+            remedy=remedy,
         )
     ]
 
 
-def _theory(report: Report, trend: Trend, flow: Flow) -> str:
+def _mean_slope(flow: Flow) -> float:
+    """Bits per layer of the mean over seeds, where ``trend.slope`` is of the median.
+
+    A log-normal of mean m and variance v (in bits) has a mean of m + v ln(2) / 2 bits,
+    and the variance grows with depth: by 5 / (n ln(2)^2) per ReLU layer of width n.
+    """
+    assert flow.trend is not None
+    variance = moments(flow.logs[:, flow.hidden])[2] ** 2
+    known = np.isfinite(variance)
+    if known.sum() < 3:
+        return flow.trend.slope
+    growth, _ = line(np.flatnonzero(known).astype(np.float64), variance[known])
+    return flow.trend.slope + growth * math.log(2) / 2
+
+
+def _theory(report: Report, flow: Flow) -> str:
     """What kernels would do that, for plain ReLU chains: variance c / fan_in -> c/2."""
     plain = not remedies.num_joins(report) and not remedies.has_norms(report)
     if remedies.common_activation(report) != "relu" or not plain:
         return ""
-    scale = 2.0 ** min(1 + trend.slope * 2 / flow.per_rms, 1023.0)
+    scale = 2.0 ** min(1 + _mean_slope(flow) * 2 / flow.per_rms, 1023.0)
     return (
         f" Under ReLU this is what kernels of variance {compact(scale)}/fan_in do "
         "(LeCun's have 1, He's 2, which keeps it constant)."

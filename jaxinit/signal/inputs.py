@@ -44,8 +44,8 @@ def feed(
       The inputs as arrays.
 
     Raises:
-      ValueError: if an integer lies outside its table, or is to be drawn and looks
-        up none.
+      ValueError: if an input is empty, or if an integer lies outside its table, or is
+        to be drawn and looks up none.
     """
     tables: dict[int, int] = {}
     for lookup in lookups:
@@ -55,6 +55,11 @@ def feed(
     arrays, descriptions, nonfinite = [], [], []
     for position, (value, name) in enumerate(zip(inputs, names, strict=True)):
         size = tables.get(position)
+        if 0 in np.shape(value):
+            raise ValueError(
+                f"`{name}` must not be empty, got shape {np.shape(value)}. Nothing "
+                "could be measured: pass at least one sample."
+            )
         if isinstance(value, jax.ShapeDtypeStruct):
             array, what = _drawn(value, name, size, jax.random.fold_in(key, position))
         else:
@@ -97,8 +102,6 @@ def _drawn(
 
 def _described(value: Any) -> str:
     x = np.asarray(value)
-    if x.size == 0:
-        return "empty"
     if jnp.issubdtype(x.dtype, jnp.inexact):
         x = x.astype(np.complex128 if np.iscomplexobj(x) else np.float64)
         return f"given, mean {x.mean():.3g}, std {x.std():.3g}"
@@ -108,7 +111,7 @@ def _described(value: Any) -> str:
 
 
 def _check_indices(x: np.ndarray, name: str, size: int) -> None:
-    if x.size and (x.max() >= size or x.min() < -size):
+    if x.max() >= size or x.min() < -size:
         raise ValueError(
             f"`{name}` must hold integers below {size}, the number of rows of the "
             f"table that the model looks them up in; got {x.min()} to {x.max()}. "

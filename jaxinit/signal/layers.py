@@ -63,8 +63,9 @@ def _non_finite(report: Report) -> list[Finding]:
         with np.errstate(invalid="ignore"):
             hits.append(("frac_nonfinite", forward > 0, "The output"))
     if backward is not None:
-        # NaN in every seed means: not defined for this row. Seen from the output.
-        defined = ~np.isnan(backward).all(axis=0)
+        # Not defined is no trouble: NaN in every seed (no gradient reaches the row),
+        # or where the row did not run (a branch of cond that the seed skips).
+        defined = ~np.isnan(backward).all(axis=0) & report.ran
         hits.append(("grad_rms", ~np.isfinite(backward) & defined, "The gradient"))
     for metric, broken, what in hits:
         columns = np.flatnonzero(broken.any(axis=0))

@@ -176,7 +176,8 @@ def merge(earlier: Array, later: Array) -> Array:
         mean, shifted = record["mean"], record["shifted_mean"]
         record["shifted_second_moment"] += mean**2 - shifted**2
         record["shifted_mean"] = mean
-        factor = jnp.exp2(record["exponent"] - unit)
+        ran = record["count"] > 0
+        factor = jnp.where(ran, jnp.exp2(record["exponent"] - unit), 0)
         for name, power in _MERGE_POWER.items():
             record[name] = record[name] * factor**power
     total = first["count"] + second["count"]

@@ -23,6 +23,12 @@ _CALLABLES = {
 # kernels of gain 1 sit at their edge of chaos.
 _TANH_LIKE = frozenset({"tanh", "erf", "hard_tanh", "soft_sign", "sin"})
 
+# Against a spread over seeds, which grows like depth / width.
+WIDER = (
+    "kernel_init=jaxinit.orthogonal(jaxinit.calculate_gain(f))  # with f your "
+    "activation; or wider layers: the spread over seeds grows like depth / width"
+)
+
 CONTRACTIONS = frozenset(
     {"dot_general", "conv_general_dilated", "ragged_dot", "ragged_dot_general"}
 )

@@ -124,6 +124,14 @@ class Report:
         return tuple(row.kind for row in self.rows)
 
     @property
+    def ran(self) -> np.ndarray:
+        """`(seeds, rows)`: whether the row ran; a branch of cond may be skipped."""
+        shares = self.forward.get("frac_nonfinite")
+        if shares is None:
+            return np.ones((len(self.seeds), len(self.rows)), bool)
+        return ~np.isnan(shares)
+
+    @property
     def verdict(self) -> Kind:
         """The most severe kind among the findings, ``"unknown"`` if nobody judged."""
         return min(
@@ -148,7 +156,7 @@ class Report:
             with np.errstate(divide="ignore", invalid="ignore"):
                 logs = power * np.log10(values)
                 away = np.abs(logs - summarize(logs, log=False).median)
-            broken = ~np.isfinite(values) & np.isfinite(values).any(axis=0)
+            broken = ~np.isfinite(values) & np.isfinite(values).any(axis=0) & self.ran
             away = np.where(broken, np.inf, np.where(np.isnan(away), 0.0, away))
             distance = np.maximum(distance, away.max(axis=1, initial=0.0))
         return int(self.seeds[int(np.argmax(distance))])

@@ -109,8 +109,7 @@ def _cells(analysis: Analysis) -> list[_Cell]:
     for number, event, name in zip(sites.numbers, sites.events, names, strict=True):
         layers = [loop for loop in event.loops if loop.kind == "layers"]
         for index in itertools.product(*(range(loop.length) for loop in layers)):
-            suffix = f"[{','.join(map(str, index))}]" if index else ""
-            cell = _Cell(number, event, name + suffix, index)
+            cell = _Cell(number, event, name + _suffix(index), index)
             keyed.append((_order(event, index), cell))
     keyed.sort(key=lambda pair: pair[0])
     return [cell for _, cell in keyed]
@@ -209,6 +208,10 @@ def _rows(
                     found.append(other.name)
         return tuple(found)
 
+    def param_of(leaf: int, index: tuple[int, ...]) -> str:
+        depth = len(analysis.sites.scanned.get(leaf, ()))
+        return names[leaf] + _suffix(index[:depth])
+
     rows = []
     for cell, count in zip(cells, counts, strict=True):
         event = cell.event
@@ -221,7 +224,7 @@ def _rows(
                 operation=event.operation,
                 shape=event.shape,
                 dtype=event.dtype,
-                params=tuple(names[leaf] for leaf in event.params),
+                params=tuple(param_of(leaf, cell.index) for leaf in event.params),
                 activation=_activation_name(event),
                 fan_in=event.uses[0].fan_in if event.uses else None,
                 fan_out=event.uses[0].fan_out if event.uses else None,
@@ -282,8 +285,7 @@ def _weights(analysis: Analysis, raw: Raw) -> tuple[tuple[str, ...], Arrays]:
         split = weight2.shape[1:]
         size = math.prod(shapes[leaf]) / max(math.prod(split), 1)
         for index in itertools.product(*map(range, split)):
-            suffix = f"[{','.join(map(str, index))}]" if index else ""
-            names.append(param_name(parts) + suffix)
+            names.append(param_name(parts) + _suffix(index))
             at = (slice(None), *index)
             weight, rms = np.sqrt(weight2[at] * size), np.sqrt(grad2[at])
             norm = rms * math.sqrt(size)
@@ -296,6 +298,11 @@ def _weights(analysis: Analysis, raw: Raw) -> tuple[tuple[str, ...], Arrays]:
     if not any(g is not None for g in raw.gradients):
         columns = {"weight_norm": columns["weight_norm"]}
     return tuple(names), {name: _stack(c) for name, c in columns.items()}
+
+
+def _suffix(index: tuple[int, ...]) -> str:
+    """Which layer of a scan: ``[3]``."""
+    return f"[{','.join(map(str, index))}]" if index else ""
 
 
 def _stack(columns: Sequence[np.ndarray]) -> np.ndarray:

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxinit.graph.events import Event
 from jaxinit.graph.instrument import Hooks, Tap, plan_taps, replay
 from jaxinit.graph.sites import Sites
 from jaxinit.graph.trace import Traced
@@ -74,27 +73,23 @@ def one_seed(
     like and for the probe, and the array inputs.
     """
     traced, sites = analysis.traced, analysis.sites
-    plan = plan_taps(sites.numbers, sites.events)
-    events = dict(zip(sites.numbers, sites.events, strict=True))
-    hooks = _hooks(analysis, events)
     num_params = len(traced.params)
     splits = [sites.scanned.get(leaf, ()) for leaf in range(num_params)]
+    measured = instrumented(analysis)
 
     def run(variables: Sequence[Array], key: Array, inputs: Sequence[Array]) -> Raw:
         params, state = list(variables[:num_params]), list(variables[num_params:])
         model_key, probe_key = jax.random.split(key)
 
         def forward(params: list[Array], probes: dict[int, Array]) -> Any:
-            outputs, records = replay(
-                traced.apply, [*params, *state, model_key, *inputs], plan, hooks, probes
-            )
-            outputs = _watch_outputs(outputs, probes)
+            values = [*params, *state, model_key, *inputs]
+            outputs, records = measured(values, probes)
             if analysis.loss is not None:
                 return analysis.loss(traced.output(outputs)), records
             return [out for out in outputs if _differentiable(out)], records
 
         if analysis.backward:
-            probes = _probes(events, traced)
+            probes = empty_probes(analysis)
             result, pull, records = jax.vjp(forward, params, probes, has_aux=True)
             cotangent = (
                 _gaussian(probe_key, result)
@@ -121,6 +116,72 @@ def one_seed(
     return run
 
 
+def no_gradient(analysis: Analysis) -> str | None:
+    """Why the model cannot be differentiated, ``None`` if it can.
+
+    Raises:
+      Exception: whatever the user's loss raises, with a note.
+    """
+    traced = analysis.traced
+    if analysis.loss is None and not float_outputs(traced):
+        kinds = ", ".join(str(v.aval) for v in traced.apply.jaxpr.outvars)
+        return (
+            f"the model returns no floating-point array ({kinds or 'nothing'}). "
+            "Analyze a method that returns logits: method=..."
+        )
+    shapes = [
+        jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype)
+        for v in traced.apply.jaxpr.invars
+    ]
+    first = len(traced.params) + traced.num_state
+    try:
+        jax.eval_shape(
+            one_seed(analysis), shapes[:first], shapes[first], shapes[first + 1 :]
+        )
+    except (ValueError, TypeError, NotImplementedError) as error:
+        if analysis.loss is not None:
+            error.add_note("jaxinit was differentiating `loss` of the model's output.")
+            raise
+        return str(error).splitlines()[0]
+    return None
+
+
+def instrumented(
+    analysis: Analysis,
+) -> Callable[[Sequence[Any], dict[int, Array]], tuple[list[Any], dict[Tap, Array]]]:
+    """The forward pass with its statistics.
+
+    Returns:
+      The function ``(values, probes) -> (outputs, records)``. ``values`` are the
+      inputs of the model's program and ``outputs`` its outputs; the derivative with
+      respect to a probe is the record of the gradient at that event.
+    """
+    sites = analysis.sites
+    plan = plan_taps(sites.numbers, sites.events)
+    hooks = _hooks(analysis)
+
+    def run(
+        values: Sequence[Any], probes: dict[int, Array]
+    ) -> tuple[list[Any], dict[Tap, Array]]:
+        outputs, records = replay(analysis.traced.apply, values, plan, hooks, probes)
+        return _watch_outputs(outputs, probes), records
+
+    return run
+
+
+def empty_probes(analysis: Analysis) -> dict[int, Array]:
+    """A zero record for each value whose gradient is wanted: events and outputs."""
+    size = len(moments.SIZE)
+    outputs = float_outputs(analysis.traced)
+    probes = {-1 - position: jnp.zeros(size) for position in outputs}
+    sites = analysis.sites
+    for number, event in zip(sites.numbers, sites.events, strict=True):
+        if all(loop.kind != "while" for loop in event.loops):
+            lengths = [loop.length for loop in event.loops]
+            probes[number] = jnp.zeros((*lengths, size))
+    return probes
+
+
 def float_outputs(traced: Traced) -> list[int]:
     """Which of the model's output leaves a gradient can start from."""
     return [
@@ -128,14 +189,15 @@ def float_outputs(traced: Traced) -> list[int]:
     ]
 
 
-def _hooks(analysis: Analysis, events: dict[int, Event]) -> Hooks:
+def _hooks(analysis: Analysis) -> Hooks:
+    sites = analysis.sites
     axes = {
         number: Axes(sample_axis(event.shape, analysis.batch), event.channels)
-        for number, event in events.items()
+        for number, event in zip(sites.numbers, sites.events, strict=True)
     }
 
     def record(tap: Tap, value: Array) -> Array:
-        value = lax.optimization_barrier(lax.stop_gradient(value))
+        value = lax.stop_gradient(value)
         if tap.point == "activation":
             return moments.dead_record(value, axes[tap.number])
         return moments.forward_record(value, axes[tap.number])
@@ -174,17 +236,6 @@ def _watch_outputs(
         probe = probes.get(-1 - position)
         watched.append(out if probe is None else _watched(out, probe))
     return watched
-
-
-def _probes(events: dict[int, Event], traced: Traced) -> dict[int, Array]:
-    """A zero record for each value whose gradient is wanted."""
-    size = len(moments.SIZE)
-    probes = {-1 - i: jnp.zeros(size) for i in float_outputs(traced)}
-    for number, event in events.items():
-        if all(loop.kind != "while" for loop in event.loops):
-            lengths = [loop.length for loop in event.loops]
-            probes[number] = jnp.zeros((*lengths, size))
-    return probes
 
 
 def _gaussian(key: Array, outputs: Sequence[Array]) -> list[Array]:

@@ -68,13 +68,13 @@ def fit_trend(curves: np.ndarray) -> Trend | None:
     slopes = np.full(len(curves), np.nan)
     for i, row in enumerate(usable):
         if row.any():
-            slopes[i] = _line(depth[row], curves[i, row])[0]
+            slopes[i] = line(depth[row], curves[i, row])[0]
 
     reached = usable.any(axis=0)
     mean_curve = np.where(usable, curves, 0.0).sum(axis=0)[reached] / usable.sum(
         axis=0
     ).compress(reached)
-    line_slope, start = _line(depth[reached], mean_curve)
+    line_slope, start = line(depth[reached], mean_curve)
     residuals = mean_curve - (start + line_slope * depth[reached])
     freedom = len(mean_curve) - 2
     spread = ((depth[reached] - depth[reached].mean()) ** 2).sum()
@@ -136,8 +136,16 @@ _STUDENT = {
 }
 
 
-def _line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """Least-squares slope, and value at x = 0."""
+def line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """The slope of the least-squares line through points, and its value at 0.
+
+    Args:
+      x: `(n,)`, not all equal.
+      y: `(n,)`.
+
+    Returns:
+      Slope and intercept.
+    """
     centered = x - x.mean()
     slope = float((centered * y).sum() / (centered**2).sum())
     return slope, float(y.mean() - slope * x.mean())

@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 
+from jaxinit.signal import remedies
 from jaxinit.signal.findings import KINDS, Finding
 from jaxinit.signal.flow import Flow, comparable, describe, flows, judge_flow
 from jaxinit.signal.layers import MIN_SAMPLES, judge_layers
@@ -136,10 +137,7 @@ def _seed_unstable(report: Report, currents: list[Flow]) -> list[Finding]:
                     f"{factor}, and from {flow.names[where]} on "
                     f"the deviation is above {UNSTABLE} decades."
                 ),
-                remedy=(
-                    "kernel_init=jaxinit.orthogonal(...)  # or wider layers: the "
-                    "spread grows like depth / width"
-                ),
+                remedy=remedies.WIDER,
             )
         ]
     return []

@@ -3,10 +3,12 @@
 import math
 from collections.abc import Iterable
 
+import numpy as np
+
 from jaxinit.signal import remedies
 from jaxinit.signal.findings import Finding
 from jaxinit.signal.flow import comparable
-from jaxinit.signal.numbers import is_bias
+from jaxinit.signal.numbers import is_bias, some
 from jaxinit.signal.report import Report, Row
 
 # A gradient that is exactly zero in a tenth of the seeds is no accident.
@@ -15,7 +17,7 @@ MIN_SEED_SHARE = 0.1
 
 def judge_zeros(report: Report) -> list[Finding]:
     """The first layer whose output is exactly zero, or the last whose gradient is."""
-    return _zero_output(report) or _zero_gradient(report)
+    return _zero_output(report) or _zero_gradient(report) or _no_gradient(report)
 
 
 def zero_by_initialization(report: Report) -> list[int]:
@@ -111,6 +113,41 @@ def _zero_gradient(report: Report) -> list[Finding]:
             )
         ]
     return []
+
+
+def _no_gradient(report: Report) -> list[Finding]:
+    """The last layer that runs but that nothing differentiable leads to."""
+    gradient = report.backward.get("grad_rms")
+    moment = report.forward.get("second_moment")
+    if gradient is None or moment is None or np.isnan(gradient).all():
+        return []
+    ran = np.isfinite(moment).any(axis=0)
+    cut = [
+        row.name
+        for i, row in enumerate(report.rows)
+        if row.kind == "layer" and ran[i] and np.isnan(gradient[:, i]).all()
+    ]
+    if not cut:
+        return []
+    goal = "the model's output" if report.mode == "probe" else "the loss"
+    return [
+        Finding(
+            kind="vanishing",
+            metric="grad_rms",
+            row=cut[-1],
+            seed_share=1.0,
+            value=0.0,
+            stderr=math.nan,
+            message=(
+                f"No gradient reaches {some(cut[::-1])}: {goal} does not depend on it, "
+                "or only through what has no derivative."
+            ),
+            remedy=(
+                "jax.lax.stop_gradient, argmax and integer casts cut the path; if that "
+                'is meant, report.assert_healthy(allow=["vanishing"])'
+            ),
+        )
+    ]
 
 
 def _behind(benign: Iterable[int], report: Report) -> set[int]:

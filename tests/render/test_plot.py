@@ -93,6 +93,16 @@ def test_undefined_gradients_are_not_marked():
     assert "not finite" not in texts(draw(judged(report)).axes[1])
 
 
+def test_skipped_branches_are_not_marked():
+    report = make_report(dense_rows(6))
+    for values in (*report.forward.values(), *report.backward.values()):
+        values[:4, 2] = np.nan
+
+    for ax in draw(judged(report)).axes:
+        assert "not finite" not in texts(ax)
+    assert "!" not in report.table().split("Verdict")[0]
+
+
 def test_dead_layers_are_crossed():
     dead = np.zeros((16, 6))
     dead[:, 2] = 0.9

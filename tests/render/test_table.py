@@ -58,7 +58,7 @@ def test_ok_says_what_was_judged():
     text = judged(make_report(dense_rows(4))).table()
 
     assert "Verdict: ok" in text
-    assert "factor of 1.00 ± 0.00 per layer over 4 layers" in text
+    assert "factor of 1.00 ± 0.00 per layer over 3 layers" in text
 
 
 def test_not_judged_is_said():

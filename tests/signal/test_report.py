@@ -236,6 +236,17 @@ def test_worst_seed_is_non_finite_if_one_is():
     assert report.worst_seed == 4
 
 
+def test_a_skipped_branch_does_not_make_a_seed_the_worst():
+    bits = walk(16, 10, drift=0.0, step=0.1)
+    bits[11] += 3.0
+    report = make_report(dense_rows(10), log2_moment=bits)
+    for values in (*report.forward.values(), *report.backward.values()):
+        values[4, 2] = np.nan
+
+    assert report.worst_seed == 11
+    assert not report.ran[4, 2]
+
+
 def test_key_is_the_seeds_own():
     root = jax.random.key(123)
     report = make_report(dense_rows(2), key_data=np.asarray(jax.random.key_data(root)))

@@ -40,18 +40,48 @@ def test_relu_at_lecun_scale_vanishes_by_one_bit_per_layer():
     # 2^-7 is the first power below a hundredth.
     assert signal.row == "Dense_7"
     assert signal.remedy == "kernel_init=jaxinit.he_normal()"
-    assert "over 20 layers" in signal.message
+    # Without the readout.
+    assert "over 19 layers" in signal.message
     assert gradient.metric == "grad_rms"
     # Growth in the direction of flow, here towards the input, is positive.
     assert gradient.value == pytest.approx(-0.5, abs=5 * 0.0043)
-    # Seven layers before the last, 2^-3.5 = 0.088.
-    assert gradient.row == "Dense_12"
+    # Seven layers before the last hidden one, 2^-3.5 = 0.088.
+    assert gradient.row == "Dense_11"
 
 
 def test_theory_names_the_variance_of_the_kernels():
-    report = make_report(dense_rows(12), log2_moment=-np.arange(12.0))
+    depth = np.arange(12.0)
+    report = make_report(dense_rows(12), log2_moment=-depth, log2_grad=0.5 * depth)
 
-    assert "kernels of variance 1.00/fan_in" in judge(report)[0].message
+    for finding in judge(report):
+        assert "kernels of variance 1.00/fan_in" in finding.message
+
+
+def test_theory_speaks_of_the_mean_over_seeds():
+    # Width 64: the median falls by exp(-5 / 128) per layer more than the mean does.
+    n = 64
+    walks = walk(256, 20, drift=-1 - 2.5 / n / math.log(2), step=0.403, seed=3)
+    report = make_report(dense_rows(20), log2_moment=walks, num_seeds=256)
+    message = judge(report)[0].message
+    scale = float(message.split("variance ")[1].split("/")[0])
+
+    # Without the correction 0.962. The slope's error is 0.403 sqrt(1.2 / 20 / 256)
+    # bits, 0.4%, and that of the variance's growth, 9% of 0.039, as much again.
+    assert scale == pytest.approx(1.0, abs=0.02)
+
+
+def test_narrow_he_nets_vanish_for_the_typical_seed_only():
+    # Width 4: second moments keep their mean, 5/4 nats^2 of variance per layer.
+    step = math.sqrt(5 / 4) / math.log(2)
+    walks = walk(64, 30, drift=-2.5 / 4 / math.log(2), step=step, seed=4)
+    vanishing, unstable = judge(
+        make_report(dense_rows(30, width=4), log2_moment=walks, num_seeds=64)
+    )
+
+    assert (vanishing.kind, unstable.kind) == ("vanishing", "seed-unstable")
+    assert "The mean over seeds is kept" in vanishing.message
+    assert "wider layers" in vanishing.remedy
+    assert vanishing.remedy == unstable.remedy
 
 
 def test_theory_is_silent_about_residual_nets():
@@ -127,6 +157,8 @@ def test_exploding_through_norms_asks_for_skips():
     finding = only(make_report(tuple(rows), log2_grad=curve))
 
     assert finding.kind == "exploding"
+    # Per weight layer; the norms between them do not count.
+    assert finding.value == pytest.approx(0.5 * math.log2(math.pi / (math.pi - 1)))
     assert "skip connections" in finding.remedy
 
 
@@ -200,6 +232,27 @@ def shallow_lecun_mlp():
     )
 
 
+def healthy_vgg():
+    # Each pooling quarters the positions: the gradient's norm stays, its rms grows.
+    sides = [224, 224, 112, 112, 56, 56, 28, 28, 14, 14, 7, 7, 1]
+    rows = tuple(
+        row(f"Conv_{i}", "conv_general_dilated", shape=(2, s, s, 64))
+        for i, s in enumerate(sides)
+    )
+    grads = np.array([-math.log2(s) for s in sides])
+    return make_report(rows, log2_grad=grads + walk(16, 13, drift=0.0, step=0.05))
+
+
+def healthy_branches():
+    # Two branches of cond: what a seed skips is NaN there.
+    report = make_report(dense_rows(6))
+    for i, skipped in ((2, slice(0, 9)), (3, slice(9, 16))):
+        for metrics in (report.forward, report.backward):
+            for values in metrics.values():
+                values[skipped, i] = np.nan
+    return report
+
+
 def healthy_u_net():
     # Down to a narrow middle and up again, with skips: no direction at all.
     widths = [16, 32, 64, 128, 128, 64, 32, 16, 3]
@@ -246,6 +299,8 @@ def healthy_vae():
         healthy_he_mlp,
         healthy_gpt,
         healthy_resnet,
+        healthy_vgg,
+        healthy_branches,
         shallow_lecun_mlp,
         healthy_u_net,
         healthy_lstm,
@@ -283,6 +338,15 @@ def test_three_layers_of_unit_normal_kernels_explode():
     report = make_report(dense_rows(3), log2_moment=8 + 7 * np.arange(3.0))
 
     assert kinds(report) == ["exploding"]
+
+
+def test_a_tame_readout_does_not_hide_an_explosion():
+    # The same kernels, and a readout at LeCun's scale.
+    bits = np.array([6.0, 12.0, 18.0, 17.0])
+    finding = only(make_report(dense_rows(4), log2_moment=bits))
+
+    assert finding.kind == "exploding"
+    assert finding.value == pytest.approx(6.0)
 
 
 def test_two_layers_are_judged_by_their_size():
@@ -427,6 +491,16 @@ def test_born_dead_seeds():
     assert "all of the channels" in finding.message
 
 
+def test_zeros_behind_a_dead_layer_are_its_echo():
+    report = make_report(dense_rows(6))
+    report.forward["dead"][:, 2] = 1.0
+    report.forward["second_moment"][:, 3:] = 0.0
+    report.backward["grad_rms"][:, :3] = 0.0
+    finding = only(report)
+
+    assert (finding.kind, finding.row) == ("dead", "Dense_2")
+
+
 def test_dead_says_nothing_at_few_samples():
     # With 2 values a unit that is alive half of the time looks dead one time in four.
     rows = dense_rows(6, samples=2)
@@ -470,11 +544,15 @@ def test_gradient_that_overflows_is_seen_from_the_output():
     assert (finding.metric, finding.row) == ("grad_rms", "Dense_1")
 
 
-def test_gradient_that_is_nowhere_defined_at_one_row_is_no_trouble():
+def test_gradients_that_are_cut_are_no_silent_pass():
+    # A stop_gradient after Dense_3: nothing is defined before it.
     report = make_report(dense_rows(6))
-    report.backward["grad_rms"][:, 0] = np.nan
+    report.backward["grad_rms"][:, :4] = np.nan
+    finding = only(report)
 
-    assert kinds(report) == ["ok"]
+    assert finding.kind == "vanishing"
+    assert finding.row == "Dense_3"
+    assert "No gradient reaches Dense_3, Dense_2, Dense_1, Dense_0" in finding.message
 
 
 def test_saturated_tanh():

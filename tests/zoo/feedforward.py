@@ -49,7 +49,7 @@ class Lora(nn.Module):
 
 
 class LoraMLP(nn.Module):
-    """Two dense layers, each with a low-rank correction."""
+    """Two dense layers, each with a low-rank correction; data meets Lora_1 first."""
 
     @nn.compact
     def __call__(self, x):

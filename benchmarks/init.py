@@ -1,0 +1,217 @@
+"""Times the drawing of weights: jaxinit's replay of a model's init beside the init.
+
+    python -m benchmarks.init [--models convnet resnet gpt mlp] [--repeats N] [--save]
+
+- drawer: `jaxinit.graph.draw.drawer`, from tracing to the first weights;
+- jitted: `jax.jit(model.init)`;
+- eager: `model.init`, op by op.
+
+Cold is the first draw in a process that has compiled none of it: wall clock, and beside
+it the time on all cores, which other work on the machine disturbs less. Of the jitted
+init the compiling is given as well. Warm is the median of later draws of new keys, the
+drawer and the jitted init in turns. Values are compared bit for bit.
+"""
+
+import argparse
+import multiprocessing
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from examples.resnet import ResNet
+from jaxinit.graph import compat
+from jaxinit.graph.draw import drawer
+
+RESULTS = Path(__file__).parent / "results" / "init.txt"
+
+
+class MLP(nn.Module):
+    """50 dense layers of width 256."""
+
+    @nn.compact
+    def __call__(self, x):
+        for _ in range(50):
+            x = nn.tanh(nn.Dense(256)(x))
+        return x
+
+
+class ConvNet(nn.Module):
+    """14 convolutions of 16 channels with BatchNorm."""
+
+    @nn.compact
+    def __call__(self, x):
+        for _ in range(14):
+            x = nn.Conv(16, (3, 3))(x)
+            x = nn.relu(nn.BatchNorm(use_running_average=False)(x))
+        return nn.Dense(10)(x.mean(axis=(1, 2)))
+
+
+class Block(nn.Module):
+    """A pre-LN transformer block of width 384."""
+
+    @nn.compact
+    def __call__(self, x):
+        mask = nn.make_causal_mask(jnp.ones(x.shape[:2]))
+        x = x + nn.MultiHeadDotProductAttention(6)(nn.LayerNorm()(x), mask=mask)
+        return x + nn.Dense(384)(nn.gelu(nn.Dense(4 * 384)(nn.LayerNorm()(x))))
+
+
+class GPT(nn.Module):
+    """12 blocks in a Python loop; the embedding is also the head."""
+
+    @nn.compact
+    def __call__(self, tokens):
+        embed = nn.Embed(256, 384)
+        x = embed(tokens) + nn.Embed(64, 384)(jnp.arange(tokens.shape[1]))
+        for _ in range(12):
+            x = Block()(x)
+        return embed.attend(nn.LayerNorm()(x))
+
+
+MODELS: dict[str, tuple[str, Callable[[], Any]]] = {
+    "convnet": (
+        "convnet, 14 layers x 16 channels",
+        lambda: (ConvNet(), np.ones((2, 16, 16, 3), np.float32), {}),
+    ),
+    "resnet": (
+        "ResNet-18, 64 features",
+        lambda: (
+            ResNet(features=64),
+            np.ones((2, 32, 32, 3), np.float32),
+            {"train": True},
+        ),
+    ),
+    "gpt": (
+        "GPT, 12 blocks x 384",
+        lambda: (GPT(), np.ones((2, 64), np.int32), {}),
+    ),
+    "mlp": ("MLP, 50 x 256", lambda: (MLP(), np.ones((2, 256), np.float32), {})),
+}
+
+
+class Time(NamedTuple):
+    """Seconds by the clock, and summed over all cores."""
+
+    wall: float
+    cores: float
+
+
+def timed(function: Callable[[], Any]) -> tuple[Any, Time]:
+    wall, cores = time.perf_counter(), time.process_time()
+    result = jax.block_until_ready(function())
+    return result, Time(time.perf_counter() - wall, time.process_time() - cores)
+
+
+def compiled(name: str, repeats: int) -> dict[str, Any]:
+    """The drawer and the jitted init: cold one after the other, warm in turns."""
+    model, x, kwargs = MODELS[name][1]()
+    keys = _ready(repeats)
+
+    def init(key, x):
+        return model.init(key, x, **kwargs)
+
+    def first_draw():
+        draw = drawer(compat.trace(init, keys[0], x)[0])
+        return draw, draw(keys[0], x)
+
+    (draw, leaves), drawer_cold = timed(first_draw)
+    jitted = jax.jit(init)
+    executable, compiling = timed(lambda: jitted.lower(keys[0], x).compile())
+    variables, running = timed(lambda: executable(keys[0], x))
+    expected = jax.tree.leaves(variables)
+    ways = {"drawer": draw, "jitted": executable}
+    warm: dict[str, list[float]] = {way: [] for way in ways}
+    for key in keys:
+        for way, function in ways.items():
+            warm[way].append(timed(lambda f=function, k=key: f(k, x))[1].wall)
+    return {
+        "drawer": drawer_cold,
+        "jitted": Time(*map(sum, zip(compiling, running, strict=True))),
+        "compiling": compiling,
+        "warm": {way: statistics.median(times) for way, times in warm.items()},
+        "identical": all(map(np.array_equal, leaves, expected)),
+        "numbers": sum(leaf.size for leaf in leaves),
+    }
+
+
+def eager(name: str) -> Time:
+    model, x, kwargs = MODELS[name][1]()
+    key = _ready(1)[0]
+    return timed(lambda: model.init(key, x, **kwargs))[1]
+
+
+def _ready(count: int) -> list[jax.Array]:
+    """Keys, with the backend up and running."""
+    return jax.block_until_ready(list(jax.random.split(jax.random.key(0), count)))
+
+
+def _fresh(function: Callable[..., Any], *args: Any) -> Any:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(function, *args).result()
+
+
+def report(names: list[str], repeats: int, write: Callable[[str], None]) -> None:
+    versions = ", ".join(f"{p} {version(p)}" for p in ("jax", "jaxlib", "flax"))
+    lines = [
+        f"{jax.default_backend()}: {_device()}, {os.cpu_count()} cores, load "
+        f"{os.getloadavg()[0]:.1f}; Python {platform.python_version()}, {versions}",
+        "cold in seconds, (summed over cores); warm in milliseconds, median of "
+        f"{repeats}",
+        "",
+        f"{'model':34}{'numbers':>9}  {'drawer':>13}{'jitted':>15}{'of it compile':>15}"
+        f"{'eager':>15}  {'drawer':>9}{'jitted':>9}  same bits",
+    ]
+    write("\n".join(lines))
+    for name in names:
+        times = _fresh(compiled, name, repeats)
+        cold = [times["drawer"], times["jitted"], times["compiling"]]
+        cold.append(_fresh(eager, name))
+        row = f"{MODELS[name][0]:34}{times['numbers'] / 1e6:8.2f}M"
+        row += "".join(f"{t.wall:8.2f} ({t.cores:4.1f})" for t in cold) + "  "
+        row += "".join(f"{1e3 * times['warm'][way]:9.2f}" for way in times["warm"])
+        row += f"  {'yes' if times['identical'] else 'NO'}"
+        write(row)
+
+
+def _device() -> str:
+    if jax.default_backend() != "cpu":
+        return jax.devices()[0].device_kind
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--save", action="store_true", help=f"append to {RESULTS.name}")
+    options = parser.parse_args()
+
+    def write(text: str) -> None:
+        print(text, flush=True)
+        if options.save:
+            RESULTS.parent.mkdir(exist_ok=True)
+            with RESULTS.open("a") as file:
+                file.write(text + "\n")
+
+    report(options.models, options.repeats, write)
+
+
+if __name__ == "__main__":
+    main()

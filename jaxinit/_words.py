@@ -1,0 +1,108 @@
+"""The words of the command line, as values: inputs, keyword arguments, files.
+
+Every function here takes one word and either returns what it means or raises what
+argparse turns into a message and exit status 2. Nothing is imported for it.
+"""
+
+import argparse
+import ast
+import pathlib
+import re
+from typing import Any, NamedTuple, NoReturn
+
+_DTYPES = (
+    *("float32", "bfloat16", "float16", "float64", "int32", "int8", "int16", "int64"),
+    *("uint8", "uint16", "uint32", "uint64", "bool"),
+)
+
+
+class Shape(NamedTuple):
+    """An input that is drawn: normal for floats, below the vocabulary for integers."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+
+class Name(NamedTuple):
+    """A value that a module of the user's holds."""
+
+    module: str
+    attribute: str
+
+    def __str__(self) -> str:
+        return f"{self.module}:{self.attribute}"
+
+
+def parse_name(text: str) -> Name:
+    """MODULE:ATTRIBUTE."""
+    if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*", text):
+        hint = ""
+        if re.match(r"[^:]*\.py(:|$)", text):
+            path, _, rest = text.partition(":")
+            module = path.removesuffix(".py").replace("/", ".").lstrip(".")
+            hint = f" Not a file name but {module}:{rest or 'model'}."
+        _refuse(
+            f"{text!r} is not MODULE:ATTRIBUTE, like my_package.my_module:model.{hint}"
+        )
+    module, _, attribute = text.partition(":")
+    return Name(module, attribute)
+
+
+def parse_input(text: str) -> Shape | Name:
+    """SHAPE[:DTYPE] or MODULE:ATTRIBUTE."""
+    if not re.match(r"[\d,(\[-]", text):
+        return parse_name(text)
+    match = re.fullmatch(r"(\d+(?:,\d+)*)(?::(\w+))?", text)
+    if match is None:
+        _refuse(f"{text!r} is not SHAPE[:DTYPE], like 32,32,32,3 or 8,128:int32")
+    shape, dtype = tuple(map(int, match[1].split(","))), match[2] or "float32"
+    if 0 in shape:
+        _refuse(f"{text!r} has an axis of length 0: nothing could be measured")
+    if dtype not in _DTYPES:
+        _refuse(f"{dtype!r} is not a dtype known here: {', '.join(_DTYPES)}")
+    return Shape(shape, dtype)
+
+
+def parse_kwarg(text: str) -> tuple[str, Any]:
+    """NAME=VALUE, the value a Python literal or MODULE:ATTRIBUTE."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        _refuse(f"{text!r} is not NAME=VALUE, like train=True")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        if ":" in value:
+            return name, parse_name(value)
+        _refuse(
+            f"the value of {name!r} is no Python literal: {value!r}. For a string "
+            f"quote twice: --kwarg \"{name}='{value}'\""
+        )
+
+
+def parse_seeds(text: str) -> int:
+    """A number of seeds, 1 or more."""
+    if not text.isdecimal() or int(text) < 1:
+        _refuse(f"the number of seeds must be an integer of at least 1, got {text!r}")
+    return int(text)
+
+
+def parse_file(text: str) -> pathlib.Path:
+    """A file that can be written."""
+    path = pathlib.Path(text)
+    if path.is_dir() or not path.parent.is_dir():
+        what = path if path.is_dir() else path.parent
+        state = "is a folder" if path.is_dir() else "does not exist"
+        _refuse(f"cannot write {text!r}: {what} {state}")
+    return path
+
+
+def parse_plot_file(text: str) -> pathlib.Path:
+    """A file that can be drawn."""
+    path = parse_file(text)
+    if path.suffix.lower() not in (".png", ".svg", ".pdf"):
+        _refuse(f"{text!r} must end in .png, .svg or .pdf, to say what to draw")
+    return path
+
+
+def _refuse(message: str) -> NoReturn:
+    raise argparse.ArgumentTypeError(message)
