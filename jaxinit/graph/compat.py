@@ -7,13 +7,14 @@ its constants. ``scan`` counted its operands in ``num_consts`` and ``num_carry``
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.extend.core as jex
 
-Jaxpr = jex.Jaxpr
-Equation = jex.JaxprEqn
+# jax's own types leave out what the abstract values of a program's variables have.
+Jaxpr: TypeAlias = Any
+Equation: TypeAlias = Any
 Literal = jex.Literal
 Var = jex.Var
 
@@ -146,6 +147,17 @@ def trace(function: Any, *args: Any) -> tuple[Program, Any]:
     """``function`` as a program, and the shapes that it returns, as a pytree."""
     closed, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
     return program(closed), shapes
+
+
+class TracerLeak(TypeError):
+    """A program holds a value of another trace, which is over."""
+
+
+def check_no_tracers(program: Program) -> None:
+    """Raises ``TracerLeak`` if a constant of ``program`` is a tracer."""
+    for const in program.consts:
+        if isinstance(const, jax.core.Tracer):
+            raise TracerLeak(f"a constant of shape {const.shape} is a tracer")
 
 
 def vary(value: jax.Array, axes: tuple[str, ...]) -> jax.Array:

@@ -112,8 +112,8 @@ ELEMENTWISE = frozenset(
     "sign sin sinh sqrt square stop_gradient sub tan tanh xor copy_p".split()
 )
 REDUCTIONS = frozenset(
-    "reduce_sum reduce_max reduce_min reduce_prod reduce_and reduce_or argmax argmin "
-    "reduce_precision reduce_window_sum reduce_window_max".split()
+    "reduce_sum reduce_max reduce_min reduce_prod reduce_and reduce_or argmax "
+    "argmin".split()
 )
 
 
@@ -203,4 +203,3 @@ def union(facts: Sequence[Fact]) -> Fact:
     params: frozenset[int] = frozenset().union(*(f.params for f in facts))
     up: frozenset[int] = frozenset().union(*(f.up for f in facts))
     return Fact(data=data, params=frozenset() if data else params, up=up)
-

@@ -35,9 +35,7 @@ class Model:
 
     name: str
     init: Callable[[jax.Array, tuple[Any, ...], dict[str, Any]], Variables]
-    apply: Callable[
-        [Variables, jax.Array, tuple[Any, ...], dict[str, Any]], Any
-    ]
+    apply: Callable[[Variables, jax.Array, tuple[Any, ...], dict[str, Any]], Any]
     draws: bool
     param_path: Callable[[tuple[Any, ...]], tuple[str, ...]]
     infer_inputs: Callable[[], list[jax.ShapeDtypeStruct]] | None = None

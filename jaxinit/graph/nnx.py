@@ -35,7 +35,9 @@ def adapt_factory(factory: Callable[..., Any]) -> Model:
         lambda *call: _apply(box["graph"], *call),
         True,
         _param_path,
-        lambda: _first_inputs(nnx.eval_shape(lambda: _make(factory, jax.random.key(0)))),
+        lambda: _first_inputs(
+            nnx.eval_shape(lambda: _make(factory, jax.random.key(0)))
+        ),
     )
 
 

@@ -6,6 +6,7 @@ combines a parameter value and a data value starts a layer or belongs to the lay
 that feeds it; an addition of two data values of different ancestry is a join.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -74,6 +75,25 @@ def find_sites(
     for fact in results:
         walk.leaves_region(fact)
     return walk.finish()
+
+
+def live_equations(
+    jaxpr: compat.Jaxpr, wanted: Sequence[bool] | None
+) -> dict[int, list[bool]]:
+    """The equations that the wanted outputs need, and which of their results."""
+    needed = {
+        atom
+        for position, atom in enumerate(jaxpr.outvars)
+        if isinstance(atom, compat.Var) and (wanted is None or wanted[position])
+    }
+    live = {}
+    for index in reversed(range(len(jaxpr.eqns))):
+        equation = jaxpr.eqns[index]
+        results = [var in needed for var in equation.outvars]
+        if any(results) or equation.effects:
+            live[index] = results
+            needed.update(v for v in equation.invars if isinstance(v, compat.Var))
+    return live
 
 
 class _Walk:
@@ -148,7 +168,9 @@ class _Walk:
         entry: Sequence[Fact],
         path: Path,
         loops: tuple[Loop, ...],
+        wanted: Sequence[bool] | None = None,
     ) -> list[Fact]:
+        """Reads a program's equations, but for those that no wanted output needs."""
         known: dict[Any, Fact] = dict(zip(program.jaxpr.invars, entry, strict=True))
 
         def read(atom: Any) -> Fact:
@@ -156,9 +178,12 @@ class _Walk:
                 return NEITHER
             return known.get(atom, NEITHER)
 
+        live = live_equations(program.jaxpr, wanted)
         for index, equation in enumerate(program.jaxpr.eqns):
+            if index not in live:
+                continue
             operands = [read(atom) for atom in equation.invars]
-            results = self.equation(equation, operands, path, index, loops)
+            results = self.equation(equation, operands, path, index, loops, live[index])
             known.update(zip(equation.outvars, results, strict=True))
         return [read(atom) for atom in program.jaxpr.outvars]
 
@@ -169,6 +194,7 @@ class _Walk:
         path: Path,
         index: int,
         loops: tuple[Loop, ...],
+        wanted: Sequence[bool],
     ) -> list[Fact]:
         name = equation.primitive.name
         if not any(f.data or f.params for f in operands):
@@ -181,7 +207,7 @@ class _Walk:
         if inner is not None and (
             name in compat.TRANSPARENT_CALLS or name in compat.REMAT_CALLS
         ):
-            return self.run(inner, operands, step, loops)
+            return self.run(inner, operands, step, loops, wanted)
         match name:
             case "scan":
                 return self.scan(equation, operands, path, index, loops)
@@ -210,9 +236,7 @@ class _Walk:
         scanned = [self.sliced(self.enters_loop(f)) for f in operands[split:]]
         layered = any(f.is_param for f in scanned)
         here = (*path, (index, 0))
-        loop = Loop(
-            "layers" if layered else "steps", here, parts.length, parts.reverse
-        )
+        loop = Loop("layers" if layered else "steps", here, parts.length, parts.reverse)
         entry = (consts, carry, scanned)
         results = self.fixed_point(parts.body, entry, here, (*loops, loop))
         return [self.leaves_loop(f) for f in results]
@@ -305,8 +329,9 @@ class _Walk:
         loops: tuple[Loop, ...],
     ) -> list[Fact]:
         parts = compat.shard_map_parts(equation)
-        sizes = [size for name, size in parts.mesh.shape.items()
-                 if name in parts.manual_axes]
+        sizes = [
+            size for name, size in parts.mesh.shape.items() if name in parts.manual_axes
+        ]
         here = (*path, (index, 0))
         loop = Loop("shards", here, int(np.prod(sizes)))
         entry = [self.enters_loop(f)._replace(layout=f.layout) for f in operands]
@@ -330,15 +355,11 @@ class _Walk:
         for leaf in layout.leaves:
             if len(scanned) >= len(self.scanned.get(leaf, ())):
                 self.scanned[leaf] = scanned
-        return fact._replace(
-            layout=Layout(layout.leaves, layout.axes[1:], scanned)
-        )
+        return fact._replace(layout=Layout(layout.leaves, layout.axes[1:], scanned))
 
     def leaves_loop(self, fact: Fact) -> Fact:
         self.leaves_region(fact)
-        return fact._replace(
-            layout=None, of=None, unary=None, scales=None, source=None
-        )
+        return fact._replace(layout=None, of=None, unary=None, scales=None, source=None)
 
     # Equations.
 
@@ -460,9 +481,7 @@ class _Walk:
                 layout = whole[0]
         return [known._replace(layout=layout) for _ in equation.outvars]
 
-    def data_value(
-        self, equation: compat.Equation, operands: list[Fact]
-    ) -> list[Fact]:
+    def data_value(self, equation: compat.Equation, operands: list[Fact]) -> list[Fact]:
         name = equation.primitive.name
         known = facts.union(operands)
         data = [f for f in operands if f.data]
@@ -482,7 +501,7 @@ class _Walk:
             name in facts.LAYOUT or name in ("add", "select_n", "max", "min", "clamp")
         ):
             (source,) = sources
-        reduces = name in facts.REDUCTIONS and name != "reduce_precision"
+        reduces = name in facts.REDUCTIONS
         passes = name in facts.ELEMENTWISE or name in facts.LAYOUT
         statistic = reduces or (passes and all(f.statistic for f in data))
         fact = known._replace(
@@ -507,19 +526,20 @@ class _Walk:
             if fact.is_param:
                 role = weights.roles(equation, position)
                 if role is not None:
-                    found += weights.uses(equation, position, fact, role)
                     channels = role.channels
+                    if role.is_weight:
+                        found += weights.uses(equation, position, fact, role)
         self.note_lookup(equation, operands)
         name = equation.primitive.name
-        pointwise = not found and name in facts.ELEMENTWISE | {"concatenate"}
-        if pointwise:
+        if not found and name in facts.ELEMENTWISE | {"concatenate"}:
             host = self.host(operands, leaves, loops)
             if host is not None:
-                return [self.extend(host, equation, leaves, at)]
+                return [self.extend(host, equation, operands, leaves, at)]
         elif not found and _has_program(equation):
             self.opaque[compat.call_name(equation) or name] = None
         if channels is None:
-            channels = _varying_axes(equation, operands)
+            channels = _varying_axes(equation, operands)[-1:]
+            channels = channels or _last_axis(equation.outvars[0].aval.shape)
         params = tuple(dict.fromkeys([*(u.leaf for u in found), *sorted(leaves)]))
         result = self.add(
             equation,
@@ -568,14 +588,27 @@ class _Walk:
         return None
 
     def extend(
-        self, number: int, equation: compat.Equation, leaves: frozenset[int], at: Location
+        self,
+        number: int,
+        equation: compat.Equation,
+        operands: Sequence[Fact],
+        leaves: frozenset[int],
+        at: Location,
     ) -> Fact:
-        """Moves a layer's output on to ``equation``."""
+        """Moves a layer's output on to ``equation``.
+
+        Its axes may have been moved since the layer's first equation; a bias tells
+        where the channels are now.
+        """
         layer = self.events[number]
         out = equation.outvars[0].aval
         channels = layer.channels
-        if len(out.shape) != len(layer.shape):
-            channels = tuple(range(max(len(out.shape) - 1, 0), len(out.shape)))
+        varying = _varying_axes(equation, operands)
+        count = math.prod(layer.shape[axis] for axis in channels)
+        if varying and math.prod(out.shape[axis] for axis in varying) == count:
+            channels = varying
+        elif len(out.shape) != len(layer.shape):
+            channels = _last_axis(out.shape)
         self.events[number] = replace(
             layer,
             at=at,
@@ -597,7 +630,7 @@ class _Walk:
         """A norm's gain was multiplied into 1/std; here the product meets the data."""
         for fact in operands:
             if fact.scales is not None and self.events[fact.scales].loops == loops:
-                return self.extend(fact.scales, equation, frozenset(), at)
+                return self.extend(fact.scales, equation, operands, frozenset(), at)
         return None
 
     def join(
@@ -612,7 +645,8 @@ class _Walk:
         shapes = {tuple(atom.aval.shape) for atom in equation.invars}
         if not _is_float(equation) or shapes != {tuple(out.shape)} or out.size < 2:
             return None
-        if first.up == second.up or first.statistic or second.statistic:
+        # Two functions of one value are the inside of a layer, or of a scan's tree.
+        if first.up <= second.up or second.up <= first.up:
             return None
         both = first.up | second.up
         if self.same_module(both) or not self.behind_a_layer(both):
@@ -664,8 +698,7 @@ class _Walk:
         if not shared:
             return None, second
         lengths = [
-            sum(self.events[n].kind == "layer" for n in over - shared)
-            for over in above
+            sum(self.events[n].kind == "layer" for n in over - shared) for over in above
         ]
         return (first, second) if lengths[0] < lengths[1] else (second, first)
 
@@ -736,12 +769,12 @@ def _has_program(equation: compat.Equation) -> bool:
 def _varying_axes(
     equation: compat.Equation, operands: Sequence[Fact]
 ) -> tuple[int, ...]:
-    """The axes of the result along which the parameter operand varies."""
+    """The axes of the result along which a parameter operand varies, if known."""
     out = equation.outvars[0].aval.shape
     for atom, fact in zip(equation.invars, operands, strict=True):
         shape = getattr(atom.aval, "shape", ())
         if fact.is_param and len(shape) == len(out) and fact.layout is not None:
-            axes = tuple(i for i, a in enumerate(fact.layout.axes) if a and shape[i] > 1)
-            if axes:
-                return axes if len(axes) == 1 else axes[-1:]
-    return _last_axis(out)
+            return tuple(
+                i for i, a in enumerate(fact.layout.axes) if a and shape[i] > 1
+            )
+    return ()

@@ -2,11 +2,12 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxinit.graph import compat
@@ -71,7 +72,9 @@ class Traced:
     Attributes:
       name: the model's name.
       draws: whether ``init`` draws fresh weights.
-      init: program from a key and the inputs to the leaves of params and state.
+      init: program from a key and the inputs to the leaves of params and state, or
+        ``None`` if init cannot be traced.
+      init_eagerly: the same as a function that runs op by op.
       apply: program from params, state, a key and the inputs to the output's leaves.
       params: the path of each parameter leaf.
       num_state: number of state leaves.
@@ -82,7 +85,8 @@ class Traced:
 
     name: str
     draws: bool
-    init: compat.Program
+    init: compat.Program | None
+    init_eagerly: Callable[..., list[Any]]
     apply: compat.Program
     params: tuple[Parts, ...]
     num_state: int
@@ -158,21 +162,26 @@ def trace(model: Any, given: Arguments, streams: Sequence[str] = ()) -> Traced:
     return found
 
 
+_NOT_TRACEABLE = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError,
+    jax.errors.UnexpectedTracerError,
+    compat.TracerLeak,
+)
+
+
 def _trace(adapted: Model, given: Arguments) -> Traced:
-    key = jax.random.key(0)
+    """Traces init as well if that can be done.
+
+    It cannot where a constructor looks at values, or leaves arrays that it computed
+    in places that are no variables: those would be tracers that outlive the trace.
+    """
     try:
-        init, variables = compat.trace(
-            lambda k, *values: adapted.init(k, *given.call(values)), key, *given.shapes
-        )
-        flat, structure = jax.tree.flatten(variables)
-        apply, output = compat.trace(
-            lambda flat, k, values: adapted.apply(
-                jax.tree.unflatten(structure, flat), k, *given.call(values)
-            ),
-            flat,
-            key,
-            given.shapes,
-        )
+        try:
+            return _programs(adapted, given, eager=False)
+        except _NOT_TRACEABLE:
+            return _programs(adapted, given, eager=True)
     except Exception as error:
         fed = ", ".join(
             f"{name}: {shape.dtype}{list(shape.shape)}"
@@ -183,11 +192,36 @@ def _trace(adapted: Model, given: Arguments) -> Traced:
             "arguments after the model must be those of model.init(key, ...)."
         )
         raise
+
+
+def _programs(adapted: Model, given: Arguments, *, eager: bool) -> Traced:
+    key = jax.random.key(0)
+
+    def draw(key: jax.Array, *values: Any) -> Variables:
+        return adapted.init(key, *given.call(values))
+
+    init = None
+    if eager:
+        variables = draw(key, *(jnp.zeros(s.shape, s.dtype) for s in given.shapes))
+    else:
+        init, variables = compat.trace(draw, key, *given.shapes)
+        compat.check_no_tracers(init)
+    flat, structure = jax.tree.flatten(variables)
+    apply, output = compat.trace(
+        lambda flat, k, values: adapted.apply(
+            jax.tree.unflatten(structure, flat), k, *given.call(values)
+        ),
+        flat,
+        key,
+        given.shapes,
+    )
+    compat.check_no_tracers(apply)
     param_paths, _ = jax.tree_util.tree_flatten_with_path(variables.params)
     return Traced(
         adapted.name,
         adapted.draws,
         init,
+        lambda *values: jax.tree.leaves(draw(*values)),
         apply,
         tuple(adapted.param_path(path) for path, _ in param_paths),
         len(jax.tree.leaves(variables.state)),
@@ -249,9 +283,7 @@ def infer_inputs(model: Any) -> tuple[jax.ShapeDtypeStruct, ...]:
 
 
 def _is_array(leaf: Any) -> bool:
-    return isinstance(
-        leaf, jax.Array | np.ndarray | np.generic | jax.ShapeDtypeStruct
-    )
+    return isinstance(leaf, jax.Array | np.ndarray | np.generic | jax.ShapeDtypeStruct)
 
 
 def _dtype(leaf: Any) -> Any:

@@ -9,12 +9,13 @@ from jaxinit.graph.facts import Fact, Layout, Shape
 
 
 class Roles(NamedTuple):
-    """Which axes of a weight are summed over, which ones number the outputs.
+    """Which axes of a parameter are summed over, which ones number the outputs.
 
     Attributes:
       inputs, outputs, batch, taps: axes of the operand.
       groups: into how many groups a convolution splits its channels.
-      channels: axes of the result that the operand's output axes become.
+      channels: axes of the result along which the operand varies.
+      is_weight: whether it has fans. A product without an axis to sum over is a gain.
     """
 
     inputs: tuple[int, ...]
@@ -23,6 +24,7 @@ class Roles(NamedTuple):
     taps: tuple[int, ...]
     groups: int
     channels: tuple[int, ...]
+    is_weight: bool = True
 
 
 def roles(equation: compat.Equation, operand: int) -> Roles | None:
@@ -54,15 +56,15 @@ def roles(equation: compat.Equation, operand: int) -> Roles | None:
     return None
 
 
-def uses(equation: compat.Equation, operand: int, fact: Fact, found: Roles) -> list[Use]:
+def uses(
+    equation: compat.Equation, operand: int, fact: Fact, found: Roles
+) -> list[Use]:
     """The uses of the parameter leaves that ``operand`` is made of."""
     shape: Shape = equation.invars[operand].aval.shape
     taps = math.prod(shape[i] for i in found.taps)
     fan_in = math.prod(shape[i] for i in found.inputs) * taps
     fan_out = math.prod(shape[i] for i in found.outputs) * taps // found.groups
-    layout = fact.layout or Layout(
-        tuple(sorted(fact.params)), tuple(() for _ in shape)
-    )
+    layout = fact.layout or Layout(tuple(sorted(fact.params)), tuple(() for _ in shape))
 
     def leaf_axes(axes: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(dict.fromkeys(a for i in axes for a in layout.axes[i]))
@@ -83,18 +85,14 @@ def uses(equation: compat.Equation, operand: int, fact: Fact, found: Roles) -> l
     ]
 
 
-def _product_roles(
-    equation: compat.Equation, operand: int, rank: int
-) -> Roles | None:
+def _product_roles(equation: compat.Equation, operand: int, rank: int) -> Roles:
     contracting, batch = equation.params["dimension_numbers"]
     summed, stacked = tuple(contracting[operand]), tuple(batch[operand])
-    if not summed:
-        return None
     free = tuple(i for i in range(rank) if i not in summed and i not in stacked)
     # A product's axes are: batch, those of the left operand, those of the right one.
     before = len(stacked)
     if operand == 1:
         left_rank = len(equation.invars[0].aval.shape)
         before += left_rank - len(contracting[0]) - len(batch[0])
-    channels = tuple(range(before, before + len(free)))
-    return Roles(summed, free, stacked, (), 1, channels)
+    channels = (*range(len(stacked)), *range(before, before + len(free)))
+    return Roles(summed, free, stacked, (), 1, channels, bool(summed))

@@ -158,7 +158,7 @@ def from_array(array: ArrayLike, dtype: DTypeLike | None = None) -> Initializer:
     Args:
       array: the values, of exactly the shape that will be asked for.
       dtype: the dtype of the result where none is given. Without it, the dtype of
-        ``array`` if that is a float or complex one.
+        ``array``, or jax's default float if that is float64 or an integer.
 
     Returns:
       An initializer.
@@ -199,8 +199,9 @@ def from_array(array: ArrayLike, dtype: DTypeLike | None = None) -> Initializer:
                 f"{shape}. Flax flattens attention kernels: reshape the array so."
             )
 
-    if dtype is None and inexact:
-        dtype = jnp.asarray(np.zeros((), values.dtype)).dtype  # 32 bits without x64
+    # float64 is numpy's default and so no wish; without x64 jax does not have it.
+    if dtype is None and inexact and values.dtype != np.float64:
+        dtype = jnp.asarray(np.zeros((), values.dtype)).dtype
     return from_sampler(sampler, dtype, check_shape=check_shape)
 
 

@@ -184,6 +184,10 @@ def _draw_panel(ax: "Axes", report: Report, panel: Panel) -> None:
         zorder=3,
     )
     joins = [i for i, row in enumerate(report.rows) if row.kind == "join"]
+    if len(joins) > 1:
+        # The stream itself, from ring to ring.
+        dots = (0, (1, 2))
+        ax.plot(depth[joins], median[joins], color=panel.color, lw=1, linestyle=dots)
     ax.plot(
         depth[joins],
         median[joins],

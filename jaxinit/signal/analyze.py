@@ -197,9 +197,7 @@ def _remarks(analysis: Analysis, fed: Fed) -> list[str]:
     sites = analysis.sites
     notes = [f"Fed {what}" for what in fed.descriptions]
     if sites.opaque:
-        notes.append(
-            f"Taken as a whole, not looked into: {', '.join(sites.opaque)}"
-        )
+        notes.append(f"Taken as a whole, not looked into: {', '.join(sites.opaque)}")
     if any(event.conditional for event in sites.events):
         notes.append("Rows inside a branch of cond hold NaN for seeds that skip it")
     if any(lp.kind == "while" for e in sites.events for lp in e.loops):
@@ -238,7 +236,10 @@ def _report(
         )
     )
     if fed.nonfinite:
-        findings = (_nonfinite_input(fed), *(f for f in report.findings if f.is_problem))
+        findings = (
+            _nonfinite_input(fed),
+            *(f for f in report.findings if f.is_problem),
+        )
         report = dataclasses.replace(report, findings=findings)
     return report
 

@@ -62,7 +62,8 @@ def root_key(key: int | jax.Array) -> jax.Array:
         if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ():
             return key
         if key.dtype == np.uint32 and key.ndim == 1:  # from jax.random.PRNGKey
-            return jax.random.wrap_key_data(key)
+            wrapped: jax.Array = jax.random.wrap_key_data(key)
+            return wrapped
     raise TypeError(
         "`key` must be one jax key, as jax.random.key(0), or an integer that makes "
         f"one, got {key!r}."
@@ -88,18 +89,17 @@ def check_loss(loss: Callable[[Any], Any] | None, traced: Traced) -> None:
     """Raises unless the loss of the model's output is one floating-point number."""
     if loss is None:
         return
-    outputs = [
-        jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype)
-        for v in traced.apply.jaxpr.outvars
-    ]
+    spec: Any = jax.ShapeDtypeStruct  # whose constructor has no types
+    avals: list[Any] = [v.aval for v in traced.apply.jaxpr.outvars]
+    outputs = [spec(aval.shape, aval.dtype) for aval in avals]
     try:
-        result = jax.eval_shape(loss, traced.output(outputs))
+        result: Any = jax.eval_shape(loss, traced.output(outputs))
     except Exception as error:
         error.add_note("jaxinit called `loss` with the model's output.")
         raise
-    shape, dtype = getattr(result, "shape", None), getattr(result, "dtype", None)
-    if shape != () or not jnp.issubdtype(dtype, jnp.floating):
-        got = type(result).__name__ if shape is None else f"{dtype}{list(shape)}"
+    is_array = isinstance(result, jax.ShapeDtypeStruct)
+    got = f"{result.dtype}{list(result.shape)}" if is_array else type(result).__name__
+    if got not in ("float16[]", "bfloat16[]", "float32[]", "float64[]"):
         raise ValueError(
             "`loss` must return a floating-point scalar, from which gradients start; "
             f"got {got}. Take a mean: loss=lambda y: per_sample(y).mean()."
@@ -112,5 +112,6 @@ def check_draws(traced: Traced, ignores_key: bool, depends: Sequence[bool]) -> N
         raise ValueError(
             f"`model` must draw its weights from the random key that it is given; "
             f"{traced.name} draws them from a key of its own, so that all seeds are "
-            "the same. Pass rngs on: lambda rngs: Net(rngs=rngs)."
+            "the same. Use that key: in nnx pass rngs on, lambda rngs: Net(rngs=rngs); "
+            "in linen draw from self.make_rng."
         )

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
-from jaxinit.graph import compat
 from jaxinit.graph.draw import drawer
 from jaxinit.graph.sites import Sites
 from jaxinit.signal.statistics import Analysis, Raw, no_gradient, one_seed
@@ -38,8 +38,8 @@ class Engine:
         self._options = _QUICK if quick and jax.default_backend() == "cpu" else None
         self.compile_seconds = 0.0
         self.bytes_per_seed = 0
-        self._draw = drawer(analysis.traced.init) if analysis.traced.draws else None
-        self._held: list[Array] | None = None
+        init = analysis.traced.init
+        self._draw = drawer(init) if analysis.traced.draws and init else None
         self._function = one_seed(analysis)
         self._compiled: dict[int, Any] = {}
         self._lock = threading.Lock()
@@ -48,7 +48,10 @@ class Engine:
         """One seed: ``key`` seeds the weights, and what the model draws beside."""
         variables = self._variables(key, inputs, batched=False)
         rest = jax.random.fold_in(key, 1)
-        return self._program(0, variables, rest, inputs)(variables, rest, inputs)
+        result: Raw = self._program(0, variables, rest, inputs)(
+            variables, rest, inputs
+        )
+        return result
 
     def run_batched(self, keys: Array, inputs: Sequence[Array]) -> Raw:
         """A chunk of seeds at once; every result has a leading axis over them."""
@@ -61,15 +64,14 @@ class Engine:
     def _variables(
         self, key: Array, inputs: Sequence[Array], *, batched: bool
     ) -> list[Array]:
+        traced = self.analysis.traced
         if self._draw is not None:
-            return (self._draw.batched if batched else self._draw)(key, *inputs)
-        if self._held is None:
-            traced = self.analysis.traced
-            closed = jax.jit(lambda: compat.evaluate(traced.init, [key, *inputs]))
-            self._held = closed()
-        if batched:
-            return [x[None].repeat(len(key), 0) for x in self._held]
-        return self._held
+            draw = self._draw.batched if batched else self._draw
+            return draw(key, *inputs)
+        if not batched:
+            return traced.init_eagerly(key, *inputs)
+        each = [traced.init_eagerly(k, *inputs) for k in key]
+        return [jnp.stack(leaves) for leaves in zip(*each, strict=True)]
 
     def _program(
         self, chunk: int, variables: Any, key: Array, inputs: Sequence[Array]
@@ -120,7 +122,7 @@ def _bytes(compiled: Any) -> int:
 
 
 # On CPU they halve the time to compile and cost up to half of the speed.
-_QUICK = {
+_QUICK: dict[str, Any] = {
     "xla_backend_optimization_level": 0,
     "xla_llvm_disable_expensive_passes": True,
 }

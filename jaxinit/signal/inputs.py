@@ -49,9 +49,7 @@ def feed(
     """
     tables: dict[int, int] = {}
     for lookup in lookups:
-        tables[lookup.source] = min(
-            lookup.size, tables.get(lookup.source, lookup.size)
-        )
+        tables[lookup.source] = min(lookup.size, tables.get(lookup.source, lookup.size))
     arrays, descriptions, nonfinite = [], [], []
     for position, (value, name) in enumerate(zip(inputs, names, strict=True)):
         size = tables.get(position)
@@ -95,7 +93,7 @@ def _drawn(
             f"`{name}` is the shape of an integer array, and no table that the model "
             "looks up says how large its values may be. Pass an array."
         )
-    high = min(size, int(jnp.iinfo(shape.dtype).max))
+    high = min(size, int(np.iinfo(shape.dtype).max))
     drawn = jax.random.randint(key, shape.shape, 0, high, shape.dtype)
     return drawn, f"drawn uniformly below {high}"
 
@@ -104,7 +102,8 @@ def _described(value: Any) -> str:
     x = np.asarray(value)
     if jnp.issubdtype(x.dtype, jnp.inexact):
         x = x.astype(np.complex128 if np.iscomplexobj(x) else np.float64)
-        return f"given, mean {x.mean():.3g}, std {x.std():.3g}"
+        with np.errstate(invalid="ignore"):  # infinity minus infinity
+            return f"given, mean {x.mean():.3g}, std {x.std():.3g}"
     if x.dtype == np.bool_:
         return f"given, {x.mean():.0%} true"
     return f"given, {x.min()} to {x.max()}"

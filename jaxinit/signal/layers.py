@@ -191,7 +191,7 @@ def _dtype_range(report: Report) -> list[Finding]:
             continue
         smallest, highest = _RANGES[row.dtype]
         with np.errstate(invalid="ignore"):
-            high = 0.0 if largest is None else (largest[:, i] > highest / 2).mean()
+            high = 0.0 if largest is None else _too_large(largest[:, i], highest)
             low = (
                 0.0
                 if rms is None
@@ -222,6 +222,11 @@ def _dtype_range(report: Report) -> list[Finding]:
             )
         ]
     return []
+
+
+def _too_large(largest: np.ndarray, highest: float) -> float:
+    """Share of seeds near the end of the range; the very end is a mask's constant."""
+    return float(((largest > highest / 2) & (largest != highest)).mean())
 
 
 def _finding(

@@ -146,12 +146,23 @@ def statistics(record: Any) -> Statistics:
     number = raw["cos_samples"]
     # With fewer than two samples that are not zero this is 0/0 or 0/-0: NaN.
     cos = (raw["cos_sum"] - number) / (number * (number - 1))
-    kept = ("mean", "chan_sq_mean", "chan_var", "dead", "frac_zero")
-    kept += ("frac_nonfinite", "count", "exponent", "absmax")
-    return {name: raw[name] for name in kept} | {
+    return {name: raw[name] for name in _AS_IS} | {
         "var": raw["chan_var"] + spread * (spread > 0),
         "cos": cos.clip(-1, 1),
     }
+
+
+_AS_IS = (
+    "mean",
+    "chan_sq_mean",
+    "chan_var",
+    "dead",
+    "frac_zero",
+    "frac_nonfinite",
+    "count",
+    "exponent",
+    "absmax",
+)
 
 
 def merge(earlier: Array, later: Array) -> Array:
@@ -182,7 +193,9 @@ def merge(earlier: Array, later: Array) -> Array:
             record[name] = record[name] * factor**power
     total = first["count"] + second["count"]
     share = first["count"] / total
-    merged = {name: share * first[name] + (1 - share) * second[name] for name in FORWARD}
+    merged = {
+        name: share * first[name] + (1 - share) * second[name] for name in FORWARD
+    }
     merged["absmax"] = jnp.maximum(first["absmax"], second["absmax"])
     merged["count"], merged["exponent"] = total, unit
     return jnp.stack([merged[name] for name in FORWARD])
@@ -200,6 +213,8 @@ _MERGE_POWER = {
 
 def _real(value: Array, axes: Axes) -> tuple[Array, Axes]:
     """As float32, a complex number's parts as two channels, of rank at least 1."""
+    # XLA must not see a constant: it would square it before it is scaled.
+    value = lax.optimization_barrier(value)
     if jnp.iscomplexobj(value):
         value = jnp.stack([value.real, value.imag], axis=-1)
         axes = Axes(axes.sample, (*axes.channels, value.ndim - 1))

@@ -129,7 +129,8 @@ class Report:
         shares = self.forward.get("frac_nonfinite")
         if shares is None:
             return np.ones((len(self.seeds), len(self.rows)), bool)
-        return ~np.isnan(shares)
+        ran: np.ndarray = ~np.isnan(shares)
+        return ran
 
     @property
     def verdict(self) -> Kind:

@@ -4,7 +4,7 @@ import itertools
 import math
 import warnings
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,7 +15,6 @@ from jaxinit.signal.report import Row
 from jaxinit.signal.statistics import Analysis, Raw, float_outputs
 
 Arrays = dict[str, np.ndarray]
-
 
 
 class Tables(NamedTuple):
@@ -35,7 +34,7 @@ class _Cell(NamedTuple):
     number: int
     event: Event
     name: str
-    index: tuple[int, ...]
+    layer: tuple[int, ...]
 
 
 def tabulate(analysis: Analysis, raw: Raw) -> Tables:
@@ -131,13 +130,13 @@ def _order(event: Event, index: tuple[int, ...]) -> tuple[int, ...]:
     return (*key, event.at.index, event.at.result)
 
 
-def _per_step(records: np.ndarray, cell: _Cell) -> np.ndarray:
+def _per_step(records: Any, cell: _Cell) -> np.ndarray:
     """A cell's records as ``(seeds, steps, fields)``."""
     x = np.asarray(records, np.float64)
     axis, layer = 1, 0
     for loop in cell.event.loops:
         if loop.kind == "layers":
-            x = np.take(x, cell.index[layer], axis=axis)
+            x = np.take(x, cell.layer[layer], axis=axis)
             layer += 1
         elif loop.kind != "while":
             axis += 1
@@ -153,12 +152,10 @@ def _forward(records: np.ndarray) -> Arrays:
         fields[name] = fields[name] * unit**power
     fields["second_moment"] = fields["chan_sq_mean"] + fields["chan_var"]
     fields["rms"] = np.sqrt(fields["second_moment"])
-    return {"count": count} | {
-        name: _executed(count, fields[name]) for name in FORWARD
-    }
+    return {"count": count} | {name: _executed(count, fields[name]) for name in FORWARD}
 
 
-def _second_moment(records: np.ndarray) -> np.ndarray:
+def _second_moment(records: Any) -> np.ndarray:
     count, exponent, scaled = np.moveaxis(np.asarray(records, np.float64), -1, 0)
     return _executed(count, scaled * np.exp2(2 * exponent))
 
@@ -203,8 +200,8 @@ def _rows(
         found = []
         for number in sorted(numbers):
             for other in by_number.get(number, []):
-                shared = min(len(other.index), len(index))
-                if other.index[:shared] == index[:shared]:
+                shared = min(len(other.layer), len(index))
+                if other.layer[:shared] == index[:shared]:
                     found.append(other.name)
         return tuple(found)
 
@@ -224,14 +221,14 @@ def _rows(
                 operation=event.operation,
                 shape=event.shape,
                 dtype=event.dtype,
-                params=tuple(param_of(leaf, cell.index) for leaf in event.params),
+                params=tuple(param_of(leaf, cell.layer) for leaf in event.params),
                 activation=_activation_name(event),
                 fan_in=event.uses[0].fan_in if event.uses else None,
                 fan_out=event.uses[0].fan_out if event.uses else None,
                 steps=count,
                 samples=size // max(channels, 1) * count,
-                skip=nearest(event.skip, cell.index),
-                branch=nearest(event.branch, cell.index),
+                skip=nearest(event.skip, cell.layer),
+                branch=nearest(event.branch, cell.layer),
             )
         )
     return tuple(rows)
@@ -286,8 +283,8 @@ def _weights(analysis: Analysis, raw: Raw) -> tuple[tuple[str, ...], Arrays]:
         size = math.prod(shapes[leaf]) / max(math.prod(split), 1)
         for index in itertools.product(*map(range, split)):
             names.append(param_name(parts) + _suffix(index))
-            at = (slice(None), *index)
-            weight, rms = np.sqrt(weight2[at] * size), np.sqrt(grad2[at])
+            weight = np.sqrt(_column(weight2, index) * size)
+            rms = np.sqrt(_column(grad2, index))
             norm = rms * math.sqrt(size)
             with np.errstate(divide="ignore", invalid="ignore"):
                 relative = np.where(weight > 0, norm / weight, np.nan)
@@ -298,6 +295,13 @@ def _weights(analysis: Analysis, raw: Raw) -> tuple[tuple[str, ...], Arrays]:
     if not any(g is not None for g in raw.gradients):
         columns = {"weight_norm": columns["weight_norm"]}
     return tuple(names), {name: _stack(c) for name, c in columns.items()}
+
+
+def _column(x: np.ndarray, index: tuple[int, ...]) -> np.ndarray:
+    """All seeds of one layer of a scan."""
+    for i in index:
+        x = x[:, i]
+    return x
 
 
 def _suffix(index: tuple[int, ...]) -> str:
@@ -322,7 +326,9 @@ def _activation_name(event: Event) -> str | None:
         return None
     steps = event.activation.steps
     for some, name in _KNOWN:
-        if some <= set(steps) or (name == "gelu" and some & set(steps) & {"erf", "erfc"}):
+        if some <= set(steps) or (
+            name == "gelu" and some & set(steps) & {"erf", "erfc"}
+        ):
             return name
     linear = {"mul", "div", "add", "sub", "neg", "convert_element_type", "copy"}
     telling = [step for step in steps if step not in linear and step != "dropout"]

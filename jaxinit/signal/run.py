@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -18,6 +18,10 @@ Strategy = Literal["auto", "vmap", "loop"]
 STRATEGIES = ("auto", "vmap", "loop")
 _MAX_CHUNK = 64
 _FALLBACK_BUDGET = 2**32
+_TOO_LARGE = (
+    "one seed does not fit the device's memory. Analyze a smaller batch or a shorter "
+    "sequence."
+)
 
 
 class Plan(NamedTuple):
@@ -126,26 +130,50 @@ def _loop(
     out_of_time: Callable[[], bool],
 ) -> Results:
     """One seed in flight per core on CPU, two elsewhere, so that no one waits."""
-    yield _stacked(_on_host(engine.run(keys[0], inputs))), 1, 1
+    yield _alone(engine, keys[0], inputs), 1, 1
     workers = _workers(engine, plan)
-    pending: list[Future[Raw]] = []
+    in_flight = workers + 1  # one of them waits for a worker
+    pending: list[tuple[jax.Array, Future[Raw]]] = []
     remaining = iter(keys[1:])
     pool = ThreadPoolExecutor(workers)
 
+    def one(key: jax.Array) -> Raw:
+        result: Raw = _on_host(engine.run(key, inputs))
+        return result
+
     def submit() -> None:
-        key = next(remaining, None)
-        if key is not None and not out_of_time():
-            pending.append(pool.submit(lambda: _on_host(engine.run(key, inputs))))
+        while len(pending) < in_flight and not out_of_time():
+            key = next(remaining, None)
+            if key is None:
+                return
+            pending.append((key, pool.submit(one, key)))
 
     try:
-        for _ in range(workers + 1):
-            submit()
+        submit()
         while pending:
-            raw = pending.pop(0).result()
+            key, future = pending.pop(0)
+            try:
+                raw = _stacked(future.result())
+            except jax.errors.JaxRuntimeError as error:
+                if not _out_of_memory(error):
+                    raise
+                in_flight = max(in_flight // 2, 1)
+                wait(other for _, other in pending)
+                raw = _alone(engine, key, inputs)
             submit()
-            yield _stacked(raw), 1, workers
+            yield raw, 1, min(workers, in_flight)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _alone(engine: Engine, key: jax.Array, inputs: Sequence[jax.Array]) -> Any:
+    """One seed while no other is in flight."""
+    try:
+        return _stacked(_on_host(engine.run(key, inputs)))
+    except jax.errors.JaxRuntimeError as error:
+        if not _out_of_memory(error):
+            raise
+        raise RuntimeError(_TOO_LARGE) from error
 
 
 def _chunks(
@@ -169,14 +197,10 @@ def _chunks(
             if not _out_of_memory(error):
                 raise
             if chunk == 1:
-                raise RuntimeError(
-                    "one seed does not fit the device's memory. Analyze a smaller "
-                    "batch or a shorter sequence."
-                ) from error
+                raise RuntimeError(_TOO_LARGE) from error
             chunk = max(chunk // 2, 1)
             continue
-        raw = jax.tree.map(lambda x, n=len(wanted): x[:n], raw)
-        yield raw, len(wanted), chunk
+        yield _first(raw, len(wanted)), len(wanted), chunk
         position += len(wanted)
         if plan.chunk is None and engine.bytes_per_seed:
             chunk = max(1, min(chunk, budget // engine.bytes_per_seed))
@@ -208,6 +232,10 @@ def _out_of_memory(error: BaseException) -> bool:
 
 def _on_host(raw: Raw) -> Any:
     return jax.tree.map(np.asarray, jax.device_get(raw))
+
+
+def _first(raw: Any, number: int) -> Any:
+    return jax.tree.map(lambda x: x[:number], raw)
 
 
 def _stacked(raw: Any) -> Any:

@@ -228,9 +228,7 @@ def _watched_backward(_: None, gradient: Array) -> tuple[Array, Array]:
 _watched.defvjp(_watched_forward, _watched_backward)
 
 
-def _watch_outputs(
-    outputs: Sequence[Array], probes: dict[int, Array]
-) -> list[Array]:
+def _watch_outputs(outputs: Sequence[Array], probes: dict[int, Array]) -> list[Array]:
     watched = []
     for position, out in enumerate(outputs):
         probe = probes.get(-1 - position)

@@ -86,7 +86,9 @@ def _zero_gradient(report: Report) -> list[Finding]:
     gradient = report.backward.get("grad_rms")
     if gradient is None:
         return []
-    blocked_by = zero_by_initialization(report)
+    blocked_by = [
+        i for i, row in enumerate(report.rows) if _has_zero_weight(report, row)
+    ]
     share = (gradient == 0).mean(axis=0)
     for i in reversed(range(len(report.rows))):
         row = report.rows[i]

@@ -62,7 +62,10 @@ def open_up(
         case "scan":
             parts = compat.scan_parts(equation)
             split = parts.num_consts + parts.num_carry
-            consts, carry = operands[: parts.num_consts], operands[parts.num_consts : split]
+            consts, carry = (
+                operands[: parts.num_consts],
+                operands[parts.num_consts : split],
+            )
             rows = []
             order = range(parts.length)
             for step in reversed(order) if parts.reverse else order:

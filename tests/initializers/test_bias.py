@@ -42,6 +42,7 @@ def test_fan_in_uniform_is_uniform():
     b = ji.fan_in_uniform_bias(144)(KEY, (4096,))
 
     assert_law(b, stats.uniform(-1 / 12, 2 / 12).cdf)
+    assert 0.99 / 12 < np.abs(b).max() <= 1 / 12
 
 
 def test_torch_kernels_have_the_bound_of_their_biases():

@@ -67,7 +67,8 @@ def of_nnx(make: Callable, get: Callable) -> Callable:
     return build
 
 
-MHA = {"num_heads": 8, "kernel_init": lecun_normal()}
+ATTENTION = nn.MultiHeadDotProductAttention(8, kernel_init=lecun_normal())
+HEADS = {"in_features": (4, 16), "out_features": (8, 16), "axis": (-2, -1)}
 QUERY = "BTD,DNH->BTNH"
 
 
@@ -148,15 +149,13 @@ QUERY = "BTD,DNH->BTNH"
             id="linen.DenseGeneral batch_dims",
         ),
         pytest.param(
-            linen(
-                nn.MultiHeadDotProductAttention(**MHA), (1, 2, 64), "query", "kernel"
-            ),
+            linen(ATTENTION, (1, 2, 64), "query", "kernel"),
             64,
             (64, 8, 8),
             id="linen.MultiHeadDotProductAttention query",
         ),
         pytest.param(
-            linen(nn.MultiHeadDotProductAttention(**MHA), (1, 2, 64), "out", "kernel"),
+            linen(ATTENTION, (1, 2, 64), "out", "kernel"),
             64,
             (8, 8, 64),
             id="linen.MultiHeadDotProductAttention out",
@@ -397,7 +396,7 @@ def shapes_of(init, layers: str) -> dict[str, tuple[int, ...]]:
             24, kernel_init=nn.with_partitioning(init, ("in", "out"))
         ),
         "linen.Dense in bfloat16": nn.Dense(
-            24, kernel_init=init, param_dtype=jnp.bfloat16
+            24, kernel_init=init, dtype=jnp.bfloat16, param_dtype=jnp.bfloat16
         ),
     }
     modules = conv if layers == "convolution" else dense

@@ -180,6 +180,8 @@ def test_mistakes_are_named():
         ji.uniform_gate(0.5)
     with pytest.raises(ValueError, match=r"`layout` .* got 'io'"):
         ji.chrono(9.0, layout="io")
+    with pytest.raises(ValueError, match=r"`layout` .* got 4"):
+        ji.chrono(9.0, layout=4)
     with pytest.raises(ValueError, match=r"`gate` .* got 'output'"):
         ji.chrono(9.0, gate="output")
     with pytest.raises(ValueError, match=r"'ifgo' has 4 gates.* the shape \(6,\)"):

@@ -67,6 +67,7 @@ def test_fused_glorot_equals_separate_glorot_in_distribution():
     for block in np.split(fused, 3, axis=1):
         assert_moments(block, mean=0.0, std=bound / math.sqrt(3), kurtosis=1.8)
         assert np.abs(block).max() <= bound
+    assert (fused[:, :128] != fused[:, 128:256]).all()
     assert fused.std() / whole.std() == pytest.approx(math.sqrt(2), rel=0.02)
 
 

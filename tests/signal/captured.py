@@ -54,11 +54,14 @@ def capture(
     with nn.intercept_methods(watch):
         empty = model.init(jax.random.key(0), *args, **kwargs)["perturbations"]
     deltas = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), empty)
-    (grads, at_outputs), outputs = jax.jit(
-        jax.grad(run, argnums=(0, 1), has_aux=True)
-    )(variables["params"], deltas)
+    (grads, at_outputs), outputs = jax.jit(jax.grad(run, argnums=(0, 1), has_aux=True))(
+        variables["params"], deltas
+    )
     return (
-        {_path(k): np.asarray(v[0], np.float64) for k, v in flatten_dict(outputs).items()},
+        {
+            _path(k): np.asarray(v[0], np.float64)
+            for k, v in flatten_dict(outputs).items()
+        },
         {
             _path(k): np.asarray(v, np.float64)
             for k, v in flatten_dict(at_outputs).items()

@@ -98,7 +98,15 @@ CASES = {
         },
     ),
 }
-KINDS = (nn.Dense, nn.Conv, nn.BatchNorm, nn.LayerNorm, nn.Embed, nn.DenseGeneral, Stream)
+KINDS = (
+    nn.Dense,
+    nn.Conv,
+    nn.BatchNorm,
+    nn.LayerNorm,
+    nn.Embed,
+    nn.DenseGeneral,
+    Stream,
+)
 
 
 @pytest.fixture(scope="module", params=list(CASES))

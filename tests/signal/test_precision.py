@@ -29,7 +29,11 @@ def x():
 def test_gradients_of_any_size(x, exponent):
     scale = 10.0**exponent
     report = jaxinit.analyze(
-        MLP(), x, seeds=2, loss=lambda out: jnp.float32(scale) * out.sum(), progress=False
+        MLP(),
+        x,
+        seeds=2,
+        loss=lambda out: jnp.float32(scale) * out.sum(),
+        progress=False,
     )
     unit = jaxinit.analyze(
         MLP(), x, seeds=2, loss=lambda out: out.sum(), progress=False

@@ -27,7 +27,9 @@ class Layer(nn.Module):
     def __call__(self, x, _):
         x = nn.Dense(
             self.width,
-            kernel_init=nn.initializers.normal(math.sqrt(self.weight_variance / self.width)),
+            kernel_init=nn.initializers.normal(
+                math.sqrt(self.weight_variance / self.width)
+            ),
             bias_init=nn.initializers.normal(math.sqrt(self.bias_variance)),
         )(x)
         if self.batch_norm:
@@ -102,9 +104,7 @@ def test_tanh_length_map(weight_variance):
 def test_relu_correlation_map():
     """Cho and Saul 2009: c' = (sqrt(1-c^2) + c (pi - acos c)) / pi, from c = 0."""
     x = jnp.eye(2, 512) * math.sqrt(512)
-    report = jaxinit.analyze(
-        Deep(10, 512, "relu", 2.0), x, seeds=16, progress=False
-    )
+    report = jaxinit.analyze(Deep(10, 512, "relu", 2.0), x, seeds=16, progress=False)
 
     expected = [0.0]
     for _ in range(9):
