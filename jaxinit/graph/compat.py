@@ -136,7 +136,7 @@ def call_name(equation: Equation) -> str | None:
 
 
 def bind(equation: Equation, values: Sequence[Any]) -> list[Any]:
-    """Runs one equation as it stands on ``values`` and returns its results as a list."""
+    """Runs one equation as it stands on ``values``; its results are always a list."""
     params = equation.primitive.get_bind_params(equation.params)
     with equation.ctx.manager:
         results = equation.primitive.bind(*values, **params)

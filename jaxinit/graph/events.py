@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from jaxinit.graph.facts import Location, Shape, Unary
+from jaxinit.graph.facts import Location, Path, Shape, Unary
 
 Kind = Literal["layer", "join", "tap", "source"]
 
@@ -21,9 +21,25 @@ class Loop(NamedTuple):
     """
 
     kind: Literal["layers", "steps", "while", "shards"]
-    path: tuple[tuple[int, int], ...]
+    path: Path
     length: int
     reverse: bool = False
+
+
+class Place(NamedTuple):
+    """Where an equation is.
+
+    Attributes:
+      at: its location.
+      loops: the loops around it, outermost first.
+    """
+
+    at: Location
+    loops: tuple[Loop, ...]
+
+    def inside(self, which: int = 0) -> Path:
+        """The way into one of the equation's programs."""
+        return (*self.at.path, (self.at.equation, which))
 
 
 class Use(NamedTuple):
@@ -89,7 +105,7 @@ class Event:
         if self.at is None:
             return ()
         steps = tuple(i for step in self.at.path for i in step)
-        return (*steps, self.at.index, self.at.result)
+        return (*steps, self.at.equation, self.at.result)
 
 
 class Lookup(NamedTuple):

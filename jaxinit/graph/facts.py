@@ -1,4 +1,4 @@
-"""What is known of a value while a program is read: its colour and its ancestry.
+"""What is known of a value while a program is read: its color and its ancestry.
 
 A value is a *parameter value* (computed from parameter leaves alone), a *data value*
 (it depends on the inputs), or neither (constants, state, random numbers).
@@ -6,11 +6,14 @@ A value is a *parameter value* (computed from parameter leaves alone), a *data v
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from jaxinit.graph import compat
 
 Shape = tuple[int, ...]
+Path = tuple[tuple[int, int], ...]
 
 
 class Layout(NamedTuple):
@@ -33,12 +36,12 @@ class Location(NamedTuple):
 
     Attributes:
       path: the way in, as pairs of an equation's index and which of its programs.
-      index: the equation's index in the innermost program.
+      equation: the equation's index in the innermost program.
       result: which of its results.
     """
 
-    path: tuple[tuple[int, int], ...]
-    index: int
+    path: Path
+    equation: int
     result: int = 0
 
 
@@ -115,6 +118,20 @@ REDUCTIONS = frozenset(
     "reduce_sum reduce_max reduce_min reduce_prod reduce_and reduce_or argmax "
     "argmin".split()
 )
+
+
+def is_float(aval: Any) -> bool:
+    """Whether values are floating point, jax's own narrow formats included."""
+    dtype = getattr(aval, "dtype", None)
+    if dtype is None or not hasattr(aval, "shape"):
+        return False
+    if str(dtype).startswith(("bfloat16", "float8")):
+        return True
+    return isinstance(dtype, np.dtype) and np.issubdtype(dtype, np.inexact)
+
+
+def has_float_result(equation: compat.Equation) -> bool:
+    return any(is_float(v.aval) for v in equation.outvars)
 
 
 def is_elementwise(program: compat.Program) -> bool:

@@ -53,7 +53,7 @@ class Plan:
         plan = self
         for index, which in location.path:
             plan = plan.inner.setdefault(index, {}).setdefault(which, Plan())
-        plan.taps.setdefault(location.index, []).append((location.result, tap))
+        plan.taps.setdefault(location.equation, []).append((location.result, tap))
 
     @property
     def all_taps(self) -> list[Tap]:
@@ -204,7 +204,8 @@ def _while(
 
     def condition(state: tuple[list[Any], Records]) -> Array:
         values = [*condition_consts, *state[0]]
-        (go_on,), _ = replay(parts.condition, values, Plan(), hooks, {})
+        results, _ = replay(parts.condition, values, Plan(), hooks, {})
+        go_on: Array = results[0]
         return go_on
 
     start = operands[split:]

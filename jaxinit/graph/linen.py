@@ -1,5 +1,6 @@
 """flax.linen modules."""
 
+import zlib
 from typing import Any
 
 import jax
@@ -53,7 +54,7 @@ def _stream(key: jax.Array, name: str) -> jax.Array:
     """The stream ``params`` is the key itself, as in ``module.init(key, x)``."""
     if name == "params":
         return key
-    return jax.random.fold_in(key, sum(ord(c) * 31**i for i, c in enumerate(name[:6])))
+    return jax.random.fold_in(key, zlib.crc32(name.encode()))
 
 
 def _param_path(path: tuple[Any, ...]) -> tuple[str, ...]:

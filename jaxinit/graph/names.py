@@ -81,11 +81,8 @@ def _layer_name(
 
 def _braces(common: Parts, rest: Sequence[Parts]) -> str:
     """``cell/{ii,if,ig,io}``: what several paths share, then where they differ."""
-    tail: Parts = ()
-    while len({r[-1:] for r in rest}) == 1 and all(len(r) > 1 for r in rest):
-        tail, rest = rest[0][-1:], [r[:-1] for r in rest]
-        break
-    del tail
+    if len({r[-1] for r in rest}) == 1 and all(len(r) > 1 for r in rest):
+        rest = [r[:-1] for r in rest]
     inside = list(dict.fromkeys("/".join(r) for r in rest))
     if len(inside) > 4:
         inside = [*inside[:3], f"+{len(inside) - 3}"]

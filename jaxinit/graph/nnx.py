@@ -25,8 +25,8 @@ def adapt_factory(factory: Callable[..., Any]) -> Model:
                 f"{type(module).__name__}. Return an nnx.Module, or pass "
                 "jaxinit.Functional(init, apply)."
             )
-        box["graph"], params, state = nnx.split(module, nnx.Param, ...)
-        return Variables(params, state)
+        box["graph"], variables = _split(module)
+        return variables
 
     name = getattr(factory, "__name__", type(factory).__name__)
     return Model(
@@ -43,13 +43,13 @@ def adapt_factory(factory: Callable[..., Any]) -> Model:
 
 def adapt_instance(module: nnx.Module) -> Model:
     """An nnx module with the weights that it holds. The module is never written to."""
-    graph, params, state = nnx.split(module, nnx.Param, ...)
+    graph, variables = _split(module)
 
     def init(
         key: jax.Array, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Variables:
         del key, args, kwargs
-        return Variables(params, state)
+        return variables
 
     return Model(
         type(module).__name__,
@@ -59,6 +59,12 @@ def adapt_instance(module: nnx.Module) -> Model:
         _param_path,
         lambda: _first_inputs(module),
     )
+
+
+def _split(module: nnx.Module) -> tuple[Any, Variables]:
+    """A module's structure, and the arrays that it holds."""
+    graph, *states = nnx.split(module, nnx.Param, ...)
+    return graph, Variables(*states)
 
 
 def _make(factory: Callable[..., Any], key: jax.Array) -> Any:

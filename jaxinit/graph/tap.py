@@ -5,7 +5,7 @@ from typing import TypeVar
 import jax
 from jax.ad_checkpoint import checkpoint_name
 
-PREFIX = "jaxinit.tap:"
+_PREFIX = "jaxinit.tap:"
 
 T = TypeVar("T")
 
@@ -37,8 +37,13 @@ def tap(x: T, name: str) -> T:
         )
     leaves, treedef = jax.tree_util.tree_flatten_with_path(x)
     named = [
-        checkpoint_name(leaf, PREFIX + name + jax.tree_util.keystr(path))
+        checkpoint_name(leaf, _PREFIX + name + jax.tree_util.keystr(path))
         for path, leaf in leaves
     ]
     result: T = jax.tree_util.tree_unflatten(treedef, named)
     return result
+
+
+def tap_label(name: str) -> str | None:
+    """The user's name of a tap, from the name that its equation bears."""
+    return name[len(_PREFIX) :] if name.startswith(_PREFIX) else None

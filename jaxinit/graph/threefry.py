@@ -40,9 +40,7 @@ def threefry_bits(keys: jax.Array, size: int) -> jax.Array:
     )
     words = threefry(first, second, jnp.zeros_like(first), _counter(shape))
     # Computed once, not again for each reader among the operations that follow.
-    bits: jax.Array = lax.optimization_barrier(  # type: ignore[no-untyped-call]
-        words[0] ^ words[1]
-    )
+    bits: jax.Array = lax.optimization_barrier(words[0] ^ words[1])
     return bits
 
 

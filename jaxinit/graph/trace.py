@@ -124,8 +124,9 @@ def trace(model: Any, given: Arguments, streams: Sequence[str] = ()) -> Traced:
     """Traces a model's init and forward pass.
 
     As with ``jax.jit``, the same model with arguments of the same shapes is traced
-    once: linen modules are the same if they are equal, functions if they are
-    identical. An nnx module is read each time, since its weights may change.
+    once: linen modules are the same if they are equal (or, with lists among their
+    attributes, identical), functions if they are identical. An nnx module is read
+    each time, since its weights may change.
 
     Args:
       model: a linen module, an nnx module, class or factory, or a ``Functional``.
@@ -143,12 +144,9 @@ def trace(model: Any, given: Arguments, streams: Sequence[str] = ()) -> Traced:
     """
     adapted = adapt(model, tuple(streams))
     fixed = tuple((type(leaf), leaf) for leaf in given.leaves)
-    name = (type(model), model, fixed, given.structure, tuple(streams))
-    try:
-        hash(name)
-    except TypeError:
-        return _trace(adapted, given)
-    if not adapted.draws:
+    identity = model if _hashable(model) else _Same(model)
+    name = (type(model), identity, fixed, given.structure, tuple(streams))
+    if not adapted.draws or not _hashable(name):
         return _trace(adapted, given)
     with _lock:
         found = _cache.get(name)
@@ -169,6 +167,27 @@ _NOT_TRACEABLE = (
     jax.errors.UnexpectedTracerError,
     compat.TracerLeak,
 )
+
+
+class _Same:
+    """An object that cannot be hashed, by its identity."""
+
+    def __init__(self, held: Any) -> None:
+        self.held = held
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.held is other.held
+
+    def __hash__(self) -> int:
+        return id(self.held)
+
+
+def _hashable(value: Any) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
 
 
 def _trace(adapted: Model, given: Arguments) -> Traced:

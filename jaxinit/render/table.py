@@ -133,7 +133,7 @@ def _lines_below(report: Report, all: bool) -> Iterator[str]:
         )
     if report.rows:
         text = f"E[x²] is the second moment, median and 5-95% of {len(report.seeds)} "
-        text += "seeds; dead, the share of channels never positive over N values"
+        text += "seeds; dead, the share of channels that are zero in all N values"
         yield text + ("; grad rms, of dL/dx per value." if report.backward else ".")
     yield from _parameters(report)
     if report.unreached:

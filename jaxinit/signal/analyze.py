@@ -155,6 +155,7 @@ def analyze(
         "flax": version("flax"),
         "strategy": finished.strategy,
         "chunk": finished.chunk,
+        "bytes_per_seed": compiled.bytes_per_seed,
         "batch_size": analysis.batch,
         "inputs": list(fed.descriptions),
         "seeds_requested": len(plan.seeds),
@@ -198,6 +199,11 @@ def _remarks(analysis: Analysis, fed: Fed) -> list[str]:
     notes = [f"Fed {what}" for what in fed.descriptions]
     if sites.opaque:
         notes.append(f"Taken as a whole, not looked into: {', '.join(sites.opaque)}")
+    if sites.idle_taps:
+        notes.append(
+            "Taps without a row, since no input reaches their values: "
+            + ", ".join(sites.idle_taps)
+        )
     if any(event.conditional for event in sites.events):
         notes.append("Rows inside a branch of cond hold NaN for seeds that skip it")
     if any(lp.kind == "while" for e in sites.events for lp in e.loops):

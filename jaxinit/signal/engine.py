@@ -48,18 +48,21 @@ class Engine:
         """One seed: ``key`` seeds the weights, and what the model draws beside."""
         variables = self._variables(key, inputs, batched=False)
         rest = jax.random.fold_in(key, 1)
-        result: Raw = self._program(0, variables, rest, inputs)(
-            variables, rest, inputs
-        )
+        result: Raw = self._program(0, key, inputs)(variables, rest, inputs)
         return result
 
     def run_batched(self, keys: Array, inputs: Sequence[Array]) -> Raw:
         """A chunk of seeds at once; every result has a leading axis over them."""
         variables = self._variables(keys, inputs, batched=True)
         rest = jax.vmap(lambda key: jax.random.fold_in(key, 1))(keys)
-        program = self._program(len(keys), variables, rest, inputs)
+        program = self._program(len(keys), keys[0], inputs)
         result: Raw = program(variables, rest, inputs)
         return result
+
+    def measure_memory(self, chunk: int, key: Array, inputs: Sequence[Array]) -> int:
+        """Bytes that a chunk of seeds takes, from compiling it; 0 if unknown."""
+        self._program(chunk, key, inputs)
+        return self.bytes_per_seed * chunk
 
     def _variables(
         self, key: Array, inputs: Sequence[Array], *, batched: bool
@@ -73,19 +76,25 @@ class Engine:
         each = [traced.init_eagerly(k, *inputs) for k in key]
         return [jnp.stack(leaves) for leaves in zip(*each, strict=True)]
 
-    def _program(
-        self, chunk: int, variables: Any, key: Array, inputs: Sequence[Array]
-    ) -> Any:
+    def _program(self, chunk: int, key: Array, inputs: Sequence[Array]) -> Any:
         """The compiled analysis of ``chunk`` seeds, 0 for one without a seed axis."""
         with self._lock:
             if chunk not in self._compiled:
                 start = time.perf_counter()
+                lead = (chunk,) if chunk else ()
+                traced = self.analysis.traced
+                leaves = traced.apply.jaxpr.invars[: traced.input_positions.start - 1]
+                variables = [
+                    jax.ShapeDtypeStruct(lead + v.aval.shape, v.aval.dtype)
+                    for v in leaves
+                ]
+                keys = jax.ShapeDtypeStruct(lead, key.dtype)
                 function: Any = self._function
                 if chunk:
                     function = jax.vmap(function, in_axes=(0, 0, None))
                 compiled = (
                     jax.jit(function)
-                    .lower(variables, key, inputs)
+                    .lower(variables, keys, inputs)
                     .compile(self._options)
                 )
                 self._compiled[chunk] = compiled

@@ -112,7 +112,7 @@ def _described(value: Any) -> str:
 def _check_indices(x: np.ndarray, name: str, size: int) -> None:
     if x.max() >= size or x.min() < -size:
         raise ValueError(
-            f"`{name}` must hold integers below {size}, the number of rows of the "
+            f"`{name}` must hold integers from 0 to {size - 1}, the rows of the "
             f"table that the model looks them up in; got {x.min()} to {x.max()}. "
             "JAX would return NaN or a clipped row. Enlarge the embedding or mend "
             "the tokens."

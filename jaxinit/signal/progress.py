@@ -71,3 +71,5 @@ class Bar:
             self._bar.update(
                 self._task, description="seeds", completed=done, total=total
             )
+        elif self._lines and (done == 1 or done * 4 // total > (done - 1) * 4 // total):
+            print(f"{done} of {total} seeds", file=sys.stderr, flush=True)

@@ -127,7 +127,7 @@ def _order(event: Event, index: tuple[int, ...]) -> tuple[int, ...]:
     for depth in range(len(event.at.path)):
         key += event.at.path[depth]
         key.append(position.get(event.at.path[: depth + 1], 0))
-    return (*key, event.at.index, event.at.result)
+    return (*key, event.at.equation, event.at.result)
 
 
 def _per_step(records: Any, cell: _Cell) -> np.ndarray:

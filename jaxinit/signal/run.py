@@ -75,12 +75,15 @@ def run(
       KeyboardInterrupt: if not one seed was done.
       RuntimeError: if a single seed does not fit the device's memory.
     """
-    strategy, why = _strategy(engine, plan)
-    notes = [why] if why else []
+    strategy = _strategy(engine, plan)
+    notes = []
     keys = [jax.random.fold_in(plan.root, seed) for seed in plan.seeds]
     start = time.perf_counter()
     finished: list[Raw] = []
-    done, chunk = 0, 1
+    chunk = 1
+
+    def done() -> int:
+        return sum(len(raw.loss) for raw in finished)
 
     def out_of_time() -> bool:
         spent = time.perf_counter() - start
@@ -88,38 +91,39 @@ def run(
 
     try:
         source = _loop if strategy == "loop" else _chunks
-        for raw, size, at_once in source(engine, inputs, keys, plan, out_of_time):
+        for raw, at_once in source(engine, inputs, keys, plan, out_of_time):
             finished.append(raw)
-            done, chunk = done + size, at_once
-            reporter.seeds(done, len(keys))
+            chunk = at_once
+            reporter.seeds(done(), len(keys))
     except KeyboardInterrupt:
         if not finished:
             raise
-        notes.append(f"interrupted: {done} of {len(keys)} seeds were run")
+        notes.append(f"interrupted: {done()} of {len(keys)} seeds were run")
     else:
-        if done < len(keys):
+        if done() < len(keys):
             notes.append(
-                f"time budget of {plan.time_budget:g} s spent: {done} of {len(keys)} "
+                f"time budget of {plan.time_budget:g} s spent: {done()} of {len(keys)} "
                 "seeds were run"
             )
     stacked = jax.tree.map(lambda *parts: np.concatenate(parts), *finished)
-    return Finished(stacked, done, strategy, chunk, tuple(notes))
+    return Finished(stacked, done(), strategy, chunk, tuple(notes))
 
 
-Results = Iterator[tuple[Raw, int, int]]
+Results = Iterator[tuple[Raw, int]]
+"""Records with an axis over seeds, and how many seeds are run at once."""
 
 
-def _strategy(engine: Engine, plan: Plan) -> tuple[str, str | None]:
+def _strategy(engine: Engine, plan: Plan) -> str:
     """A loop on CPU, where it is the fastest; elsewhere by what the model does.
 
     Convolutions over a batch of kernels are grouped convolutions, which are slow.
     """
     if plan.strategy != "auto":
-        return plan.strategy, None
+        return plan.strategy
     if jax.default_backend() == "cpu" or len(plan.seeds) == 1:
-        return "loop", None
+        return "loop"
     operations = {event.operation for event in engine.analysis.sites.events}
-    return ("loop" if "conv_general_dilated" in operations else "vmap"), None
+    return "loop" if "conv_general_dilated" in operations else "vmap"
 
 
 def _loop(
@@ -130,7 +134,7 @@ def _loop(
     out_of_time: Callable[[], bool],
 ) -> Results:
     """One seed in flight per core on CPU, two elsewhere, so that no one waits."""
-    yield _alone(engine, keys[0], inputs), 1, 1
+    yield _alone(engine, keys[0], inputs), 1
     workers = _workers(engine, plan)
     in_flight = workers + 1  # one of them waits for a worker
     pending: list[tuple[jax.Array, Future[Raw]]] = []
@@ -161,7 +165,7 @@ def _loop(
                 wait(other for _, other in pending)
                 raw = _alone(engine, key, inputs)
             submit()
-            yield raw, 1, min(workers, in_flight)
+            yield raw, min(workers, in_flight)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -184,8 +188,7 @@ def _chunks(
     out_of_time: Callable[[], bool],
 ) -> Results:
     """Chunks of one size, the last one filled up with seeds that are dropped."""
-    chunk = plan.chunk or min(len(keys), _MAX_CHUNK)
-    budget = _budget(plan)
+    chunk = plan.chunk or _fitting(engine, inputs, keys, _budget(plan))
     position = 0
     while position < len(keys) and not (position and out_of_time()):
         wanted = list(keys[position : position + chunk])
@@ -200,10 +203,24 @@ def _chunks(
                 raise RuntimeError(_TOO_LARGE) from error
             chunk = max(chunk // 2, 1)
             continue
-        yield _first(raw, len(wanted)), len(wanted), chunk
+        yield _first(raw, len(wanted)), chunk
         position += len(wanted)
-        if plan.chunk is None and engine.bytes_per_seed:
-            chunk = max(1, min(chunk, budget // engine.bytes_per_seed))
+
+
+def _fitting(
+    engine: Engine,
+    inputs: Sequence[jax.Array],
+    keys: Sequence[jax.Array],
+    budget: int,
+) -> int:
+    """The largest chunk within the budget, by what the compiler says it takes."""
+    chunk = min(len(keys), _MAX_CHUNK)
+    while chunk > 1:
+        needed = engine.measure_memory(chunk, keys[0], inputs)
+        if needed <= budget:
+            break
+        chunk = max(1, min(chunk - 1, budget * chunk // needed))
+    return chunk
 
 
 def _workers(engine: Engine, plan: Plan) -> int:

@@ -51,10 +51,6 @@ def test_every_parameter_is_in_a_layer_or_unreached(name):
     assert len(set(found.names)) == len(found.names)
 
 
-def dense(features, **options):
-    return nn.Dense(features, **options)
-
-
 class Unused(nn.Module):
     @nn.compact
     def __call__(self, x):
@@ -175,6 +171,18 @@ def test_a_tap_is_a_row_and_changes_nothing():
     assert report.forward["second_moment"][0, 1] == pytest.approx(
         float(jnp.mean((hidden @ hidden.T) ** 2)), rel=1e-5
     )
+
+
+def test_a_tap_that_no_input_reaches_is_noted():
+    class Model(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return nn.Dense(2)(x) + jaxinit.tap(jnp.ones(2), "constant")
+
+    report = jaxinit.analyze(Model(), jnp.ones((2, 4)), seeds=1, progress=False)
+
+    assert report.layers == ("Dense_0",)
+    assert any("no input reaches" in n and "constant" in n for n in report.notes)
 
 
 def test_scanned_layers_are_rows_and_recurrent_ones_have_profiles():

@@ -410,11 +410,11 @@ def shapes_of(init, layers: str) -> dict[str, tuple[int, ...]]:
         linear = nnx.eval_shape(
             lambda: nnx.Linear(16, 24, kernel_init=init, rngs=nnx.Rngs(0))
         )
-        shapes["nnx.Linear"] = linear.kernel[...].shape
+        shapes["nnx.Linear"] = linear.kernel.shape
         embed = nnx.eval_shape(
             lambda: nnx.Embed(24, 16, embedding_init=init, rngs=nnx.Rngs(0))
         )
-        shapes["nnx.Embed"] = embed.embedding[...].shape
+        shapes["nnx.Embed"] = embed.embedding.shape
     return shapes
 
 

@@ -226,6 +226,13 @@ def test_no_device_holds_the_whole_of_an_elementwise_array(member, sharded):
         assert facts["largest_buffer"] <= facts["size"] // 8
 
 
+def test_devices_share_an_orthogonal_matrix_by_rows(sharded):
+    facts = sharded["auto"]["orthogonal"]
+
+    # The largest is the product of all columns with all columns, (16, 16).
+    assert facts["largest_buffer"] == 16 * 16 < facts["size"]
+
+
 def test_the_largest_buffer_is_seen(sharded):
     """The number above would notice an array that is drawn whole, then cut."""
     facts = sharded["control"]["drawn whole"]

@@ -159,7 +159,9 @@ def test_empty_input():
     ("tokens", "got"), [(TOKENS + 3, "3 to 10"), (TOKENS - 11, "-11 to -4")]
 )
 def test_wrong_vocabulary(tokens, got):
-    with pytest.raises(ValueError, match=f"integers below 10, .* got {got}") as caught:
+    with pytest.raises(
+        ValueError, match=f"integers from 0 to 9, .* got {got}"
+    ) as caught:
         jaxinit.analyze(nn.Embed(10, 4), tokens)
 
     assert "Enlarge the embedding or mend the tokens." in str(caught.value)
@@ -315,25 +317,24 @@ def test_model_kwargs_reach_the_model():
 
 
 class Noisy(nn.Module):
-    """Whose random streams must be independent."""
+    """Whose random streams must be independent: of ones it makes products of noise."""
 
     @nn.compact
     def __call__(self, x):
-        dropped = nn.Dropout(0.5, deterministic=False)(x)
-        noise = jax.random.normal(self.make_rng("noise"), x.shape)
-        noise = jnp.where(jaxinit.tap(dropped, "dropped") == 0, noise, 0)
-        return nn.Dense(4)(x + jaxinit.tap(noise, "noise"))
+        names = ("params", "dropout", "noise")
+        a, b, c = (jax.random.normal(self.make_rng(name), x.shape) for name in names)
+        for name, product in (("ab", a * b), ("bc", b * c), ("ca", c * a)):
+            x = x + 0.1 * jaxinit.tap(product * x / x, name)
+        return nn.Dense(4)(x)
 
 
 def test_several_random_streams():
     report = jaxinit.analyze(Noisy(), jnp.ones((64, 64)), seeds=2, rngs=("noise",))
-    zeros = report.forward["frac_zero"][:, report.layers.index("dropped")]
-    mean = report.forward["mean"][:, report.layers.index("noise")]
+    taps = [report.layers.index(name) for name in ("ab", "bc", "ca")]
 
-    # Half of 4096 coins. The same bits would give noise of one sign where they drop.
-    np.testing.assert_allclose(zeros, 0.5, atol=5 * 0.5 / 64)
-    np.testing.assert_allclose(mean, 0.0, atol=5 * np.sqrt(0.5) / 64)
-    assert zeros[0] != zeros[1]
+    # The mean of 4096 products of deviation 1; it is 1 where two streams are one.
+    np.testing.assert_allclose(report.forward["mean"][:, taps], 0.0, atol=5 / 64)
+    assert (report.forward["var"][0, taps] != report.forward["var"][1, taps]).all()
 
 
 def test_an_array_among_the_keywords_is_an_input():

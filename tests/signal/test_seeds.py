@@ -163,3 +163,23 @@ def test_a_report_read_back_has_the_same_keys():
 
     assert (again.key(1) == report.key(1)).all()
     assert again.worst_seed == report.worst_seed
+
+
+def test_chunk_follows_from_the_memory_budget():
+    model, x = nn.Dense(16), jnp.ones((4, 8))
+    whole = jaxinit.analyze(model, x, seeds=8, strategy="vmap", progress=False)
+    engine_bytes = whole.settings["bytes_per_seed"]
+    tight = jaxinit.analyze(
+        model,
+        x,
+        seeds=8,
+        strategy="vmap",
+        memory_budget=3 * engine_bytes,
+        progress=False,
+    )
+
+    assert whole.settings["chunk"] == 8
+    assert 1 <= tight.settings["chunk"] <= 4
+    np.testing.assert_allclose(
+        whole.forward["second_moment"], tight.forward["second_moment"], rtol=1e-5
+    )
