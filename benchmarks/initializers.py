@@ -9,9 +9,9 @@
 - orthogonal: the same, with the largest error of `W'W - I` (spectral norm, in float64).
   `cholesky` is the method for shards and accelerators, run here for comparison.
 
-Numbers are medians. Beside wall clock stands the time on all cores of this process,
-which other work on the machine disturbs less; it says nothing of work on an
-accelerator.
+Numbers are medians, of five times as many runs for the short draws. Beside wall clock
+stands the time on all cores of this process, which other work on the machine disturbs
+less; it says nothing of work on an accelerator.
 """
 
 import argparse
@@ -193,7 +193,8 @@ def main() -> None:
             f"medians of {args.repeats}",
         ],
         compiling(args.repeats),
-        running(args.repeats, side),
+        # Short, so that more of them are needed against the noise.
+        running(5 * args.repeats, side),
         orthogonal(args.repeats, shapes),
     ):
         print(text, flush=True)
