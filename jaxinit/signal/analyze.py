@@ -1,6 +1,7 @@
 """``analyze``: from a model and its inputs to a report."""
 
 import dataclasses
+import functools
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -116,12 +117,7 @@ def analyze(
         traced = trace(model, given, rngs)
         check_model(traced)
         check_loss(loss, traced)
-        sites = find_sites(
-            traced.apply,
-            traced.param_positions,
-            traced.input_positions,
-            [parts[:-1] for parts in traced.params],
-        )
+        sites = _sites(traced)
         input_key = jax.random.fold_in(root, 2**32 - 1)
         fed = feed(given.inputs, given.names, sites.lookups, input_key)
         analysis = Analysis(traced, sites, batch_size(fed.arrays), loss, True)
@@ -164,6 +160,16 @@ def analyze(
     }
     notes = [*_remarks(analysis, fed), *notes, *finished.notes]
     return _report(analysis, fed, plan, finished, notes, settings)
+
+
+@functools.lru_cache(maxsize=16)
+def _sites(traced: Traced) -> Sites:
+    return find_sites(
+        traced.apply,
+        traced.param_positions,
+        traced.input_positions,
+        [parts[:-1] for parts in traced.params],
+    )
 
 
 def _seed_indices(

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxinit.graph.draw import drawer
 from jaxinit.graph.sites import Sites
@@ -41,28 +42,28 @@ class Engine:
         init = analysis.traced.init
         self._draw = drawer(init) if analysis.traced.draws and init else None
         self._function = one_seed(analysis)
+        self._layout: Any = None
         self._compiled: dict[int, Any] = {}
         self._lock = threading.Lock()
 
     def run(self, key: Array, inputs: Sequence[Array]) -> Raw:
-        """One seed: ``key`` seeds the weights, and what the model draws beside."""
+        """One seed, on the host: ``key`` seeds the weights and all that is random."""
         variables = self._variables(key, inputs, batched=False)
         rest = jax.random.fold_in(key, 1)
-        result: Raw = self._program(0, key, inputs)(variables, rest, inputs)
-        return result
+        program = self._program(0, key, inputs)
+        return self._unpacked(program(variables, rest, inputs))
 
     def run_batched(self, keys: Array, inputs: Sequence[Array]) -> Raw:
         """A chunk of seeds at once; every result has a leading axis over them."""
         variables = self._variables(keys, inputs, batched=True)
         rest = jax.vmap(lambda key: jax.random.fold_in(key, 1))(keys)
         program = self._program(len(keys), keys[0], inputs)
-        result: Raw = program(variables, rest, inputs)
-        return result
+        return self._unpacked(program(variables, rest, inputs))
 
     def measure_memory(self, chunk: int, key: Array, inputs: Sequence[Array]) -> int:
-        """Bytes that a chunk of seeds takes, from compiling it; 0 if unknown."""
+        """Compiles for a chunk of seeds; the bytes that it takes, 0 if unknown."""
         self._program(chunk, key, inputs)
-        return self.bytes_per_seed * chunk
+        return self.bytes_per_seed * max(chunk, 1)
 
     def _variables(
         self, key: Array, inputs: Sequence[Array], *, batched: bool
@@ -89,7 +90,7 @@ class Engine:
                     for v in leaves
                 ]
                 keys = jax.ShapeDtypeStruct(lead, key.dtype)
-                function: Any = self._function
+                function: Any = self._packed
                 if chunk:
                     function = jax.vmap(function, in_axes=(0, 0, None))
                 compiled = (
@@ -101,6 +102,27 @@ class Engine:
                 self.compile_seconds += time.perf_counter() - start
                 self.bytes_per_seed = _bytes(compiled) // max(chunk, 1)
             return self._compiled[chunk]
+
+    def _packed(
+        self, variables: Sequence[Array], key: Array, inputs: Sequence[Array]
+    ) -> tuple[Array, Array]:
+        """All records as one array: fetching hundreds would take longer than work."""
+        raw = self._function(variables, key, inputs)
+        leaves, structure = jax.tree.flatten(raw._replace(loss=None))
+        self._layout = structure, [leaf.shape for leaf in leaves]
+        return jnp.concatenate([leaf.reshape(-1) for leaf in leaves]), raw.loss
+
+    def _unpacked(self, packed: tuple[Array, Array]) -> Raw:
+        values, loss = (np.asarray(part) for part in packed)
+        structure, shapes = self._layout
+        ends = np.cumsum([math.prod(shape) for shape in shapes])
+        parts = np.split(values, ends[:-1], axis=-1)
+        leaves = [
+            part.reshape(part.shape[:-1] + shape)
+            for part, shape in zip(parts, shapes, strict=True)
+        ]
+        raw: Raw = jax.tree.unflatten(structure, leaves)
+        return raw._replace(loss=loss)
 
     @property
     def ignores_key(self) -> bool:

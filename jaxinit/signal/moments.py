@@ -248,6 +248,9 @@ def _sum_of_units(x: Array, sample: int | None) -> tuple[Array, Array]:
     others = tuple(axis for axis in range(x.ndim) if axis != sample)
     norm2 = lax.reduce_sum(x * x, others)
     inverse = lax.select(norm2 == 0, jnp.zeros_like(norm2), lax.rsqrt(norm2))
-    total = lax.reduce_sum(x * lax.expand_dims(inverse, others), (sample,))
+    # As a product: on CPU a weighted sum over the leading axis is 70 times slower.
+    total = lax.dot_general(
+        inverse, x, (((0,), (sample,)), ((), ())), precision=lax.Precision.HIGHEST
+    )
     number = lax.reduce_sum((norm2 != 0).astype(jnp.float32), (0,))
     return lax.reduce_sum(total * total, tuple(range(total.ndim))), number

@@ -134,23 +134,24 @@ def _loop(
     out_of_time: Callable[[], bool],
 ) -> Results:
     """One seed in flight per core on CPU, two elsewhere, so that no one waits."""
-    yield _alone(engine, keys[0], inputs), 1
+    engine.measure_memory(0, keys[0], inputs)
     workers = _workers(engine, plan)
     in_flight = workers + 1  # one of them waits for a worker
     pending: list[tuple[jax.Array, Future[Raw]]] = []
-    remaining = iter(keys[1:])
+    remaining = iter(keys)
     pool = ThreadPoolExecutor(workers)
+    started: list[bool] = []
 
     def one(key: jax.Array) -> Raw:
-        result: Raw = _on_host(engine.run(key, inputs))
-        return result
+        return engine.run(key, inputs)
 
     def submit() -> None:
-        while len(pending) < in_flight and not out_of_time():
+        while len(pending) < in_flight and not (started and out_of_time()):
             key = next(remaining, None)
             if key is None:
                 return
             pending.append((key, pool.submit(one, key)))
+            started.append(True)
 
     try:
         submit()
@@ -173,7 +174,7 @@ def _loop(
 def _alone(engine: Engine, key: jax.Array, inputs: Sequence[jax.Array]) -> Any:
     """One seed while no other is in flight."""
     try:
-        return _stacked(_on_host(engine.run(key, inputs)))
+        return _stacked(engine.run(key, inputs))
     except jax.errors.JaxRuntimeError as error:
         if not _out_of_memory(error):
             raise
@@ -194,8 +195,7 @@ def _chunks(
         wanted = list(keys[position : position + chunk])
         padded = wanted + [wanted[-1]] * (chunk - len(wanted))
         try:
-            result = engine.run_batched(jnp.stack(padded), inputs)
-            raw = _on_host(result)
+            raw = engine.run_batched(jnp.stack(padded), inputs)
         except jax.errors.JaxRuntimeError as error:
             if not _out_of_memory(error):
                 raise
@@ -245,10 +245,6 @@ def _budget(plan: Plan) -> int:
 def _out_of_memory(error: BaseException) -> bool:
     text = str(error)
     return "RESOURCE_EXHAUSTED" in text or "Out of memory" in text
-
-
-def _on_host(raw: Raw) -> Any:
-    return jax.tree.map(np.asarray, jax.device_get(raw))
 
 
 def _first(raw: Any, number: int) -> Any:

@@ -36,7 +36,7 @@ class Raw(NamedTuple):
     backward: dict[int, Array]
     weights: list[Array]
     gradients: list[Array | None]
-    loss: Array
+    loss: Any
 
 
 class Analysis(NamedTuple):
