@@ -134,11 +134,6 @@ class Engine:
         """For each leaf that init returns, whether its key can change it."""
         return () if self._draw is None else self._draw.depends_on_key
 
-    @property
-    def hlo(self) -> dict[int, str]:
-        """The compiled programs' text, by chunk size; for inspection."""
-        return {chunk: c.as_text() for chunk, c in self._compiled.items()}
-
 
 def _bytes(compiled: Any) -> int:
     """What a program needs: arguments, results and temporary arrays."""
