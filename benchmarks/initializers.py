@@ -1,6 +1,6 @@
 """Times the initializers beside those of `jax.nn.initializers`.
 
-    python -m benchmarks.initializers [--repeats N] [--quick] [--save]
+    python -m benchmarks.initializers [--repeats N] [--quick] [--only PART] [--save]
 
 - compiling: `jax.jit` of a draw, for kernels of convolutions; caches are cleared before
   every measurement, and the two sides take turns. Also for all kernels of a
@@ -11,7 +11,8 @@
 
 Numbers are medians, of five times as many runs for the short draws. Beside wall clock
 stands the time on all cores of this process, which other work on the machine disturbs
-less; it says nothing of work on an accelerator.
+less; it says nothing of work on an accelerator. Each backend has its own file of
+results; on an accelerator `--only orthogonal` is the part with a promise of its own.
 """
 
 import argparse
@@ -31,7 +32,7 @@ import numpy as np
 import jaxinit.initializers as ji
 from jaxinit.initializers.orthogonal import _cholesky_qr
 
-RESULTS = Path(__file__).parent / "results" / "initializers.txt"
+RESULTS = Path(__file__).parent / "results"
 KEY = jax.random.key(0)
 CONV_SHAPES = [(3, 3, 16, 16), (3, 3, 128, 256), (3, 3, 3, 32, 32)]
 # The kernels of a convolutional network of 8 layers, no two alike.
@@ -173,16 +174,30 @@ def orthogonal(repeats: int, shapes: list[tuple[int, int]]) -> Iterator[str]:
     yield from errors
 
 
+def results() -> Path:
+    """Where the numbers of this backend are kept."""
+    backend = jax.default_backend()
+    return RESULTS / f"initializers{'' if backend == 'cpu' else '-' + backend}.txt"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="small sizes")
-    parser.add_argument("--save", action="store_true", help=f"also write {RESULTS}")
+    parser.add_argument("--only", choices=["compiling", "running", "orthogonal"])
+    parser.add_argument("--save", action="store_true", help=f"also write to {RESULTS}")
     args = parser.parse_args()
     side = 512 if args.quick else 2048
     square = [256] if args.quick else [512, 2048, 4096]
     shapes = [*((n, n) for n in square), (9 * square[0], square[0])]
     cores = len(os.sched_getaffinity(0))
+    parts = {
+        "compiling": compiling(args.repeats),
+        # Short, so that more of them are needed against the noise.
+        "running": running(5 * args.repeats, side),
+        "orthogonal": orthogonal(args.repeats, shapes),
+    }
+    chosen = [parts[args.only]] if args.only else parts.values()
     lines = []
     for text in chain(
         [
@@ -192,15 +207,12 @@ def main() -> None:
             f"load average at the start: {os.getloadavg()[0]:.1f}; "
             f"medians of {args.repeats}",
         ],
-        compiling(args.repeats),
-        # Short, so that more of them are needed against the noise.
-        running(5 * args.repeats, side),
-        orthogonal(args.repeats, shapes),
+        *chosen,
     ):
         print(text, flush=True)
         lines.append(text)
     if args.save:
-        RESULTS.write_text("\n".join(lines) + "\n")
+        results().write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

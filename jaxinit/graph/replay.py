@@ -13,7 +13,7 @@ from jax import lax
 from jaxinit.graph import compat
 from jaxinit.graph.pieces import Piece, cut, is_threefry
 from jaxinit.graph.prune import Block, Constant, Node, Operand
-from jaxinit.graph.threefry import threefry_bits
+from jaxinit.initializers._threefry import fast_key
 
 # They act on each element alone, so they may run before the reshape of a draw.
 _ELEMENTWISE = frozenset(
@@ -194,9 +194,6 @@ def _draw_flat(equation: compat.Equation, key: Any) -> Any:
         partitionable: bool = jax.config.jax_threefry_partitionable  # type: ignore[attr-defined]
     if not partitionable or not is_threefry(keys):
         return compat.bind(equation, [key])[0]
-    if params["bit_width"] == 32 and size < 2**32 and jax.default_backend() == "cpu":
-        bits = threefry_bits(key, size)
-    else:
-        flat = equation.replace(params={**params, "shape": (size,)})
-        bits = compat.bind(flat, [key])[0]
+    flat = equation.replace(params={**params, "shape": (size,)})
+    bits = compat.bind(flat, [fast_key(key, (size,))])[0]
     return _Flat(lax.reshape(bits, (bits.size,)), tuple(made.shape))

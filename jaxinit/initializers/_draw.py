@@ -23,6 +23,7 @@ from jaxinit.initializers._dtype import is_complex as is_complex
 from jaxinit.initializers._dtype import real_dtype as real_dtype
 from jaxinit.initializers._jit import jit
 from jaxinit.initializers._sharding import Make, constrain, merge_axes, place
+from jaxinit.initializers._threefry import fast_key
 
 Sampler: TypeAlias = Make
 """``(key, shape, compute_dtype, sharding) -> array`` of that shape and dtype."""
@@ -65,6 +66,7 @@ def from_sampler(
     ) -> jax.Array:
         return sampler(key, shape, compute_dtype(dtype), sharding).astype(dtype)
 
+    make.__qualname__ = getattr(sampler, "__qualname__", make.__qualname__)
     return from_maker(make, dtype, check_shape=check_shape, allow_complex=allow_complex)
 
 
@@ -94,6 +96,8 @@ def from_maker(
             check_shape(dims)
         return place(_empty if 0 in dims else make, key, dims, chosen, out_sharding)
 
+    # An initializer goes by the name of the factory that made it.
+    init.__qualname__ = getattr(make, "__qualname__", init.__qualname__)
     return init
 
 
@@ -202,7 +206,7 @@ def _random(
 ) -> jax.Array:
     """U[low, high) over merged axes; the caller reshapes."""
     flat, flat_sharding = merge_axes(shape, sharding)
-    u = jax.random.uniform(key, flat, real, minval=low, maxval=high)
+    u = jax.random.uniform(fast_key(key, flat), flat, real, minval=low, maxval=high)
     return constrain(u, flat_sharding)
 
 

@@ -13,6 +13,7 @@ from jaxinit._typing import Initializer
 from jaxinit.initializers._call import call
 from jaxinit.initializers._check import check_initializer, check_number
 from jaxinit.initializers._draw import check_dtype, from_sampler, is_complex
+from jaxinit.initializers._refit import refittable_as
 
 
 def scale(
@@ -47,7 +48,12 @@ def scale(
     ) -> jax.Array:
         return call(base, key, shape, dtype, sharding) * factor
 
-    return from_sampler(sampler, dtype)
+    return refittable_as(
+        base,
+        lambda inner: scale(inner, factor, dtype),
+        from_sampler(sampler, dtype),
+        f"{factor:.4g} * ({{}})",
+    )
 
 
 def cast(
@@ -96,7 +102,9 @@ def cast(
             )
         return call(base, key, shape, inner or dtype, sharding).astype(dtype)
 
-    return from_sampler(sampler, dtype)
+    return refittable_as(
+        base, lambda other: cast(other, compute, dtype), from_sampler(sampler, dtype)
+    )
 
 
 def masked(

@@ -10,6 +10,7 @@ from jax.typing import ArrayLike, DTypeLike
 
 from jaxinit._typing import Initializer, OutSharding
 from jaxinit.initializers._draw import compute_dtype, from_sampler, is_complex
+from jaxinit.initializers._refit import refittable
 
 
 def zeros(
@@ -125,7 +126,8 @@ def constant(value: ArrayLike, dtype: DTypeLike | None = None) -> Initializer:
             )
         return jnp.broadcast_to(jnp.asarray(array, compute_dtype(dtype)), shape)
 
-    return from_sampler(sample, dtype, check_shape=check_shape)
+    init = from_sampler(sample, dtype, check_shape=check_shape)
+    return refittable(init, law=f"constant {array}") if array.ndim == 0 else init
 
 
 def _broadcasts(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
@@ -137,3 +139,5 @@ def _broadcasts(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
 
 _ZEROS = constant(0.0)
 _ONES = constant(1.0)
+refittable(zeros, law="zeros")
+refittable(ones, law="ones")

@@ -9,6 +9,7 @@ from jax.typing import DTypeLike
 
 from jaxinit._typing import Initializer, Scalar
 from jaxinit.initializers import _draw
+from jaxinit.initializers._refit import refittable, shown
 
 
 def normal(stddev: Scalar = 1e-2, dtype: DTypeLike | None = None) -> Initializer:
@@ -42,7 +43,8 @@ def normal(stddev: Scalar = 1e-2, dtype: DTypeLike | None = None) -> Initializer
     ) -> jax.Array:
         return _draw.normal(key, shape, dtype, stddev, sharding)
 
-    return _draw.from_maker(make, dtype)
+    init = _draw.from_maker(make, dtype)
+    return refittable(init, law=f"normal, std {shown(stddev)}")
 
 
 def truncated_normal(
@@ -119,7 +121,9 @@ def truncated_normal(
         scale = stddev / complex_truncated_std(limit) if corrected else stddev
         return _draw.complex_disk(key, shape, dtype, scale, limit, sharding)
 
-    return _draw.from_maker(make, dtype)
+    init = _draw.from_maker(make, dtype)
+    cut = f"{bounds[0]:g} to {bounds[1]:g}"
+    return refittable(init, law=f"normal, std {shown(stddev)}, cut at {cut}")
 
 
 def truncated_std(lower: float, upper: float) -> float:

@@ -9,6 +9,7 @@ from jax.typing import DTypeLike
 
 from jaxinit._typing import Initializer, Scalar
 from jaxinit.initializers import _draw
+from jaxinit.initializers._refit import refittable, shown
 
 
 def uniform(scale: Scalar = 1e-2, dtype: DTypeLike | None = None) -> Initializer:
@@ -101,4 +102,11 @@ def _uniform(
     ) -> jax.Array:
         return _draw.uniform(key, shape, dtype, low, high, scale, sharding)
 
-    return _draw.from_maker(make, dtype, allow_complex=False)
+    init = _draw.from_maker(make, dtype, allow_complex=False)
+    law = f"uniform, {low:g} to {high:g}"
+    return refittable(
+        init,
+        law=law
+        if isinstance(scale, float) and scale == 1
+        else f"{shown(scale)} * ({law})",
+    )

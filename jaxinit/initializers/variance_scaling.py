@@ -12,6 +12,7 @@ from jax.typing import DTypeLike
 
 from jaxinit._typing import Axes, Initializer, Scalar
 from jaxinit.initializers import _draw
+from jaxinit.initializers._refit import refittable, shown
 from jaxinit.initializers.fans import Fans, fans
 from jaxinit.initializers.normal import complex_truncated_std, truncated_std
 
@@ -99,24 +100,28 @@ def variance_scaling(
             stride=stride,
         )
 
-    def check_shape(shape: tuple[int, ...]) -> None:
-        get_fans(shape)
+    def law(get_fans: Callable[[tuple[int, ...]], Fans]) -> Initializer:
+        def check_shape(shape: tuple[int, ...]) -> None:
+            get_fans(shape)
 
-    def make(
-        key: jax.Array,
-        shape: tuple[int, ...],
-        dtype: np.dtype,
-        sharding: NamedSharding | None,
-    ) -> jax.Array:
-        variance = scale / _MODES[mode](get_fans(shape))
-        std = (
-            jnp.sqrt(variance)
-            if isinstance(variance, jax.Array)
-            else math.sqrt(variance)
-        )
-        return _DISTRIBUTIONS[distribution](key, shape, dtype, std, sharding)
+        def make(
+            key: jax.Array,
+            shape: tuple[int, ...],
+            dtype: np.dtype,
+            sharding: NamedSharding | None,
+        ) -> jax.Array:
+            variance = scale / _MODES[mode](get_fans(shape))
+            std = (
+                jnp.sqrt(variance)
+                if isinstance(variance, jax.Array)
+                else math.sqrt(variance)
+            )
+            return _DISTRIBUTIONS[distribution](key, shape, dtype, std, sharding)
 
-    return _draw.from_maker(make, dtype, check_shape=check_shape)
+        return _draw.from_maker(make, dtype, check_shape=check_shape)
+
+    words = f"{distribution.replace('_', ' ')}, variance {shown(scale)}/{mode}"
+    return refittable(law(get_fans), lambda given: law(lambda _: given), words)
 
 
 def _truncated(

@@ -23,6 +23,7 @@ BASE = [
         random=False,
         empty=(24, 0),
         layers="none",
+        elementwise=True,
     ),
     Member("normal", ji.normal(0.7), std=0.7, elementwise=True),
     Member(

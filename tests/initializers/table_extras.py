@@ -14,8 +14,8 @@ _TRUNCATED = 2.2
 _UNIFORM = 1.8
 _MASK = np.arange(24)[:, None] % 2 == 0
 _ARRAY = np.linspace(-1, 1, 24 * 16).reshape(24, 16)
-_FIXED = {"random": False}
-_LEADING = {"shape": (24, 16), "layers": "none", "random": False}
+_FIXED = {"random": False, "elementwise": True}
+_LEADING = {"layers": "none", "random": False, "elementwise": True}
 
 
 def _quadratic(x):
@@ -51,6 +51,7 @@ EXTRAS = [
         ji.masked(ji.normal(), _MASK),
         layers="none",
         empty=(24, 0),
+        elementwise=True,
     ),
     Member(
         "from_array",
@@ -85,6 +86,7 @@ EXTRAS = [
         std_shape=(4, 256, 64),
         kurtosis=_TRUNCATED,
         layers="none",
+        elementwise=True,
     ),
     Member(
         "stacked",
@@ -96,6 +98,7 @@ EXTRAS = [
         std_shape=(4, 256, 64),
         kurtosis=_TRUNCATED,
         layers="none",
+        elementwise=True,
     ),
     Member(
         "stacked[orthogonal]",
@@ -165,6 +168,7 @@ EXTRAS = [
         empty=(24, 0),
         is_complex=False,
         layers="matrix",
+        elementwise=True,
     ),
     # Structured
     Member("sparse", ji.sparse(5, stddev=0.7)),
@@ -193,16 +197,22 @@ EXTRAS = [
     ),
     Member("zero_hadamard", ji.zero_hadamard(), **_FIXED),
     Member("zero_hadamard[wide]", ji.zero_hadamard(), shape=(16, 24), **_FIXED),
-    Member("sinusoidal", ji.sinusoidal(), is_complex=False, layers="matrix", **_FIXED),
+    Member(
+        "sinusoidal",
+        ji.sinusoidal(),
+        is_complex=False,
+        layers="matrix",
+        random=False,
+    ),
     Member(
         "sinusoidal[dealiased]",
         ji.sinusoidal(dealiased=True),
         is_complex=False,
         layers="none",
-        **_FIXED,
+        random=False,
     ),
-    Member("icnr", ji.icnr(ji.normal(0.7))),
-    Member("icnr[slowest]", ji.icnr(ji.normal(0.7), block="slowest")),
+    Member("icnr", ji.icnr(ji.normal(0.7)), elementwise=True),
+    Member("icnr[slowest]", ji.icnr(ji.normal(0.7), block="slowest"), elementwise=True),
     Member(
         "bilinear_upsample",
         ji.bilinear_upsample(),
@@ -211,6 +221,7 @@ EXTRAS = [
         empty=(4, 0, 0),
         random=False,
         layers="none",
+        elementwise=True,
     ),
     # Periodic
     Member(

@@ -18,6 +18,9 @@ FACTORIES = {
         1.5, "fan_geo_avg", "truncated_normal"
     ),
 }
+SCALED = [
+    name for name in NAMES if name.endswith("_normal") and name != "truncated_normal"
+]
 # One axis layout that is not the default, so that an axis cannot be mistaken.
 LAYOUT = {"in_axis": (0, 1), "out_axis": 3, "batch_axis": (2,)}
 
@@ -52,10 +55,34 @@ def test_the_law_is_the_same(name):
 
 
 @pytest.mark.internals
-@pytest.mark.parametrize("name", [name for name in NAMES if name.endswith("_normal")])
+def test_every_name_is_in_the_contents_page():
+    assert set(NAMES) <= set(ji.__all__)
+
+
+@pytest.mark.internals
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "Initializer"])
+def test_results_are_called_alike(name):
+    """By position, by name, and with a sharding."""
+    build = FACTORIES.get(name, lambda module: getattr(module, name)())
+    ours, theirs = build(ji), build(jax.nn.initializers)
+    key, shape = jax.random.key(1), (3, 8, 16)
+    mesh = jax.make_mesh((1,), ("x",), axis_types=(jax.sharding.AxisType.Auto,))
+    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("x"))
+
+    assert isinstance(ours, jax.nn.initializers.Initializer)
+    names = [name for name, _ in parameters(theirs)]
+    assert [name for name, _ in parameters(ours)] == names
+    assert names == ["key", "shape", "dtype", "out_sharding"]
+    x = ours(key, shape)
+    np.testing.assert_array_equal(ours(key, shape, np.float32), x)
+    named = ours(key=key, shape=shape, dtype=np.float32, out_sharding=sharding)
+    assert sharding.is_equivalent_to(named.sharding, 3)
+    np.testing.assert_allclose(named, x, atol=1e-6)
+
+
+@pytest.mark.internals
+@pytest.mark.parametrize("name", SCALED)
 def test_axes_mean_the_same(name):
-    if name == "truncated_normal":
-        return
     shape = (4, 6, 8, 32)
 
     ours = getattr(ji, name)(**LAYOUT)(jax.random.key(1), shape)

@@ -12,6 +12,7 @@ import pytest
 from jaxinit.initializers.gains import calculate_gain, critical_init
 from jaxinit.initializers.moments import activation_moments
 
+LEAKY = functools.partial(jax.nn.leaky_relu, negative_slope=0.2)
 LAMBDA = 1.0507009873554804934193349852946
 ALPHA = 1.6732632423543772848170429916717
 
@@ -22,6 +23,7 @@ REFERENCE = {
     "identity": (0, 1, 1, 1, 1),
     "relu": (0.39894228, 1.41421356, 1.71285855, 1.41421356, 1),
     "leaky_relu": (0.39495286, 1.41414286, 1.70483163, 1.41414286, 1),
+    LEAKY: (0.31915382, 1.38675049, 1.54646006, 1.38675049, 1),
     "elu": (0.16052057, 1.24519830, 1.27084342, 1.22342856, 1.03590472),
     "celu": (0.16052057, 1.24519830, 1.27084342, 1.22342856, 1.03590472),
     "selu": (0, 1, 1, 0.96602578, 1.07157499),
@@ -63,9 +65,9 @@ def assert_matches_reference(activation, expected):
     np.testing.assert_allclose(got, wanted, rtol=0, atol=5.001e-9)
 
 
-@pytest.mark.parametrize("name", REFERENCE)
-def test_gains_match_the_reference(name):
-    assert_matches_reference(name, REFERENCE[name])
+@pytest.mark.parametrize("activation", REFERENCE)
+def test_gains_match_the_reference(activation):
+    assert_matches_reference(activation, REFERENCE[activation])
 
 
 def test_reference_check_notices_the_eighth_digit():
@@ -172,7 +174,7 @@ def test_fixed_point_gains(name, sigma):
         ("relu", math.sqrt(2)),
         (jax.nn.selu, 0.75),
         (jax.nn.leaky_relu, math.sqrt(2 / 1.0001)),
-        (functools.partial(jax.nn.leaky_relu, negative_slope=0.2), math.sqrt(2 / 1.04)),
+        (LEAKY, math.sqrt(2 / 1.04)),
     ],
 )
 def test_torch_table(activation, gain):
@@ -210,9 +212,18 @@ def test_critical_points(name, weight, bias):
     ("name", "bias", "q", "weight"),
     [
         ("tanh", 0.001, 0.10729236, 1.18918959),
+        ("tanh", 0.01, 0.27330091, 1.42420529),
         ("tanh", 0.05, 0.57004788, 1.76095464),
+        ("tanh", 0.1, 0.80579918, 1.98607264),
+        ("tanh", 0.2, 1.16449629, 2.28515247),
+        ("tanh", 0.5, 1.97103061, 2.84316746),
         ("tanh", 1.0, 3.03639639, 3.44321091),
+        ("erf", 0.001, 0.10248071, 0.93258313),
+        ("erf", 0.01, 0.25320966, 1.11428006),
         ("erf", 0.05, 0.51717684, 1.37583901),
+        ("erf", 0.1, 0.72635923, 1.55211786),
+        ("erf", 0.2, 1.04593315, 1.78817977),
+        ("erf", 0.5, 1.77206093, 2.23365963),
         ("erf", 1.0, 2.74489093, 2.71838135),
     ],
 )

@@ -74,6 +74,25 @@ def test_low_precision_is_the_float32_draw_rounded(member):
         assert_same(draw(member, dtype), full.astype(dtype))
 
 
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        "float4_e2m1fn",
+        "float8_e3m4",
+        "float8_e4m3",
+        "float8_e4m3b11fnuz",
+        "float8_e4m3fnuz",
+        "float8_e5m2fnuz",
+    ],
+)
+@pytest.mark.parametrize("name", ["constant", "normal", "orthogonal", "sparse"])
+def test_rare_dtypes_work_too(name, dtype):
+    (member,) = (member for member in MEMBERS if member.name == name)
+    full = draw(member, jnp.float32)
+
+    assert_same(draw(member, dtype), full.astype(dtype))
+
+
 @each_member
 def test_float64_is_drawn_in_float64(member):
     with jax.enable_x64(True):

@@ -140,14 +140,14 @@ def test_fused_recurrent_kernels_are_orthogonal_by_gate(cell, num_gates):
     assert values.min() < 0.1
 
 
-def test_linen_recurrent_kernels_are_orthogonal_already():
-    x, cell = (
-        jnp.zeros((1, 3)),
-        nn.OptimizedLSTMCell(16, recurrent_kernel_init=ji.orthogonal()),
-    )
-    params = cell.init(KEY, cell.initialize_carry(KEY, x.shape), x)["params"]
+@pytest.mark.parametrize(
+    ("cell", "names"), [(nn.OptimizedLSTMCell, "hi hf hg ho"), (nn.GRUCell, "hr hz hn")]
+)
+def test_linen_recurrent_kernels_are_orthogonal_already(cell, names):
+    x, module = jnp.zeros((1, 3)), cell(16, recurrent_kernel_init=ji.orthogonal())
+    params = module.init(KEY, module.initialize_carry(KEY, x.shape), x)["params"]
 
-    for name in ("hi", "hf", "hg", "ho"):
+    for name in names.split():
         assert_orthogonal(params[name]["kernel"])
 
 
