@@ -149,6 +149,16 @@ def trace(function: Any, *args: Any) -> tuple[Program, Any]:
     return program(closed), shapes
 
 
+def with_outputs(program: Program, wanted: Sequence[int]) -> Program:
+    """``program`` with only the outputs at the positions ``wanted``."""
+    jaxpr = program.jaxpr
+    chosen = jaxpr.replace(
+        outvars=[jaxpr.outvars[position] for position in wanted],
+        debug_info=jaxpr.debug_info.with_unknown_names(),
+    )
+    return Program(chosen, program.consts)
+
+
 class TracerLeak(TypeError):
     """A program holds a value of another trace, which is over."""
 

@@ -47,10 +47,13 @@ class Use(NamedTuple):
 
     Attributes:
       leaf: index of the parameter leaf.
-      fan_in: number of products summed into each output.
+      fan_in: number of products summed into each output; the mean over outputs for
+        a strided transposed convolution.
       fan_out: number of outputs that each input reaches.
       in_axis, out_axis, batch_axis: axes of the leaf; all others are taps of a
         convolution. Empty where the leaf was reshaped beyond recognition.
+      groups: into how many groups a convolution splits its channels; the output axis
+        then numbers the outputs of all groups.
     """
 
     leaf: int
@@ -59,6 +62,7 @@ class Use(NamedTuple):
     in_axis: tuple[int, ...]
     out_axis: tuple[int, ...]
     batch_axis: tuple[int, ...]
+    groups: int = 1
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,8 @@ class Event:
       activation: the elementwise function that is applied to the output, if any.
       label: for a tap, its name.
       conditional: whether it may not run at all (a branch of ``cond``).
+      start: where its first equation is; ``None`` for a source.
+      shortcut: for a join with a skip, which of its two operands that is.
     """
 
     kind: Kind
@@ -98,6 +104,8 @@ class Event:
     activation: Unary | None = None
     label: str = ""
     conditional: bool = False
+    start: Location | None = None
+    shortcut: int | None = None
 
     @property
     def order(self) -> tuple[int, ...]:

@@ -191,6 +191,19 @@ def _reshaped(
 ) -> tuple[tuple[int, ...], ...]:
     """Follows axes through a reshape, by the shortest groups of equal size."""
     new: list[tuple[int, ...]] = []
+    for group_in, group_out in reshape_groups(before, after):
+        merged = tuple(a for k in group_in for a in axes[k])
+        for k in group_out:
+            alone = len(group_out) == 1 or after[k] > 1
+            new.append(merged if alone else ())
+    return tuple(new)
+
+
+def reshape_groups(
+    before: Shape, after: Shape
+) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Axes that a reshape turns into each other: the shortest groups of equal size."""
+    groups = []
     i = j = 0
     while j < len(after) or i < len(before):
         group_in, group_out = [i], [j]
@@ -206,12 +219,13 @@ def _reshaped(
                 group_out.append(j)
                 size_out *= after[j]
                 j += 1
-        merged = tuple(a for k in group_in if k < len(axes) for a in axes[k])
-        for k in group_out:
-            if k < len(after):
-                alone = len(group_out) == 1 or after[k] > 1
-                new.append(merged if alone else ())
-    return tuple(new)
+        groups.append(
+            (
+                tuple(k for k in group_in if k < len(before)),
+                tuple(k for k in group_out if k < len(after)),
+            )
+        )
+    return groups
 
 
 def union(facts: Sequence[Fact]) -> Fact:

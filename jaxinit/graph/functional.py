@@ -59,6 +59,15 @@ def adapt(functional: Functional) -> Model:
             _only(variables, lambda leaf: _is_array(leaf) and not _is_param(leaf)),
         )
 
+    def assemble(variables: Variables) -> Any:
+        return jax.tree.map(
+            lambda *parts: next((p for p in parts if p is not None), None),
+            variables.params,
+            variables.state,
+            box["static"],
+            is_leaf=lambda leaf: leaf is None,
+        )
+
     def apply(
         variables: Variables,
         key: jax.Array,
@@ -67,16 +76,9 @@ def adapt(functional: Functional) -> Model:
     ) -> Any:
         if functional.key_argument is not None:
             kwargs = {**kwargs, functional.key_argument: key}
-        whole = jax.tree.map(
-            lambda *parts: next((p for p in parts if p is not None), None),
-            variables.params,
-            variables.state,
-            box["static"],
-            is_leaf=lambda leaf: leaf is None,
-        )
-        return functional.apply(whole, *args, **kwargs)
+        return functional.apply(assemble(variables), *args, **kwargs)
 
-    return Model(functional.name, init, apply, True, path_parts)
+    return Model(functional.name, init, apply, assemble, True, path_parts)
 
 
 def _only(tree: Any, keep: Callable[[Any], bool]) -> Any:

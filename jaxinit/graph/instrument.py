@@ -32,7 +32,8 @@ class Hooks(NamedTuple):
     Attributes:
       record: ``(tap, value) -> array``, a small summary that the replay returns.
       passes: ``(tap, value, probe) -> value``, what goes on in place of the value;
-        ``probe`` is this tap's entry of the replay's probes, or ``None``.
+        ``probe`` is this event's entry of the replay's probes, or ``None``; always
+        ``None`` behind an activation.
       merge: ``(earlier, later) -> array``, joins the records of two steps of a loop
         of unknown length; it is first called with zeros as ``earlier``.
     """
@@ -73,6 +74,37 @@ def plan_taps(numbers: Sequence[int], events: Sequence[Event]) -> Plan:
         if event.activation is not None:
             plan.at(event.activation.at, Tap(number, "activation"))
     return plan
+
+
+def sees(program: compat.Program, first: Location, second: Location) -> bool:
+    """Whether a value made at ``first`` during a replay may be used at ``second``.
+
+    Calls are opened in place; a loop, a branch or a checkpoint keeps its values.
+    """
+    kept: tuple[tuple[int, int], ...] = ()
+    for depth, (index, which) in enumerate(first.path, 1):
+        equation = program.jaxpr.eqns[index]
+        inner = _inner_programs(equation)[which]
+        calls = compat.TRANSPARENT_CALLS | compat.CUSTOM_RULES
+        if equation.primitive.name not in calls:
+            kept = first.path[:depth]
+        program = inner
+    return second.path[: len(kept)] == kept
+
+
+def _inner_programs(equation: compat.Equation) -> tuple[compat.Program, ...]:
+    match equation.primitive.name:
+        case "scan":
+            return (compat.scan_parts(equation).body,)
+        case "while":
+            return (compat.while_parts(equation).body,)
+        case "cond":
+            return compat.branch_programs(equation)
+        case "shard_map":
+            return (compat.shard_map_parts(equation).body,)
+    inner = compat.called_program(equation)
+    assert inner is not None
+    return (inner,)
 
 
 Probes = dict[int, Array]
@@ -118,9 +150,8 @@ def replay(
             records.update(found)
         for position, tap in plan.taps.get(index, ()):
             records[tap] = hooks.record(tap, results[position])
-            if tap.point == "output":
-                probe = probes.get(tap.number)
-                results[position] = hooks.passes(tap, results[position], probe)
+            probe = probes.get(tap.number) if tap.point == "output" else None
+            results[position] = hooks.passes(tap, results[position], probe)
         known.update(zip(equation.outvars, results, strict=True))
     return [read(atom) for atom in program.jaxpr.outvars], records
 

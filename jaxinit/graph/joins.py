@@ -25,9 +25,11 @@ def join(
     if first.up <= second.up or second.up <= first.up:
         return None
     both = first.up | second.up
-    if _same_module(ledger, both) or not _behind_a_layer(ledger, both):
+    if not _behind_a_layer(ledger, both):
         return None
     skip, branch = _shortcut(ledger, first, second)
+    if _same_module(ledger, both) and not (skip and _goes_on(ledger, skip, branch)):
+        return None
     return ledger.add(
         "join",
         equation,
@@ -35,6 +37,7 @@ def join(
         place,
         skip=skip.up if skip else frozenset(),
         branch=branch.up,
+        shortcut=None if skip is None else int(skip is second),
     )
 
 
@@ -47,6 +50,17 @@ def _same_module(ledger: Ledger, numbers: frozenset[int]) -> bool:
             return False
         folders |= {ledger.folders[leaf] for leaf in event.params}
     return len(folders) == 1
+
+
+def _goes_on(ledger: Ledger, skip: Fact, branch: Fact) -> bool:
+    """Whether weights lead from a skip to its branch: a block without folders."""
+    above = [
+        frozenset[int]().union(*(ledger.ancestors(n) for n in fact.up))
+        for fact in (skip, branch)
+    ]
+    return skip.up <= above[1] and any(
+        ledger.events[n].uses for n in above[1] - above[0]
+    )
 
 
 def _behind_a_layer(ledger: Ledger, numbers: frozenset[int]) -> bool:

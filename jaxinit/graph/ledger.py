@@ -51,6 +51,7 @@ class Ledger:
         skip: frozenset[int] = frozenset(),
         branch: frozenset[int] = frozenset(),
         label: str = "",
+        shortcut: int | None = None,
     ) -> Fact:
         """Records an event whose output is the equation's first float result.
 
@@ -66,6 +67,7 @@ class Ledger:
           skip: for a join, the events nearest upstream of the shortcut.
           branch: for a join, those of what is added to it.
           label: for a tap, its name.
+          shortcut: for a join, which operand the skip is.
 
         Returns:
           What is known of the output.
@@ -90,6 +92,8 @@ class Ledger:
             branch=branch,
             label=label,
             conditional=self.conditional > 0,
+            start=place.at,
+            shortcut=shortcut,
         )
         return Fact(data=True, up=frozenset({number}), of=number)
 

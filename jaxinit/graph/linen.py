@@ -32,6 +32,9 @@ def adapt(module: nn.Module, streams: tuple[str, ...]) -> Model:
         variables = dict(module.init(rngs, *args, **kwargs))
         return Variables(variables.pop("params", {}), variables)
 
+    def assemble(variables: Variables) -> Any:
+        return {"params": variables.params, **variables.state}
+
     def apply(
         variables: Variables,
         key: jax.Array,
@@ -39,7 +42,7 @@ def adapt(module: nn.Module, streams: tuple[str, ...]) -> Model:
         kwargs: dict[str, Any],
     ) -> Any:
         output, _ = module.apply(
-            {"params": variables.params, **variables.state},
+            assemble(variables),
             *args,
             rngs={name: _stream(key, name) for name in names},
             mutable=list(variables.state),
@@ -47,7 +50,7 @@ def adapt(module: nn.Module, streams: tuple[str, ...]) -> Model:
         )
         return output
 
-    return Model(type(module).__name__, init, apply, True, _param_path)
+    return Model(type(module).__name__, init, apply, assemble, True, _param_path)
 
 
 def _stream(key: jax.Array, name: str) -> jax.Array:

@@ -27,6 +27,8 @@ class Model:
       name: for the report.
       init: ``(key, args, kwargs) -> Variables``.
       apply: ``(variables, key, args, kwargs) -> output``, any pytree.
+      assemble: turns variables into what the user's own init returns; to be called
+        after ``init``.
       draws: whether ``init`` draws fresh weights; ``False`` for a model that
         already holds its weights.
       param_path: turns the key path of a leaf of ``params`` into its name's parts.
@@ -36,6 +38,7 @@ class Model:
     name: str
     init: Callable[[jax.Array, tuple[Any, ...], dict[str, Any]], Variables]
     apply: Callable[[Variables, jax.Array, tuple[Any, ...], dict[str, Any]], Any]
+    assemble: Callable[[Variables], Any]
     draws: bool
     param_path: Callable[[tuple[Any, ...]], tuple[str, ...]]
     infer_inputs: Callable[[], list[jax.ShapeDtypeStruct]] | None = None

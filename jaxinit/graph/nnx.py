@@ -33,6 +33,7 @@ def adapt_factory(factory: Callable[..., Any]) -> Model:
         "nnx model" if name == "<lambda>" else name,
         init,
         lambda *call: _apply(box["graph"], *call),
+        lambda variables: _merge(box["graph"], variables),
         True,
         _param_path,
         lambda: _first_inputs(
@@ -55,6 +56,7 @@ def adapt_instance(module: nnx.Module) -> Model:
         type(module).__name__,
         init,
         lambda *call: _apply(graph, *call),
+        lambda variables: _merge(graph, variables),
         False,
         _param_path,
         lambda: _first_inputs(module),
@@ -65,6 +67,11 @@ def _split(module: nnx.Module) -> tuple[Any, Variables]:
     """A module's structure, and the arrays that it holds."""
     graph, *states = nnx.split(module, nnx.Param, ...)
     return graph, Variables(*states)
+
+
+def _merge(graph: Any, variables: Variables) -> Any:
+    """A new module that holds ``variables``."""
+    return nnx.merge(graph, variables.params, variables.state)
 
 
 def _make(factory: Callable[..., Any], key: jax.Array) -> Any:
@@ -111,7 +118,7 @@ def _apply(
     kwargs: dict[str, Any],
 ) -> Any:
     del key  # random streams are part of the module's state
-    module = nnx.merge(graph, variables.params, variables.state)
+    module = _merge(graph, variables)
     method = kwargs.pop("method", "__call__") if kwargs else "__call__"
     if callable(method):
         return method(module, *args, **kwargs)

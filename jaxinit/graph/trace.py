@@ -81,6 +81,7 @@ class Traced:
       num_inputs: number of array inputs.
       structure: of the variables, as a pytree.
       output_structure: of the output.
+      assemble: turns variables into what the user's own init returns.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Traced:
     num_inputs: int
     structure: Any
     output_structure: Any
+    assemble: Callable[[Variables], Any]
 
     @property
     def param_positions(self) -> range:
@@ -247,6 +249,7 @@ def _programs(adapted: Model, given: Arguments, *, eager: bool) -> Traced:
         len(given.inputs),
         structure,
         jax.tree.structure(output),
+        adapted.assemble,
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from jaxinit.graph import compat, facts
-from jaxinit.graph.facts import Fact, Location, Unary
+from jaxinit.graph.facts import Fact, Layout, Location, Shape, Unary
 
 
 def elementwise(
@@ -71,9 +71,17 @@ def parameter_value(equation: compat.Equation, operands: Sequence[Fact]) -> list
             for atom, f in zip(equation.invars, operands, strict=True)
             if f.layout is not None and atom.aval.shape == out
         ]
+        # What was spread out along an axis acts on the leaf that fills it.
+        filled = [w for w in whole if _fills(w, out)]
+        whole = filled or whole
         if len(whole) == 1 or (len(params) > 1 and len(set(whole)) == 1):
             layout = whole[0]
     return [known._replace(layout=layout) for _ in equation.outvars]
+
+
+def _fills(layout: Layout, shape: Shape) -> bool:
+    """Whether each axis of a value is an axis of the leaf."""
+    return all(a or n == 1 for a, n in zip(layout.axes, shape, strict=True))
 
 
 def data_value(equation: compat.Equation, operands: Sequence[Fact]) -> list[Fact]:

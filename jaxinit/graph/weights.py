@@ -62,7 +62,12 @@ def uses(
     """The uses of the parameter leaves that ``operand`` is made of."""
     shape: Shape = equation.invars[operand].aval.shape
     taps = math.prod(shape[i] for i in found.taps)
-    fan_in = math.prod(shape[i] for i in found.inputs) * taps
+    # Between the entries of a dilated input are zeros: a strided transposed
+    # convolution sums over that much fewer products. Where the stride does not divide
+    # the window their number varies from output to output; this is the mean.
+    zeros = math.prod(equation.params.get("lhs_dilation") or (1,))
+    products = math.prod(shape[i] for i in found.inputs) * taps
+    fan_in = products if zeros == 1 else max(1, round(products / zeros))
     fan_out = math.prod(shape[i] for i in found.outputs) * taps // found.groups
     layout = fact.layout or Layout(tuple(sorted(fact.params)), tuple(() for _ in shape))
 
@@ -80,6 +85,7 @@ def uses(
             leaf_axes(found.inputs),
             leaf_axes(found.outputs),
             batch,
+            found.groups,
         )
         for leaf in layout.leaves
     ]

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxinit._progress import Reporter
 from jaxinit.signal.engine import Engine
-from jaxinit.signal.progress import Reporter
 from jaxinit.signal.statistics import Raw
 
 Strategy = Literal["auto", "vmap", "loop"]

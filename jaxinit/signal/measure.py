@@ -1,0 +1,248 @@
+"""One measurement of a model: prepared once, run for each way to draw its weights."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxinit._keys import root_key
+from jaxinit._progress import Bar
+from jaxinit.graph.names import param_name
+from jaxinit.graph.quick import quick_options
+from jaxinit.graph.sites import Sites
+from jaxinit.graph.trace import arguments, infer_inputs, trace
+from jaxinit.networks.drawing import Draw, own_draw, scheme_draw
+from jaxinit.networks.network import Network, read_network
+from jaxinit.networks.scheme import as_scheme
+from jaxinit.signal.checks import (
+    check_draws,
+    check_loss,
+    check_model,
+    check_options,
+)
+from jaxinit.signal.engine import Compiled, Engine, compiled
+from jaxinit.signal.findings import Finding
+from jaxinit.signal.inputs import Fed, batch_size, feed
+from jaxinit.signal.report import Report
+from jaxinit.signal.rows import tabulate
+from jaxinit.signal.run import Finished, Plan, Strategy, run
+from jaxinit.signal.statistics import Analysis
+from jaxinit.signal.verdict import judged
+
+_MIN_SEEDS, _MAX_SEEDS = 8, 64
+
+
+class Options(NamedTuple):
+    """The options of ``analyze``, by the names that they have there."""
+
+    seeds: int | Sequence[int] | None
+    key: int | jax.Array
+    loss: Callable[[Any], jax.Array] | None
+    strategy: Strategy
+    chunk: int | None
+    memory_budget: int | None
+    time_budget: float | None
+    rngs: Sequence[str]
+
+
+class Prepared(NamedTuple):
+    """A model that is ready to be measured.
+
+    Attributes:
+      network: the model, read.
+      fed: its inputs.
+      analysis: what is measured.
+      compiled: the analysis, compiled when it first runs.
+      root: the root key.
+      options: those of the user.
+    """
+
+    network: Network
+    fed: Fed
+    analysis: Analysis
+    compiled: Compiled
+    root: jax.Array
+    options: Options
+
+
+def prepare(
+    model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], options: Options
+) -> Prepared:
+    """Checks all arguments, traces the model and finds its layers."""
+    check_options(
+        options.seeds,
+        options.strategy,
+        options.chunk,
+        options.memory_budget,
+        options.time_budget,
+    )
+    root = root_key(options.key)
+    if not args and not kwargs:
+        args = infer_inputs(model)
+    given = arguments(args, kwargs)
+    traced = trace(model, given, options.rngs)
+    check_model(traced)
+    check_loss(options.loss, traced)
+    network = read_network(traced, given)
+    sites = network.sites
+    input_key = jax.random.fold_in(root, 2**32 - 1)
+    fed = feed(given.inputs, given.names, sites.lookups, input_key)
+    analysis = Analysis(traced, sites, batch_size(fed.arrays), options.loss, True)
+    count = _count(options.seeds, sites)
+    programs = compiled(analysis, quick_options(sites, 3 * count))
+    return Prepared(network, fed, programs.analysis, programs, root, options)
+
+
+def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
+    """Runs the seeds, with weights drawn by ``scheme`` or by the model's own init."""
+    network, programs = prepared.network, prepared.compiled
+    traced, options = network.traced, prepared.options
+    draw: Draw = own_draw(traced)
+    if scheme is not None:
+        draw = scheme_draw(network, as_scheme(scheme))
+    draws = traced.draws or scheme is not None
+    indices = _seed_indices(options.seeds, draws, network.sites)
+    check_draws(traced, draw.ignores_key, draw.depends_on_key)
+    plan = Plan(
+        indices,
+        prepared.root,
+        options.strategy,
+        options.chunk,
+        options.memory_budget,
+        options.time_budget,
+    )
+    bar.phase(
+        f"compiling {len(network.sites.events)} rows of {traced.name} for "
+        f"{jax.default_backend()}"
+    )
+    start, before = time.perf_counter(), programs.compile_seconds
+    finished = run(Engine(programs, draw), prepared.fed.arrays, plan, bar)
+    compile_seconds = programs.compile_seconds - before
+    seconds = time.perf_counter() - start - compile_seconds
+    settings = {
+        "model": traced.name,
+        "backend": jax.default_backend(),
+        "device": jax.local_devices()[0].device_kind,
+        "jax": jax.__version__,
+        "flax": version("flax"),
+        "strategy": finished.strategy,
+        "chunk": finished.chunk,
+        "bytes_per_seed": programs.bytes_per_seed,
+        "batch_size": prepared.analysis.batch,
+        "inputs": list(prepared.fed.descriptions),
+        "seeds_requested": len(plan.seeds),
+        "compile_seconds": round(compile_seconds, 3),
+        "run_seconds": round(seconds, 3),
+    }
+    notes = _remarks(prepared.analysis, prepared.fed)
+    if programs.no_gradient is not None:
+        notes.append(f"No gradients: {programs.no_gradient}")
+    notes += finished.notes
+    return _report(prepared, plan, finished, notes, settings)
+
+
+def _seed_indices(
+    seeds: int | Sequence[int] | None, draws: bool, sites: Sites
+) -> list[int]:
+    if not draws:
+        count = len(seeds) if isinstance(seeds, Sequence) else seeds
+        if count not in (None, 1):
+            raise ValueError(
+                f"`seeds` must be 1 for an nnx module, which holds one set of weights, "
+                f"got {seeds}. Pass a callable from nnx.Rngs to the module, or a "
+                "scheme."
+            )
+        return [0]
+    if seeds is None or isinstance(seeds, int | np.integer):
+        return list(range(_count(seeds, sites)))
+    return [int(seed) for seed in seeds]
+
+
+def _count(seeds: int | Sequence[int] | None, sites: Sites) -> int:
+    if seeds is None:
+        return _enough_seeds(sites)
+    return int(seeds) if isinstance(seeds, int | np.integer) else len(seeds)
+
+
+def _enough_seeds(sites: Sites) -> int:
+    """The log of the second moment varies by 5/fan_in per layer over seeds."""
+    spread = 0.0
+    for event in sites.events:
+        repeats = math.prod(lp.length for lp in event.loops if lp.kind == "layers")
+        if event.kind == "layer" and event.uses and event.operation != "gather":
+            spread += 5 * repeats / max(event.uses[0].fan_in, 1)
+    return min(max(math.ceil(100 * spread), _MIN_SEEDS), _MAX_SEEDS)
+
+
+def _remarks(analysis: Analysis, fed: Fed) -> list[str]:
+    sites = analysis.sites
+    notes = [f"Fed {what}" for what in fed.descriptions]
+    if sites.opaque:
+        notes.append(f"Taken as a whole, not looked into: {', '.join(sites.opaque)}")
+    if sites.idle_taps:
+        notes.append(
+            "Taps without a row, since no input reaches their values: "
+            + ", ".join(sites.idle_taps)
+        )
+    if any(event.conditional for event in sites.events):
+        notes.append("Rows inside a branch of cond hold NaN for seeds that skip it")
+    if any(lp.kind == "while" for e in sites.events for lp in e.loops):
+        notes.append("Rows inside a while loop have no gradients")
+    if any(lp.kind == "shards" for e in sites.events for lp in e.loops):
+        notes.append("Inside shard_map, cos and chan_* are means over shards")
+    return notes
+
+
+def _report(
+    prepared: Prepared,
+    plan: Plan,
+    finished: Finished,
+    notes: Sequence[str],
+    settings: dict[str, Any],
+) -> Report:
+    analysis, fed = prepared.analysis, prepared.fed
+    tables = tabulate(analysis, finished.raw)
+    traced, sites = analysis.traced, analysis.sites
+    report = judged(
+        Report(
+            rows=tables.rows,
+            forward=tables.forward,
+            backward=tables.backward,
+            params=tables.params,
+            weights=tables.weights,
+            profiles=tables.profiles,
+            seeds=np.asarray(plan.seeds[: finished.done]),
+            key_data=np.asarray(jax.random.key_data(plan.root)),
+            key_impl=str(jax.random.key_impl(plan.root)),
+            mode="probe" if analysis.loss is None else "loss",
+            loss=None if analysis.loss is None else np.asarray(finished.raw.loss),
+            unreached=tuple(param_name(traced.params[i]) for i in sites.unreached),
+            notes=tuple(notes),
+            settings=settings,
+        )
+    )
+    if fed.nonfinite:
+        findings = (
+            _nonfinite_input(fed),
+            *(f for f in report.findings if f.is_problem),
+        )
+        report = dataclasses.replace(report, findings=findings)
+    return report
+
+
+def _nonfinite_input(fed: Fed) -> Finding:
+    return Finding(
+        kind="non-finite",
+        metric="input",
+        row=None,
+        seed_share=1.0,
+        value=math.nan,
+        stderr=math.nan,
+        message=f"{', '.join(fed.nonfinite)} holds NaN or infinity before any layer",
+        remedy="mend the data: x = jnp.nan_to_num(x), or find where it comes from",
+    )
