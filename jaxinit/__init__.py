@@ -8,6 +8,12 @@ from jaxinit.signal.findings import UnhealthyError as UnhealthyError
 from jaxinit.signal.report import Report as Report
 from jaxinit.signal.report import Row as Row
 
+from jaxinit.signal.compare import Comparison as Comparison
+from jaxinit.signal.compare import compare as compare
+
+# Whole networks
+from jaxinit.networks import *  # noqa: F403
+
 # What it takes beside Flax modules, and a name for any value in one
 from jaxinit.graph.functional import Functional as Functional
 from jaxinit.graph.tap import tap as tap

@@ -1,4 +1,4 @@
-"""Progress of an analysis, on the standard error stream."""
+"""Progress of long work, on the standard error stream."""
 
 import sys
 from types import TracebackType
@@ -15,11 +15,11 @@ from rich.progress import (
 
 
 class Reporter(Protocol):
-    """Is told what an analysis is doing."""
+    """Is told what is being done."""
 
     def phase(self, text: str) -> None: ...
 
-    def seeds(self, done: int, total: int) -> None: ...
+    def count(self, done: int, total: int, what: str) -> None: ...
 
 
 class Bar:
@@ -66,10 +66,8 @@ class Bar:
         elif self._lines:
             print(text, file=sys.stderr, flush=True)
 
-    def seeds(self, done: int, total: int) -> None:
+    def count(self, done: int, total: int, what: str) -> None:
         if self._bar is not None:
-            self._bar.update(
-                self._task, description="seeds", completed=done, total=total
-            )
+            self._bar.update(self._task, description=what, completed=done, total=total)
         elif self._lines and (done == 1 or done * 4 // total > (done - 1) * 4 // total):
-            print(f"{done} of {total} seeds", file=sys.stderr, flush=True)
+            print(f"{done} of {total} {what}", file=sys.stderr, flush=True)

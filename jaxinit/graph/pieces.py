@@ -157,9 +157,10 @@ class _Cut:
             for value in self.sources(i):
                 readers.setdefault(value, set()).add(self.root(i))
         ends = dict.fromkeys(o for o in self.block.outputs if o in self.maker)
+        moving = set(self.moving)
         found: dict[Any, list[Piece]] = {}
         for end in ends:
-            if end not in self.depends:
+            if end not in self.depends and self.maker[end] not in moving:
                 piece = self.piece([self.maker[end]], [end])
                 found.setdefault((0, piece), []).append(piece)
         level: dict[int, int] = {}

@@ -18,28 +18,36 @@ from jaxinit.graph.recurrence import find_gates, recurrent_layers
 from jaxinit.graph.sites import Sites
 from jaxinit.graph.trace import Traced
 
+ROLES = {
+    "weight": "a kernel, with axes that are summed over",
+    "embedding": "a table that is looked up; a tied one is a weight too",
+    "position": "added along more than the channels",
+    "token": "concatenated with data, or put in its place",
+    "bias": "added along the channels of a layer's output",
+    "norm_scale": "the gain of a normalization",
+    "norm_bias": "the shift of a normalization",
+    "gain": "any other factor, along channels, of a whole value, or of a kernel",
+    "input": "a weight with no weight or lookup before it",
+    "readout": "a weight with no weight between it and the output",
+    "readout_bias": "a bias with no weight between it and the output",
+    "branch_end": "a weight that ends a residual branch",
+    "query": "a weight that makes an attention's queries",
+    "key": "a weight that makes an attention's keys",
+    "value": "a weight that makes an attention's values",
+    "attention_output": "a weight that takes what an attention gives",
+    "recurrent": "a weight on the way from a loop's state back to it",
+    "gate_bias": "a bias that opens a recurrent cell's gates",
+    "forget_gate_bias": "a bias of the gate that keeps a cell's state, and no other's",
+}
+"""What a parameter may do in a model. One may do several things; a fused kernel of
+queries, keys and values is all three."""
+
 
 class Structure(NamedTuple):
     """What each parameter does, and the network's branches and attentions.
 
-    The roles of a parameter:
-
-    - ``weight``: a kernel, with axes that are summed over. ``embedding``: a table
-      that is looked up; a tied one is both. ``input``: a weight with no weight or
-      lookup before it; ``readout``: one with none between it and the output.
-    - ``query``, ``key``, ``value``, ``attention_output``: weights around an attention;
-      a fused kernel is several. ``branch_end``: a weight that ends a residual branch.
-      ``recurrent``: a weight on the way from a loop's state back to it.
-    - ``bias``: added along channels; ``readout_bias`` if no weight comes after it;
-      ``gate_bias`` if it opens a recurrent cell's gate, ``forget_gate_bias`` if all of
-      it belongs to the gate that keeps the state.
-    - ``norm_scale``, ``norm_bias``: of a normalization. ``gain``: any other factor,
-      along channels or for all of a value, or of a kernel.
-    - ``position``: added along more than the channels. ``token``: concatenated with
-      data, or put in its place.
-
     Attributes:
-      roles: for each parameter leaf, what it does; none for one that no data meets,
+      roles: for each parameter leaf, what it does (``ROLES``); none for one that no data meets,
         and where the program does not tell.
       branches: the residual branches, in the order in which data meets their joins.
       attentions: the attentions, in the order in which data meets them.

@@ -54,8 +54,8 @@ class Comparison:
         ]
         title = f"{first.settings['model']} under {len(self.reports)} schemes"
         legend = (
-            "E[x²] is a row's second moment, median over seeds; lowest and highest, of all "
-            "rows; grad rms, of the gradient at the first row over that at the last."
+            "E[x²] is a row's second moment, median over seeds; lowest and highest, of "
+            "all rows; grad rms, of the gradient at the first row over the last one's."
         )
         return "\n".join([title, *lines, legend])
 

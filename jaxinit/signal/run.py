@@ -94,7 +94,7 @@ def run(
         for raw, at_once in source(engine, inputs, keys, plan, out_of_time):
             finished.append(raw)
             chunk = at_once
-            reporter.seeds(done(), len(keys))
+            reporter.count(done(), len(keys), "seeds")
     except KeyboardInterrupt:
         if not finished:
             raise

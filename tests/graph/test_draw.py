@@ -232,6 +232,20 @@ def test_equal_samplers_are_compiled_once(monkeypatch):
     assert traced == [(201,), (201,)]
 
 
+def test_a_loop_may_make_constants_beside_what_it_draws():
+    def init(key):
+        def body(carry, key):
+            return carry, (jax.random.normal(key, (3,)), jnp.zeros(2))
+
+        return lax.scan(body, 0.0, jax.random.split(key, 4))[1]
+
+    draw, keys = drawer(program_of(init)), jax.random.split(jax.random.key(3), 2)
+    for key in keys:
+        assert_equal(draw(key), jax.jit(init)(key))
+        assert_equal(jax.jit(draw.pure)(key), jax.jit(init)(key))
+    assert [x.shape for x in draw.batched(keys)] == [(2, 4, 3), (2, 4, 2)]
+
+
 def test_outputs_that_depend_on_the_key_are_told():
     def init(key):
         carry, ys = lax.scan(

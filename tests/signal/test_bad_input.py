@@ -12,8 +12,8 @@ from flax import linen as nn
 from flax import nnx
 
 import jaxinit
+from jaxinit._progress import Bar
 from jaxinit.signal.engine import Engine
-from jaxinit.signal.progress import Bar
 
 pytestmark = pytest.mark.internals
 
@@ -385,12 +385,12 @@ def assert_first_seeds(report, count, whole):
 
 @pytest.mark.parametrize(("strategy", "chunk"), [("loop", None), ("vmap", 2)])
 def test_interrupt_returns_the_finished_seeds(whole, monkeypatch, strategy, chunk):
-    def seeds(self, done, total):
+    def count(self, done, total, what):
         assert total == 6
         if done >= 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(Bar, "seeds", seeds)
+    monkeypatch.setattr(Bar, "count", count)
     report = jaxinit.analyze(MLP(), X, seeds=6, strategy=strategy, chunk=chunk)
 
     assert "interrupted: 2 of 6 seeds were run" in report.notes

@@ -1,0 +1,332 @@
+"""Draws a network's variables: by its own init, or by a scheme."""
+
+import functools
+import warnings
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxinit.graph import compat
+from jaxinit.graph.draw import Drawer, drawer
+from jaxinit.graph.prune import prune, reached
+from jaxinit.graph.quick import quick_options
+from jaxinit.graph.trace import Traced
+from jaxinit.initializers._call import call
+from jaxinit.networks.network import Network, Parameter
+from jaxinit.networks.scheme import Assignment, Refined, Scheme
+
+Array = jax.Array
+Shardings = Mapping[int, Any]
+"""For leaves of parameters and state, the sharding that they are to have."""
+
+
+class Draw(Protocol):
+    """Draws the leaves of parameters and state.
+
+    Attributes:
+      depends_on_key: for each leaf, whether the key can change it.
+      ignores_key: whether random numbers are drawn from another key.
+    """
+
+    @property
+    def depends_on_key(self) -> tuple[bool, ...]: ...
+
+    @property
+    def ignores_key(self) -> bool: ...
+
+    def __call__(self, key: Array, *inputs: Any) -> list[Array]:
+        """The leaves for one key."""
+        ...
+
+    def batched(self, keys: Array, *inputs: Any) -> list[Array]:
+        """The leaves for keys ``(n,)``, each with a leading axis ``n``."""
+        ...
+
+
+class OwnDraw:
+    """A model's own init, or the part of it that makes some of the leaves.
+
+    Args:
+      traced: the model.
+      wanted: the leaves to draw, by default all.
+    """
+
+    def __init__(self, traced: Traced, wanted: Sequence[int] | None = None) -> None:
+        self._traced = traced
+        self._wanted = wanted
+        self._program = None
+        self._drawer: Drawer | None = None
+        if traced.draws and traced.init is not None:
+            self._program = traced.init
+            if wanted is not None:
+                self._program = compat.with_outputs(traced.init, wanted)
+            self._drawer = drawer(self._program)
+
+    @property
+    def depends_on_key(self) -> tuple[bool, ...]:
+        return () if self._drawer is None else self._drawer.depends_on_key
+
+    @property
+    def ignores_key(self) -> bool:
+        return self._drawer is not None and self._drawer.ignores_key
+
+    @property
+    def reads_inputs(self) -> bool:
+        """Whether the leaves may depend on the values of the model's inputs."""
+        if self._program is None:
+            return self._traced.draws
+        marks = [False] + [True] * (len(self._program.jaxpr.invars) - 1)
+        return any(reached(prune(self._program), marks)[1])
+
+    def __call__(self, key: Array, *inputs: Any) -> list[Array]:
+        if self._drawer is not None:
+            return self._drawer(key, *inputs)
+        return self._chosen(self._traced.init_eagerly(key, *inputs))
+
+    def batched(self, keys: Array, *inputs: Any) -> list[Array]:
+        if self._drawer is not None:
+            return self._drawer.batched(keys, *inputs)
+        return _stacked(lambda key: self(key, *inputs), keys)
+
+    def sharded(self, key: Array, inputs: Sequence[Any], to: list[Any]) -> list[Array]:
+        """The leaves for one key, each born with its sharding, if it has one."""
+        if self._drawer is None:
+            drawn = self(key, *inputs)
+            return [
+                x if s is None else jax.device_put(x, s)
+                for x, s in zip(drawn, to, strict=True)
+            ]
+        return list(jax.jit(self._drawer.pure, out_shardings=to)(key, *inputs))
+
+    def _chosen(self, leaves: list[Array]) -> list[Array]:
+        return leaves if self._wanted is None else [leaves[i] for i in self._wanted]
+
+
+@functools.lru_cache(maxsize=16)
+def own_draw(traced: Traced) -> OwnDraw:
+    """The draw of all variables by the model's own init."""
+    return OwnDraw(traced)
+
+
+class SchemeDraw:
+    """A scheme's draw of a network's variables.
+
+    What no assignment covers comes from the model's own init, under the same key.
+    Each parameter has a key made from its path, so that layers added to a model leave
+    the weights of the others as they were.
+
+    Attributes:
+      assignments: by leaf, what the scheme makes of it.
+      reads_data: whether weights depend on the values of the model's inputs.
+    """
+
+    def __init__(self, network: Network, scheme: Scheme) -> None:
+        self._network = network
+        self.assignments = _by_leaf(scheme.assign(network), network)
+        refine = scheme.refine(network)
+        count = len(network.params) + network.traced.num_state
+        self._own_leaves = [
+            leaf
+            for leaf in range(count)
+            if leaf not in self.assignments or self.assignments[leaf].init is None
+        ]
+        self._own = OwnDraw(network.traced, self._own_leaves)
+        self.reads_data = (refine is not None and scheme.reads_data) or (
+            bool(self._own_leaves) and self._own.reads_inputs
+        )
+        self._traceable = scheme.traceable
+        self._refine: Callable[..., list[Array] | Refined] | None = refine
+        self._compiled = self._refine
+        if refine is not None and scheme.traceable:
+            options = quick_options(network.sites, 1)
+            self._compiled = jax.jit(refine, compiler_options=options)
+
+    @property
+    def depends_on_key(self) -> tuple[bool, ...]:
+        depends = [True] * (len(self._network.params) + self._network.traced.num_state)
+        for leaf, mark in zip(self._own_leaves, self._own.depends_on_key, strict=False):
+            depends[leaf] = mark
+        return tuple(depends)
+
+    @property
+    def ignores_key(self) -> bool:
+        return self._own.ignores_key
+
+    def __call__(
+        self, key: Array, *inputs: Any, shardings: Shardings | None = None
+    ) -> list[Array]:
+        values = self._start(key, inputs, shardings or {})
+        return self._refined(values, key, inputs)
+
+    def batched(self, keys: Array, *inputs: Any) -> list[Array]:
+        own = self._own.batched(keys, *inputs)
+        values = dict(zip(self._own_leaves, own, strict=True))
+        each = [leaf_key(p) for p in self._network.params]
+        for leaf, assignment in self.assignments.items():
+            parameter = self._network.params[leaf]
+            if assignment.init is not None:
+                values[leaf] = jax.vmap(
+                    lambda key, p=parameter, a=assignment, k=each[leaf]: _draw(
+                        p, a, k(key), None
+                    )
+                )(keys)
+            else:
+                values[leaf] = jax.vmap(
+                    functools.partial(_change, parameter, assignment)
+                )(values[leaf])
+        if self._refine is None:
+            return [values[leaf] for leaf in sorted(values)]
+
+        def finish(drawn: dict[int, Array], key: Array) -> list[Array]:
+            return self._refined(drawn, key, inputs)
+
+        if self._traceable:
+            return list(jax.vmap(finish)(values, keys))
+        return _stacked(
+            lambda i: finish({leaf: x[i] for leaf, x in values.items()}, keys[i]),
+            range(len(keys)),
+        )
+
+    def started(self, key: Array, *inputs: Any) -> list[Array]:
+        """The leaves before the scheme looks at data."""
+        values = self._start(key, inputs, {})
+        return [values[leaf] for leaf in sorted(values)]
+
+    def _start(
+        self, key: Array, inputs: Sequence[Any], shardings: Shardings
+    ) -> dict[int, Array]:
+        if shardings:
+            to = [shardings.get(leaf) for leaf in self._own_leaves]
+            own = self._own.sharded(key, inputs, to)
+        else:
+            own = self._own(key, *inputs) if self._own_leaves else []
+        values = dict(zip(self._own_leaves, own, strict=True))
+        for leaf, assignment in self.assignments.items():
+            parameter = self._network.params[leaf]
+            if assignment.init is None:
+                values[leaf] = _change(parameter, assignment, values[leaf])
+            else:
+                k = leaf_key(parameter)(key)
+                values[leaf] = _draw(parameter, assignment, k, shardings.get(leaf))
+        return values
+
+    def _refined(
+        self, values: dict[int, Array], key: Array, inputs: Sequence[Any]
+    ) -> list[Array]:
+        leaves = [values[leaf] for leaf in sorted(values)]
+        inside = isinstance(key, jax.core.Tracer)
+        refine = self._refine if inside else self._compiled
+        if refine is None:
+            return leaves
+        first = len(self._network.params)
+        params, state = leaves[:first], leaves[first:]
+        refining = jax.random.fold_in(key, zlib.crc32(b"refine"))
+        result = refine(params, state, refining, tuple(inputs))
+        if not isinstance(result, Refined):
+            return [*result, *state]
+        for message, holds in result.complaints.items():
+            if not isinstance(holds, jax.core.Tracer) and bool(holds):
+                warnings.warn(message, stacklevel=2)
+        return [*result.params, *state]
+
+
+_CACHE_SIZE = 16
+_cache: OrderedDict[Any, SchemeDraw] = OrderedDict()
+
+
+def scheme_draw(network: Network, scheme: Scheme) -> SchemeDraw:
+    """The draw of ``network`` by ``scheme``; that of an earlier call if there is one.
+
+    Raises:
+      ValueError: if the scheme does not apply to the network.
+    """
+    name = (network.traced, scheme)
+    try:
+        found = _cache.get(name)
+    except TypeError:  # a scheme that holds arrays
+        return SchemeDraw(network, scheme)
+    if found is None:
+        found = _cache[name] = SchemeDraw(network, scheme)
+    _cache.move_to_end(name)
+    while len(_cache) > _CACHE_SIZE:
+        _cache.popitem(last=False)
+    return found
+
+
+def leaf_key(parameter: Parameter) -> Callable[[Array], Array]:
+    """Makes a parameter's key from the network's, by its path alone."""
+    number = zlib.crc32("/".join(parameter.path).encode())
+    return lambda key: jax.random.fold_in(key, number)
+
+
+def _by_leaf(
+    assignments: Sequence[Assignment], network: Network
+) -> dict[int, Assignment]:
+    found: dict[int, Assignment] = {}
+    for assignment in assignments:
+        if assignment.leaf in found:
+            name = network.params[assignment.leaf].name
+            raise ValueError(
+                f"two rules take {name}: {found[assignment.leaf].rule} and "
+                f"{assignment.rule}. Say which one holds: override(scheme, "
+                f"[({name!r}, initializer)])."
+            )
+        found[assignment.leaf] = assignment
+    return found
+
+
+def _draw(
+    parameter: Parameter, assignment: Assignment, key: Array, sharding: Any
+) -> Array:
+    assert assignment.init is not None
+    try:
+        return call(
+            assignment.init, key, parameter.shape, parameter.dtype, sharding
+        ).astype(parameter.dtype)
+    except (TypeError, ValueError) as error:
+        error.add_note(
+            f"jaxinit was initializing {parameter.name} of shape {parameter.shape} by "
+            f"the rule {assignment.rule}."
+        )
+        raise
+
+
+def _change(parameter: Parameter, assignment: Assignment, old: Array) -> Array:
+    assert assignment.change is not None
+    new = jnp.asarray(assignment.change(old))
+    if new.shape != old.shape:
+        raise ValueError(
+            f"the rule {assignment.rule} must keep the shape {old.shape} of "
+            f"{parameter.name}, got {new.shape}."
+        )
+    return new.astype(old.dtype)
+
+
+def _stacked(draw: Callable[[Any], list[Array]], keys: Any) -> list[Array]:
+    each = [draw(key) for key in keys]
+    return [jnp.stack(leaves) for leaves in zip(*each, strict=True)]
+
+
+def is_shape(value: Any) -> bool:
+    """Whether an input is a shape in place of an array."""
+    return isinstance(value, jax.ShapeDtypeStruct)
+
+
+def as_arrays(inputs: Sequence[Any]) -> tuple[Any, ...]:
+    """The inputs with zeros in place of shapes."""
+    return tuple(
+        jnp.zeros(x.shape, x.dtype) if is_shape(x) else jnp.asarray(x) for x in inputs
+    )
+
+
+def std_of(value: Array) -> float:
+    """The standard deviation of an array's entries, in float64 on the host."""
+    wide = np.asarray(value).astype(
+        np.complex128 if jnp.iscomplexobj(value) else np.float64
+    )
+    return float(wide.std()) if wide.size else 0.0

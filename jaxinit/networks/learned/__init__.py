@@ -1,0 +1,1 @@
+"""Scales and norms of tensors, learned by gradients."""

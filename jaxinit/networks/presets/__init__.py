@@ -1,0 +1,1 @@
+"""The laws of other frameworks and code bases."""

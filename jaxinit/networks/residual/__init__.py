@@ -1,0 +1,1 @@
+"""Residual networks: branches that start small, or as zero."""

@@ -1,0 +1,1 @@
+"""Weights from elsewhere: loaded, grown, adapted at low rank."""

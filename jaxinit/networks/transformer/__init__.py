@@ -1,0 +1,1 @@
+"""Transformers: laws by projection and by depth."""

@@ -1,0 +1,1 @@
+"""Unit variance of every layer: by data, or by moments through the graph."""

@@ -1,0 +1,168 @@
+"""LSUV: every layer's output brought to unit variance, in one forward pass."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxinit._typing import Initializer
+from jaxinit.initializers import normal, orthogonal, zeros
+from jaxinit.networks.network import Network
+from jaxinit.networks.scheme import Assignment, Refine, Refined, Scheme, drawn
+from jaxinit.networks.variance.rescale import (
+    POINTS,
+    Found,
+    Pass,
+    Point,
+    layers_to_scale,
+)
+
+Array = jax.Array
+
+
+def lsuv(
+    *,
+    base: Initializer | None = None,
+    target: Point = "output",
+    tolerance: float = 0.1,
+    max_iterations: int = 10,
+) -> Scheme:
+    r"""Layer-sequential unit-variance initialization.
+
+    Every weight is drawn orthogonal and every bias of such a layer is zero. Then data
+    pass through the model once, and where a layer's output :math:`y` is reached, the
+    kernel and the output are divided by the deviation of :math:`y` over all its
+    entries, on the spot: the layers behind see the rescaled signal. In a residual
+    network that is the output of each branch's layers, not the sum.
+
+    One pass is exact as far as outputs are linear in the kernel. Where they are not
+    (a kernel shared by the steps of a recurrent loop, or ``target="activation"``),
+    passes are repeated until every such variance is within ``tolerance`` of 1, at
+    most ``max_iterations`` times. A kernel with several uses is scaled by the first.
+    A layer whose output does not vary keeps its kernel, with a warning that names it
+    (under ``jax.jit`` without one).
+
+    Args:
+      base: what weights are drawn with; by default ``orthogonal()``.
+      target: whose variance is to be 1: a layer's ``"output"``, or the value behind
+        its ``"activation"``.
+      tolerance: how far from 1 a variance may stay that takes several passes.
+      max_iterations: how many passes at most.
+
+    Returns:
+      A scheme. It looks at the inputs given to ``initialize``: pass a batch of real,
+      whitened data, in the mode (``train=False``, no dropout) in which variances are
+      to be 1.
+
+    Raises:
+      ValueError: if ``target`` is unknown, or ``tolerance`` or ``max_iterations`` is
+        not positive.
+
+    References:
+      Mishkin and Matas, "All you need is a good init", 2015, algorithm 1. There every
+      layer takes at least one forward pass of its own.
+    """
+    if target not in POINTS:
+        raise ValueError(f"`target` must be 'output' or 'activation', got {target!r}.")
+    _check_loop(tolerance, max_iterations)
+    init = orthogonal() if base is None else base
+    return _Lsuv(init, target, False, tolerance, max_iterations)
+
+
+def data_dependent(
+    *,
+    base: Initializer | None = None,
+    tolerance: float = 0.1,
+    max_iterations: int = 10,
+) -> Scheme:
+    r"""Every channel of every layer brought to mean 0 and variance 1.
+
+    As ``lsuv``, but for each output channel, and with the bias: kernel columns are
+    divided by the channel's deviation :math:`\sigma`, and the bias becomes
+    :math:`(b - \mu) / \sigma`. This is the data-dependent initialization of weight
+    normalization (with direction and norm of a column in one kernel) and of ActNorm
+    (with its scale and shift in the layer before).
+
+    Args:
+      base: what weights are drawn with; by default ``normal(0.05)``.
+      tolerance: as in ``lsuv``.
+      max_iterations: as in ``lsuv``.
+
+    Returns:
+      A scheme for models whose layers have biases.
+
+    Raises:
+      ValueError: if ``tolerance`` or ``max_iterations`` is not positive; when used, if
+        a layer has no bias that could center it.
+
+    References:
+      Salimans and Kingma, "Weight Normalization", 2016, section 3. Kingma and
+      Dhariwal, "Glow", 2018, section 3.1.
+    """
+    _check_loop(tolerance, max_iterations)
+    init = normal(0.05) if base is None else base
+    return _Lsuv(init, "output", True, tolerance, max_iterations)
+
+
+@dataclass(frozen=True)
+class _Lsuv(Scheme):
+    base: Initializer
+    target: Point
+    per_channel: bool
+    tolerance: float
+    max_iterations: int
+
+    def assign(self, network: Network) -> list[Assignment]:
+        layers = layers_to_scale(network)
+        if not layers:
+            raise ValueError(
+                "this scheme scales the weights of layers, and finds none to scale in "
+                f"{network.traced.name}. Give it a model with dense, convolution or "
+                "attention layers."
+            )
+        weights = {leaf for layer in layers for leaf in layer.weights}
+        biases = {leaf for layer in layers for leaf in layer.biases}
+        return [
+            *(drawn(network.params[i], self.base, "weights") for i in sorted(weights)),
+            *(drawn(network.params[i], zeros, "their biases") for i in sorted(biases)),
+        ]
+
+    def refine(self, network: Network) -> Refine:
+        once = Pass(network, layers_to_scale(network), self.target, self.per_channel)
+
+        def refine(
+            params: list[Array],
+            state: list[Array],
+            key: Array,
+            inputs: Sequence[Array],
+        ) -> Refined:
+            def run(params: list[Array]) -> Found:
+                return once(params, state, key, inputs)
+
+            found = run(params)
+            if once.needs_more:
+                found = self._repeated(run, found)
+            return Refined(found.params, found.idle)
+
+        return refine
+
+    def _repeated(self, run: Callable[[list[Array]], Found], start: Found) -> Found:
+        def go_on(carry: tuple[Found, Array]) -> Array:
+            found, passes = carry
+            far: Array = found.error >= self.tolerance
+            return far & (passes < self.max_iterations)
+
+        def again(carry: tuple[Found, Array]) -> tuple[Found, Array]:
+            found, passes = carry
+            return run(found.params), passes + 1
+
+        found, _ = lax.while_loop(go_on, again, (start, jnp.ones((), jnp.int32)))
+        return found
+
+
+def _check_loop(tolerance: float, max_iterations: int) -> None:
+    for name, value in [("tolerance", tolerance), ("max_iterations", max_iterations)]:
+        if not value > 0:
+            raise ValueError(f"`{name}` must be above 0, got {value}.")

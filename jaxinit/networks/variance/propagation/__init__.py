@@ -1,0 +1,1 @@
+"""Mean and variance of a typical entry, followed through a program without data."""

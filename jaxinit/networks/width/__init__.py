@@ -1,0 +1,1 @@
+"""Width and depth: maximal update and spectral parametrizations."""
