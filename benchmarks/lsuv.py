@@ -26,6 +26,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 import jaxinit
+from benchmarks.analyze import MLP
 from examples import gpt, resnet
 from jaxinit.graph import compat
 from jaxinit.graph.instrument import Hooks, Plan, Tap, replay
@@ -34,19 +35,6 @@ from jaxinit.networks.initialize import prepare
 from jaxinit.networks.variance.rescale import layers_to_scale
 
 RESULTS = Path(__file__).parent / "results" / "lsuv.txt"
-
-
-class MLP(nn.Module):
-    """Dense layers with tanh."""
-
-    depth: int
-    width: int
-
-    @nn.compact
-    def __call__(self, x):
-        for _ in range(self.depth):
-            x = nn.tanh(nn.Dense(self.width)(x))
-        return x
 
 
 def cases(quick: bool) -> dict[str, tuple[nn.Module, jax.Array, dict[str, Any]]]:

@@ -70,15 +70,18 @@ class ResNet(nn.Module):
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--blocks", type=int, default=9, help="blocks a stage")
+    parser.add_argument("--features", type=int, default=16, help="of the first stage")
     parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--batch", type=int, default=64)
     args = parser.parse_args(arguments)
     schemes = {"flax default": None, "fixup": jaxinit.fixup()}
     losses = compare(
-        ResNet(args.blocks),
+        ResNet(args.blocks, args.features),
         schemes,
         *digits(),
         steps=args.steps,
         optimizer=optax.sgd(0.05, momentum=0.9),
+        batch=args.batch,
     )
     show(losses)
 

@@ -70,15 +70,17 @@ def windows(length: int = 32, count: int = 2000) -> tuple[jax.Array, jax.Array]:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--blocks", type=int, default=18)
+    parser.add_argument("--width", type=int, default=64)
+    parser.add_argument("--length", type=int, default=32, help="bytes of a window")
     parser.add_argument("--steps", type=int, default=300)
     args = parser.parse_args(arguments)
     schemes = {"flax default": None, "t_fixup": jaxinit.t_fixup()}
     losses = compare(
-        Transformer(args.blocks),
+        Transformer(args.blocks, args.width),
         schemes,
-        *windows(),
+        *windows(args.length),
         steps=args.steps,
-        optimizer=optax.adam(1e-3),
+        optimizer=optax.adam(3e-3),
         batch=32,
     )
     show(losses)

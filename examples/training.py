@@ -81,9 +81,10 @@ def compare(
 
 
 def show(losses: dict[str, np.ndarray]) -> None:
-    """Prints the loss at the start, on the way and at the end."""
-    steps = len(next(iter(losses.values())))
-    marks = [0, steps // 4, steps // 2, steps - 1]
-    print(f"{'loss at step':<16}" + "".join(f"{mark:>9}" for mark in marks))
+    """Prints the loss at the start, and means over a tenth of the steps later on."""
+    print(f"{'loss':<14}{'start':>10}{'halfway':>10}{'end':>10}")
     for name, values in losses.items():
-        print(f"{name:<16}" + "".join(f"{values[mark]:9.3f}" for mark in marks))
+        width = max(len(values) // 10, 1)
+        half = values[len(values) // 2 :][:width].mean()
+        end = values[-width:].mean()
+        print(f"{name:<14}{values[0]:10.3f}{half:10.3f}{end:10.3f}")

@@ -20,7 +20,7 @@ from sybil import Document, Example
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
 import jaxinit
-from jaxinit import initializers
+from jaxinit import initializers, networks
 
 ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -60,7 +60,8 @@ def assert_same_text(got: str, expected: str) -> None:
 
 
 @pytest.mark.internals
-def test_the_examples_print_what_is_shown(monkeypatch):
+@pytest.mark.parametrize("path", ["README.md", "jaxinit/networks/README.md"])
+def test_the_examples_print_what_is_shown(monkeypatch, path):
     monkeypatch.setenv("COLUMNS", "100")
     printed = io.StringIO()
 
@@ -70,7 +71,7 @@ def test_the_examples_print_what_is_shown(monkeypatch):
         printed.truncate()
 
     document = Document.parse(
-        str(ROOT / "README.md"),
+        str(ROOT / path),
         PythonCodeBlockParser(),
         CodeBlockParser("text", compare),
     )
@@ -78,12 +79,10 @@ def test_the_examples_print_what_is_shown(monkeypatch):
         with contextlib.redirect_stdout(printed):
             example.evaluate()
 
-    assert printed.getvalue() == "", "printed, but README.md does not show it"
-    assert (
-        len(list(document.examples()))
-        == len(blocks("python")) + len(blocks("text"))
-        > 8
-    )
+    assert printed.getvalue() == "", f"printed, but {path} does not show it"
+    text = (ROOT / path).read_text()
+    count = len(re.findall(r"^```(python|text)\n", text, re.MULTILINE))
+    assert len(list(document.examples())) == count > 8
 
 
 @pytest.mark.parametrize(
@@ -213,6 +212,36 @@ def test_every_initializer_is_in_the_table():
 def test_every_initializer_is_in_the_package():
     for name in PUBLIC:
         assert getattr(jaxinit, name) is getattr(initializers, name)
+
+
+# The schemes.
+
+SCHEMES = {
+    name
+    for name in networks.__all__
+    if callable(getattr(networks, name))
+    and not isinstance(getattr(networks, name), type)
+}
+
+
+def test_every_scheme_is_in_the_section():
+    text = re.sub(
+        "^```.*?^```", "", section("## Whole networks"), flags=re.MULTILINE | re.DOTALL
+    )
+    named = {re.match(r"\w*", span)[0] for span in spans(text)}
+
+    assert SCHEMES - named == set()
+    for name in networks.__all__:
+        assert getattr(jaxinit, name) is getattr(networks, name)
+
+
+def test_the_scheme_table_names_what_exists():
+    rows = [r for r in section("## Whole networks").splitlines() if r[:3] == "| `"]
+    firsts = [name for row in rows for name in spans(row.split("|")[1])]
+
+    assert len(rows) > 25
+    for name in firsts:
+        assert re.match(r"\w+", name)[0] in SCHEMES, name
 
 
 def guide() -> list[tuple[str, str]]:

@@ -47,8 +47,8 @@ class Structure(NamedTuple):
     """What each parameter does, and the network's branches and attentions.
 
     Attributes:
-      roles: for each parameter leaf, what it does (``ROLES``); none for one that no data meets,
-        and where the program does not tell.
+      roles: for each parameter leaf, what it does (``ROLES``); none for one that no
+        data meets, and where the program does not tell.
       branches: the residual branches, in the order in which data meets their joins.
       attentions: the attentions, in the order in which data meets them.
       num_branches: how many there are if each layer of a scan counts.

@@ -72,6 +72,7 @@ from jaxinit.networks.transformer.small_init import wang_init as wang_init
 from jaxinit.networks.transformer.t5 import t5 as t5
 from jaxinit.networks.transformer.t_fixup import t_fixup as t_fixup
 from jaxinit.networks.variance.autoinit import autoinit as autoinit
+from jaxinit.networks.variance.lsuv import act_norm as act_norm
 from jaxinit.networks.variance.lsuv import data_dependent as data_dependent
 from jaxinit.networks.variance.lsuv import lsuv as lsuv
 from jaxinit.networks.width.depth_mup import DepthFactors as DepthFactors
@@ -107,6 +108,7 @@ __all__ = [
     "Scheme",
     "Where",
     "Width",
+    "act_norm",
     "as_stored",
     "autoinit",
     "branch_scaling",

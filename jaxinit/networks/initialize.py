@@ -72,7 +72,7 @@ def initialize(
       >>> model = nn.Sequential([nn.Dense(8), nn.relu, nn.Dense(2)])
       >>> x = jax.random.normal(jax.random.key(1), (16, 4))
       >>> variables = jaxinit.initialize(model, jaxinit.he_normal(), 0, x)
-      >>> jax.tree.map(jnp.shape, variables)["params"]["layers_0"]
+      >>> jax.tree.map(lambda leaf: leaf.shape, variables)["params"]["layers_0"]
       {'bias': (8,), 'kernel': (4, 8)}
     """
     root = root_key(key)

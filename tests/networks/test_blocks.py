@@ -11,6 +11,8 @@ from jaxinit.networks.transformer._blocks import read_blocks
 from jaxinit.networks.transformer.gpt2 import gpt2
 from tests.networks.transformers import TOKENS, pair, single
 
+pytestmark = pytest.mark.internals
+
 D = 8
 X = jnp.ones((1, 4, D))
 

@@ -10,6 +10,8 @@ from flax import linen as nn
 
 import jaxinit as ji
 
+pytestmark = pytest.mark.internals
+
 D = 32
 
 

@@ -18,6 +18,8 @@ from tests.initializers.checks import assert_moments
 from tests.networks import residual_models as models
 from tests.zoo import ZOO, forward
 
+pytestmark = pytest.mark.internals
+
 
 def _zoo(name, scheme):
     entry = ZOO[name]

@@ -14,6 +14,8 @@ from flax import nnx
 import jaxinit as ji
 from tests.zoo import ZOO
 
+pytestmark = pytest.mark.internals
+
 X = jnp.ones((4, 8))
 
 

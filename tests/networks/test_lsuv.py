@@ -12,6 +12,8 @@ from flax import nnx
 import jaxinit as ji
 from tests.zoo import ZOO
 
+pytestmark = pytest.mark.internals
+
 X = jax.random.normal(jax.random.key(1), (64, 16))
 
 
@@ -147,6 +149,51 @@ def test_channels_of_a_scanned_transformer():
     assert report.forward["chan_sq_mean"][0, rows] == pytest.approx(
         np.zeros(3), abs=1e-6
     )
+
+
+class Flow(nn.Module):
+    """Convolutions, each behind an ActNorm layer."""
+
+    @nn.compact
+    def __call__(self, x):
+        for i in range(2):
+            x = ActNorm(name=f"norm_{i}")(x)
+            x = nn.tanh(nn.Conv(6, (3, 3), name=f"conv_{i}")(x))
+        return x
+
+
+class ActNorm(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        channels = x.shape[-1:]
+        gain = self.param("gain", nn.initializers.ones, channels)
+        return gain * x + self.param("shift", nn.initializers.zeros, channels)
+
+
+def test_act_norm_layers_normalize_the_first_batch():
+    x = 3 + 2 * jax.random.normal(jax.random.key(2), (16, 8, 8, 4))
+    own = Flow().init(jax.random.key(0), x)["params"]
+    drawn = ji.initialize(Flow(), ji.act_norm(), 0, x)
+    _, state = Flow().apply(drawn, x, capture_intermediates=True)
+    for i in range(2):
+        (out,) = state["intermediates"][f"norm_{i}"]["__call__"]
+        assert np.allclose(out.mean((0, 1, 2)), 0, atol=1e-5)
+        assert np.allclose(out.var((0, 1, 2)), 1, atol=1e-4)
+        kernels = [p[f"conv_{i}"]["kernel"] for p in (own, drawn["params"])]
+        assert np.allclose(*kernels)
+    with pytest.raises(ValueError, match="has none"):
+        ji.initialize(MLP(), ji.act_norm(), 0, X)
+
+
+def test_weight_norm_is_scaled_by_its_gain():
+    entry = ZOO["weight_norm"]
+    (x,) = entry.args()
+    report = ji.analyze(
+        entry.make(), x, scheme=ji.data_dependent(), seeds=1, strategy="loop"
+    )
+    rows = [i for i, row in enumerate(report.rows) if row.fan_in]
+    assert report.forward["chan_var"][0, rows] == pytest.approx(1, abs=1e-3)
+    assert len(rows) > 1
 
 
 def test_a_layer_that_does_not_vary_is_named_and_left():

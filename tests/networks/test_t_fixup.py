@@ -13,6 +13,8 @@ from jaxinit.networks.rules import as_stored, override
 from jaxinit.networks.transformer.t_fixup import decoder_factor, encoder_factor, t_fixup
 from tests.networks.transformers import TOKENS, pair, run, single, stds
 
+pytestmark = pytest.mark.internals
+
 RTOL = 1e-6
 SCALED = ("a3", "a4", "b3", "b4", "m1", "m2")
 

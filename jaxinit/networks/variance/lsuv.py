@@ -14,6 +14,7 @@ from jaxinit.networks.scheme import Assignment, Refine, Refined, Scheme, drawn
 from jaxinit.networks.variance.rescale import (
     POINTS,
     Found,
+    Layer,
     Pass,
     Point,
     layers_to_scale,
@@ -82,8 +83,8 @@ def data_dependent(
     As ``lsuv``, but for each output channel, and with the bias: kernel columns are
     divided by the channel's deviation :math:`\sigma`, and the bias becomes
     :math:`(b - \mu) / \sigma`. This is the data-dependent initialization of weight
-    normalization (with direction and norm of a column in one kernel) and of ActNorm
-    (with its scale and shift in the layer before).
+    normalization; where the model has a gain on each normalized column, the gain is
+    divided in place of the column.
 
     Args:
       base: what weights are drawn with; by default ``normal(0.05)``.
@@ -98,30 +99,62 @@ def data_dependent(
         a layer has no bias that could center it.
 
     References:
-      Salimans and Kingma, "Weight Normalization", 2016, section 3. Kingma and
-      Dhariwal, "Glow", 2018, section 3.1.
+      Salimans and Kingma, "Weight Normalization", 2016, section 3.
     """
     _check_loop(tolerance, max_iterations)
     init = normal(0.05) if base is None else base
     return _Lsuv(init, "output", True, tolerance, max_iterations)
 
 
+def act_norm(*, tolerance: float = 0.1, max_iterations: int = 10) -> Scheme:
+    r"""ActNorm layers that begin by giving each channel mean 0 and variance 1.
+
+    An ActNorm layer is a gain :math:`g` and a shift :math:`b` for each channel, with
+    no weights and no normalization: :math:`g x + b`. As data pass through the model,
+    its gain becomes :math:`g / \sigma` and its shift :math:`(b - \mu) / \sigma`, with
+    mean and deviation of its output on the data. All else keeps the model's own init.
+
+    Args:
+      tolerance: as in ``lsuv``.
+      max_iterations: as in ``lsuv``.
+
+    Returns:
+      A scheme for models with such layers. The gain must be a parameter as it is, not
+      the exponential of one.
+
+    Raises:
+      ValueError: if ``tolerance`` or ``max_iterations`` is not positive; when used, if
+        the model has no such layer, or one without a shift.
+
+    References:
+      Kingma and Dhariwal, "Glow: Generative Flow with Invertible 1x1 Convolutions",
+      2018, section 3.1.
+    """
+    _check_loop(tolerance, max_iterations)
+    return _ActNorm(None, "output", True, tolerance, max_iterations)
+
+
 @dataclass(frozen=True)
 class _Lsuv(Scheme):
-    base: Initializer
+    base: Initializer | None
     target: Point
     per_channel: bool
     tolerance: float
     max_iterations: int
 
-    def assign(self, network: Network) -> list[Assignment]:
-        layers = layers_to_scale(network)
-        if not layers:
+    def layers(self, network: Network) -> list[Layer]:
+        found = layers_to_scale(network)
+        if not found:
             raise ValueError(
                 "this scheme scales the weights of layers, and finds none to scale in "
                 f"{network.traced.name}. Give it a model with dense, convolution or "
                 "attention layers."
             )
+        return found
+
+    def assign(self, network: Network) -> list[Assignment]:
+        layers = self.layers(network)
+        assert self.base is not None
         weights = {leaf for layer in layers for leaf in layer.weights}
         biases = {leaf for layer in layers for leaf in layer.biases}
         return [
@@ -130,7 +163,7 @@ class _Lsuv(Scheme):
         ]
 
     def refine(self, network: Network) -> Refine:
-        once = Pass(network, layers_to_scale(network), self.target, self.per_channel)
+        once = Pass(network, self.layers(network), self.target, self.per_channel)
 
         def refine(
             params: list[Array],
@@ -160,6 +193,24 @@ class _Lsuv(Scheme):
 
         found, _ = lax.while_loop(go_on, again, (start, jnp.ones((), jnp.int32)))
         return found
+
+
+@dataclass(frozen=True)
+class _ActNorm(_Lsuv):
+    def layers(self, network: Network) -> list[Layer]:
+        found = layers_to_scale(network, gains=True)
+        if not found:
+            gains = [p.name for p in network.having("gain")]
+            raise ValueError(
+                f"act_norm() is for layers that are a gain and a shift, and "
+                f"{network.traced.name} has none. Its gains are: "
+                f"{', '.join(gains) or 'none'}."
+            )
+        return found
+
+    def assign(self, network: Network) -> list[Assignment]:
+        self.layers(network)
+        return []
 
 
 def _check_loop(tolerance: float, max_iterations: int) -> None:

@@ -1,7 +1,7 @@
 """One forward pass that rescales the weights of every layer on its way."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
@@ -61,49 +61,73 @@ class Found(NamedTuple):
     idle: dict[str, Array]
 
 
-def layers_to_scale(network: Network) -> list[Layer]:
-    """The layers with weights that no rule of the user's has taken.
+def layers_to_scale(network: Network, *, gains: bool = False) -> list[Layer]:
+    """The layers that a scheme may scale: what no rule of the user's has taken.
 
-    Tables that are looked up are left alone, also where they are the readout.
+    Args:
+      network: the model.
+      gains: layers that are a gain and a shift alone, in place of those with weights.
+        Tables that are looked up are left alone, also where they are the readout.
+
+    Returns:
+      The layers, in the order in which data meets them.
     """
-    free = {p.leaf for p in network.having("weight")}
-    free -= {p.leaf for p in network.params if "embedding" in p.roles}
-    open_leaves = {p.leaf for p in network.free}
     layers: dict[int, Layer] = {}
     first: dict[int, int] = {}
     for number, event in zip(network.sites.numbers, network.sites.events, strict=True):
-        used = dict.fromkeys(use.leaf for use in event.uses)
-        weights = tuple(leaf for leaf in used if leaf in free)
-        if event.kind != "layer" or event.operation == "gather" or not weights:
+        if event.kind != "layer" or event.operation == "gather":
             continue
-        leader = next((first[leaf] for leaf in weights if leaf in first), number)
-        others = [leaf for leaf in event.params if leaf not in used]
-        biases = [leaf for leaf in others if "bias" in network.params[leaf].roles]
-        gains = [leaf for leaf in others if "gain" in network.params[leaf].roles]
-        fixed = any(leaf not in open_leaves for leaf in biases)
-        exact = not fixed and all(
-            len(network.params[leaf].layers) == len(event.loops) for leaf in weights
-        )
-        exact &= all(loop.kind == "layers" for loop in event.loops)
-        for leaf in weights:
+        if bool(event.uses) == gains:
+            continue
+        layer = _layer(network, number, event)
+        if layer is None:
+            continue
+        leader = next((first[leaf] for leaf in layer.scaled if leaf in first), number)
+        for leaf in layer.scaled:
             first.setdefault(leaf, number)
         if leader != number:
+            layer = layer._replace(leader=leader)
             ahead = layers[leader]
-            at, here = ahead.event.at, event.at
-            assert at is not None
-            assert here is not None
-            if not sees(network.traced.apply, at, here):
+            assert ahead.event.at is not None
+            assert event.at is not None
+            if not sees(network.traced.apply, ahead.event.at, event.at):
                 layers[leader] = ahead._replace(exact=False)
-        layers[number] = Layer(
-            number,
-            event,
-            weights,
-            tuple(leaf for leaf in gains if leaf in open_leaves) or weights,
-            tuple(leaf for leaf in biases if leaf in open_leaves),
-            leader,
-            exact,
-        )
+        layers[number] = layer
     return list(layers.values())
+
+
+def _layer(network: Network, number: int, event: Event) -> Layer | None:
+    """The layer of an event, or ``None`` if nothing in it is free to be scaled."""
+    used = dict.fromkeys(use.leaf for use in event.uses)
+    free = {p.leaf for p in network.free}
+
+    def having(role: str, leaves: Iterable[int]) -> tuple[int, ...]:
+        return tuple(leaf for leaf in leaves if role in network.params[leaf].roles)
+
+    others = [leaf for leaf in event.params if leaf not in used]
+    tables = having("embedding", used)
+    weights = tuple(
+        leaf for leaf in having("weight", used) if leaf in free and leaf not in tables
+    )
+    gains = tuple(leaf for leaf in having("gain", others) if leaf in free)
+    scaled = gains or weights
+    if not scaled or (event.uses and not weights):
+        return None
+    biases = having("bias", others)
+    exact = (
+        free.issuperset(biases)
+        and all(loop.kind == "layers" for loop in event.loops)
+        and all(len(network.params[leaf].layers) == len(event.loops) for leaf in scaled)
+    )
+    return Layer(
+        number,
+        event,
+        weights,
+        scaled,
+        tuple(leaf for leaf in biases if leaf in free),
+        number,
+        exact,
+    )
 
 
 @dataclass(frozen=True)
@@ -214,7 +238,7 @@ class Pass:
                 far = jnp.where(variance > 0, jnp.abs(variance - 1), 0)
                 error = jnp.maximum(error, far.max())
             if not layer.event.conditional:
-                name = self.network.params[layer.weights[0]].name
+                name = self.network.params[layer.scaled[0]].name
                 message = (
                     f"the output of the layer with {name} does not vary on the data "
                     "given; its weights were not scaled."
@@ -228,7 +252,7 @@ class Pass:
         record = record.reshape(*record.shape[:lead], 2, -1)
         if layer.exact:
             return record
-        stacked = len(self.network.params[layer.weights[0]].layers)
+        stacked = len(self.network.params[layer.scaled[0]].layers)
         layered = [i for i, lp in enumerate(layer.event.loops) if lp.kind == "layers"]
         kept = layered[:stacked] if len(layered) == stacked else []
         steps = tuple(axis for axis in range(lead) if axis not in kept)
@@ -284,7 +308,7 @@ def _check_channels(layer: Layer, network: Network) -> None:
                 f"override(scheme, [({parameter.name!r}, initializer)])."
             )
     if not layer.biases:
-        name = network.params[layer.weights[0]].name
+        name = network.params[layer.scaled[0]].name
         raise ValueError(
             f"the layer with {name} has no bias of {count} entries that could center "
             "its channels. Give it one, or use lsuv()."

@@ -1,0 +1,66 @@
+"""Schemes on the whole zoo; scanned models against their unrolled twins."""
+
+import jax
+import numpy as np
+import pytest
+
+import jaxinit as ji
+from tests.zoo import ZOO
+
+pytestmark = pytest.mark.internals
+
+
+def model_of(entry):
+    made = entry.make()
+    return ji.Functional(*made) if entry.kind == "functional" else made
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_an_initializer_gives_every_weight_its_fans(name):
+    entry = ZOO[name]
+    init = ji.variance_scaling(2.0, "fan_in", "normal")
+    explained = ji.explain(
+        model_of(entry), init, *entry.args(), rngs=entry.streams, **entry.kwargs
+    )
+    drawn = [row for row in explained.rows if row.rule == "every weight"]
+    assert drawn or name == "custom_vjp"  # whose rule is opaque
+    for row in drawn:
+        size = np.prod(row.shape)
+        ratio = row.std * np.sqrt(row.fan_in / 2)
+        assert ratio == pytest.approx(1, abs=5 / np.sqrt(2 * size)), row.name
+    kept = {row.name for row in explained.rows if "weight" not in row.roles}
+    assert kept <= set(explained.unmatched)
+
+
+@pytest.mark.parametrize("name", ["resnet", "unet", "encoder_decoder", "nnx_scanned"])
+def test_orthogonal_on_real_layers(name):
+    entry = ZOO[name]
+    drawn = ji.initialize(
+        model_of(entry), ji.orthogonal(), 0, *entry.args(), **entry.kwargs
+    )
+    assert all(bool(np.isfinite(x).all()) for x in jax.tree.leaves(drawn) if x.size)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "tolerance"),
+    [
+        (ji.orthogonal(), 1e-4),
+        (ji.lsuv(), 0.15),
+        (ji.fixup(), 0.15),
+        (ji.framework("torch"), 0.15),
+    ],
+    ids=["orthogonal", "lsuv", "fixup", "torch"],
+)
+def test_scanned_layers_have_the_distribution_of_unrolled_ones(scheme, tolerance):
+    unrolled, scanned = (
+        ji.initialize(ZOO[name].make(), scheme, 0, *ZOO[name].args())["params"]
+        for name in ("gpt", "gpt_scanned")
+    )
+    for path, stack in jax.tree_util.tree_leaves_with_path(scanned["blocks"]):
+        for index in range(3):
+            alone = unrolled[f"block_{index}"]
+            for entry in path:
+                alone = alone[entry.key]
+            sizes = [float(np.std(x)) for x in (alone, stack[index])]
+            label = jax.tree_util.keystr(path)
+            assert sizes[1] == pytest.approx(sizes[0], rel=tolerance, abs=1e-6), label
