@@ -45,9 +45,11 @@ def test_orthogonal_on_real_layers(name):
     ("scheme", "tolerance"),
     [
         (ji.orthogonal(), 1e-4),
-        (ji.lsuv(), 0.15),
-        (ji.fixup(), 0.15),
-        (ji.framework("torch"), 0.15),
+        # What a layer sees depends on the draws before it.
+        (ji.lsuv(), 0.3),
+        # Sampling error alone, five times that of the two deviations.
+        (ji.fixup(), 0.0),
+        (ji.framework("torch"), 0.0),
     ],
     ids=["orthogonal", "lsuv", "fixup", "torch"],
 )
@@ -61,6 +63,9 @@ def test_scanned_layers_have_the_distribution_of_unrolled_ones(scheme, tolerance
             alone = unrolled[f"block_{index}"]
             for entry in path:
                 alone = alone[entry.key]
-            sizes = [float(np.std(x)) for x in (alone, stack[index])]
+            first, second = (
+                np.sqrt(np.mean(np.square(x))) for x in (alone, stack[index])
+            )
+            error = tolerance or 5 / np.sqrt(alone.size)
             label = jax.tree_util.keystr(path)
-            assert sizes[1] == pytest.approx(sizes[0], rel=tolerance, abs=1e-6), label
+            assert second == pytest.approx(first, rel=error, abs=1e-6), label
