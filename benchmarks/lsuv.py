@@ -119,7 +119,7 @@ def timed(run: Callable[[], Any]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--repeats", type=int, default=11)
     parser.add_argument("--quick", action="store_true", help="small sizes")
     parser.add_argument("--save", action="store_true", help=f"also write {RESULTS}")
     args = parser.parse_args()

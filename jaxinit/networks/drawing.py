@@ -1,6 +1,7 @@
 """Draws a network's variables: by its own init, or by a scheme."""
 
 import functools
+import threading
 import warnings
 import zlib
 from collections import OrderedDict
@@ -237,6 +238,7 @@ class SchemeDraw:
 
 _CACHE_SIZE = 16
 _cache: OrderedDict[Any, SchemeDraw] = OrderedDict()
+_lock = threading.RLock()  # assigning may draw another model by a scheme
 
 
 def scheme_draw(network: Network, scheme: Scheme) -> SchemeDraw:
@@ -247,15 +249,16 @@ def scheme_draw(network: Network, scheme: Scheme) -> SchemeDraw:
     """
     name = (network.traced, scheme)
     try:
-        found = _cache.get(name)
+        hash(name)
     except TypeError:  # a scheme that holds arrays
         return SchemeDraw(network, scheme)
-    if found is None:
-        found = _cache[name] = SchemeDraw(network, scheme)
-    _cache.move_to_end(name)
-    while len(_cache) > _CACHE_SIZE:
-        _cache.popitem(last=False)
-    return found
+    with _lock:
+        if name not in _cache:
+            _cache[name] = SchemeDraw(network, scheme)
+        _cache.move_to_end(name)
+        while len(_cache) > _CACHE_SIZE:
+            _cache.popitem(last=False)
+        return _cache[name]
 
 
 def leaf_key(parameter: Parameter) -> Callable[[Array], Array]:

@@ -176,15 +176,15 @@ class Pass:
         seen: dict[int, Array] = {}
 
         def record(tap: Tap, value: Array) -> Array:
-            return self._measured(value, layers[tap.number])
+            layer = layers[tap.number]
+            seen[tap.number] = self._measured(value, layer)
+            return seen[tap.number]
 
         def passes(tap: Tap, value: Array, probe: Array | None) -> Array:
             del probe
             layer = layers[tap.number]
             if not layers[layer.leader].exact:
                 return value
-            if not layer.follows:
-                seen[layer.number] = self._measured(value, layer)
             return self._moved(value, seen[layer.leader], layer)
 
         values = [*params, *state, key, *inputs]
