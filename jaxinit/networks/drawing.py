@@ -144,8 +144,8 @@ class SchemeDraw:
         self._refine: Callable[..., list[Array] | Refined] | None = refine
         self._compiled = self._refine
         if refine is not None and scheme.traceable:
-            options = quick_options(network.sites, 1)
-            self._compiled = jax.jit(refine, compiler_options=options)
+            fresh = frozenset(i for i, a in self.assignments.items() if a.fresh)
+            self._compiled = _compiled(refine, fresh, quick_options(network.sites, 1))
 
     @property
     def depends_on_key(self) -> tuple[bool, ...]:
@@ -234,6 +234,25 @@ class SchemeDraw:
             if not isinstance(holds, jax.core.Tracer) and bool(holds):
                 warnings.warn(message, stacklevel=2)
         return [*result.params, *state]
+
+
+def _compiled(
+    refine: Callable[..., Any], fresh: frozenset[int], options: dict[str, Any] | None
+) -> Callable[..., Any]:
+    """``refine``, compiled, in the memory of those parameters that are ``fresh``."""
+
+    def apart(given: dict[int, Array], kept: dict[int, Array], *rest: Any) -> Any:
+        params = {**given, **kept}
+        return refine([params[leaf] for leaf in sorted(params)], *rest)
+
+    run = jax.jit(apart, donate_argnums=0, compiler_options=options)
+
+    def call(params: list[Array], *rest: Any) -> Any:
+        given = {leaf: x for leaf, x in enumerate(params) if leaf in fresh}
+        kept = {leaf: x for leaf, x in enumerate(params) if leaf not in fresh}
+        return run(given, kept, *rest)
+
+    return call
 
 
 _CACHE_SIZE = 16

@@ -42,6 +42,8 @@ class Assignment(NamedTuple):
       law: the law of the samples in a few words, for ``explain``.
       change: instead of ``init``, a function of the values that the model's own
         init draws.
+      fresh: whether ``init`` makes a new array that nobody else holds, so that its
+        memory may be used again for the refined values.
     """
 
     leaf: int
@@ -49,6 +51,7 @@ class Assignment(NamedTuple):
     rule: str
     law: str
     change: Callable[[Array], Array] | None = None
+    fresh: bool = False
 
 
 class Scheme:

@@ -22,6 +22,8 @@ from jaxinit.networks.variance.rescale import (
 
 Array = jax.Array
 
+_ORTHOGONAL, _NORMAL = _OURS = orthogonal(), normal(0.05)
+
 
 def lsuv(
     *,
@@ -68,7 +70,7 @@ def lsuv(
     if target not in POINTS:
         raise ValueError(f"`target` must be 'output' or 'activation', got {target!r}.")
     _check_loop(tolerance, max_iterations)
-    init = orthogonal() if base is None else base
+    init = _ORTHOGONAL if base is None else base
     return _Lsuv(init, target, False, tolerance, max_iterations)
 
 
@@ -102,7 +104,7 @@ def data_dependent(
       Salimans and Kingma, "Weight Normalization", 2016, section 3.
     """
     _check_loop(tolerance, max_iterations)
-    init = normal(0.05) if base is None else base
+    init = _NORMAL if base is None else base
     return _Lsuv(init, "output", True, tolerance, max_iterations)
 
 
@@ -157,10 +159,12 @@ class _Lsuv(Scheme):
         assert self.base is not None
         weights = {leaf for layer in layers for leaf in layer.weights}
         biases = {leaf for layer in layers for leaf in layer.biases}
-        return [
+        found = [
             *(drawn(network.params[i], self.base, "weights") for i in sorted(weights)),
             *(drawn(network.params[i], zeros, "their biases") for i in sorted(biases)),
         ]
+        # An initializer of the user's may return an array that it keeps.
+        return [a._replace(fresh=self.base in _OURS) for a in found]
 
     def refine(self, network: Network) -> Refine:
         once = Pass(network, self.layers(network), self.target, self.per_channel)
