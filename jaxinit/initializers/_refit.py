@@ -5,7 +5,7 @@ drawn in whatever layout the array has, stacked and grouped kernels included.
 """
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import jax
@@ -14,13 +14,13 @@ from jaxinit._typing import Initializer, Scalar
 from jaxinit.initializers.fans import Fans
 
 Refit = Callable[[Fans], Initializer]
-I = TypeVar("I", bound=Initializer)  # noqa: E741
+Init = TypeVar("Init", bound=Initializer)
 
 _known: WeakKeyDictionary[Initializer, Refit | None] = WeakKeyDictionary()
-_laws: WeakKeyDictionary[Initializer, str] = WeakKeyDictionary()
+_laws: WeakKeyDictionary[Callable[..., Any], str] = WeakKeyDictionary()
 
 
-def refittable(init: I, refit: Refit | None = None, law: str = "") -> I:
+def refittable(init: Init, refit: Refit | None = None, law: str = "") -> Init:
     """Notes that ``init`` draws independent samples of one law.
 
     Args:
@@ -40,9 +40,9 @@ def refittable(init: I, refit: Refit | None = None, law: str = "") -> I:
 def refittable_as(
     base: Initializer,
     wrap: Callable[[Initializer], Initializer],
-    init: I,
+    init: Init,
     law: str = "{}",
-) -> I:
+) -> Init:
     """Notes that ``init``, which is ``wrap(base)``, follows the fans if ``base`` does.
 
     Args:
@@ -78,7 +78,7 @@ def shown(number: Scalar) -> str:
     return "traced" if traced else f"{float(number):.4g}"
 
 
-def law_of(init: Initializer) -> str:
+def law_of(init: Callable[..., Any]) -> str:
     """The law of an initializer: in words, or the name of the factory that made it."""
     try:
         known = _laws.get(init)

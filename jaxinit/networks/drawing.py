@@ -142,10 +142,13 @@ class SchemeDraw:
         )
         self._traceable = scheme.traceable
         self._refine: Callable[..., list[Array] | Refined] | None = refine
-        self._compiled = self._refine
+        self._compiled = self._mapped = self._refine
         if refine is not None and scheme.traceable:
+            options = quick_options(network.sites, 1)
             fresh = frozenset(i for i, a in self.assignments.items() if a.fresh)
-            self._compiled = _compiled(refine, fresh, quick_options(network.sites, 1))
+            self._compiled = _compiled(refine, fresh, options)
+            mapped = jax.vmap(refine, in_axes=(0, 0, 0, None))
+            self._mapped = jax.jit(mapped, compiler_options=options)
 
     @property
     def depends_on_key(self) -> tuple[bool, ...]:
@@ -162,7 +165,9 @@ class SchemeDraw:
         self, key: Array, *inputs: Any, shardings: Shardings | None = None
     ) -> list[Array]:
         values = self._start(key, inputs, shardings or {})
-        return self._refined(values, key, inputs)
+        inside = isinstance(key, jax.core.Tracer)
+        refine = self._refine if inside else self._compiled
+        return self._refined(values, key, inputs, refine)
 
     def batched(self, keys: Array, *inputs: Any) -> list[Array]:
         own = self._own.batched(keys, *inputs)
@@ -183,13 +188,15 @@ class SchemeDraw:
         if self._refine is None:
             return [values[leaf] for leaf in sorted(values)]
 
-        def finish(drawn: dict[int, Array], key: Array) -> list[Array]:
-            return self._refined(drawn, key, inputs)
-
         if self._traceable:
-            return list(jax.vmap(finish)(values, keys))
+            return self._refined(values, keys, inputs, self._mapped)
         return _stacked(
-            lambda i: finish({leaf: x[i] for leaf, x in values.items()}, keys[i]),
+            lambda i: self._refined(
+                {leaf: x[i] for leaf, x in values.items()},
+                keys[i],
+                inputs,
+                self._refine,
+            ),
             range(len(keys)),
         )
 
@@ -217,23 +224,33 @@ class SchemeDraw:
         return values
 
     def _refined(
-        self, values: dict[int, Array], key: Array, inputs: Sequence[Any]
+        self,
+        values: dict[int, Array],
+        keys: Array,
+        inputs: Sequence[Any],
+        refine: Callable[..., list[Array] | Refined] | None,
     ) -> list[Array]:
+        """What ``refine`` makes of the values, for one key or for many at once."""
         leaves = [values[leaf] for leaf in sorted(values)]
-        inside = isinstance(key, jax.core.Tracer)
-        refine = self._refine if inside else self._compiled
         if refine is None:
             return leaves
         first = len(self._network.params)
         params, state = leaves[:first], leaves[first:]
-        refining = jax.random.fold_in(key, zlib.crc32(b"refine"))
-        result = refine(params, state, refining, tuple(inputs))
+        result = refine(params, state, _refining_key(keys), tuple(inputs))
         if not isinstance(result, Refined):
             return [*result, *state]
         for message, holds in result.complaints.items():
-            if not isinstance(holds, jax.core.Tracer) and bool(holds):
+            if not isinstance(holds, jax.core.Tracer) and bool(jnp.any(holds)):
                 warnings.warn(message, stacklevel=2)
         return [*result.params, *state]
+
+
+def _refining_key(keys: Array) -> Array:
+    """The key, or keys ``(n,)``, for what looks at data."""
+    number = zlib.crc32(b"refine")
+    if keys.ndim:
+        return jax.vmap(lambda key: jax.random.fold_in(key, number))(keys)
+    return jax.random.fold_in(keys, number)
 
 
 def _compiled(

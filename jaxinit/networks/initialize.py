@@ -75,7 +75,8 @@ def initialize(
       >>> jax.tree.map(lambda leaf: leaf.shape, variables)["params"]["layers_0"]
       {'bias': (8,), 'kernel': (4, 8)}
     """
-    root = root_key(key)
+    # Within a trace a copy of the key belongs to it, wherever the key came from.
+    root = jax.random.clone(root_key(key))
     network, inputs = prepare(model, args, {**kwargs, **(model_kwargs or {})}, rngs)
     draw = scheme_draw(network, as_scheme(scheme))
     check_data(draw, inputs, network)

@@ -268,7 +268,7 @@ def _assignment(parameter: Parameter, what: Any, rule: str) -> Assignment:
     if isinstance(what, _AsStored):
         return Assignment(parameter.leaf, what.init, rule, law_of(what.init))
     if isinstance(what, _Changed):
-        law = f"changed by {law_of(what.change)}"  # type: ignore[arg-type]
+        law = f"changed by {law_of(what.change)}"
         return Assignment(parameter.leaf, None, rule, law, what.change)
     return drawn(parameter, what, rule)
 

@@ -108,6 +108,14 @@ def _close(a, b):
     return np.allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
+def test_a_key_from_outside_of_the_trace():
+    model = nn.Sequential([nn.Dense(16), nn.relu, nn.Dense(2)])
+    noise, key = jax.random.normal(jax.random.key(3), (16, 8)), jax.random.key(1)
+    eager = ji.initialize(model, ji.lsuv(), key, noise)
+    jitted = jax.jit(lambda x: ji.initialize(model, ji.lsuv(), key, x))(noise)
+    assert all(jax.tree.leaves(jax.tree.map(_close, eager, jitted)))
+
+
 def test_old_keys_integers_and_typed_keys_agree():
     drawn = [
         ji.initialize(nn.Dense(2), ji.normal(), key, X)["params"]["kernel"]

@@ -26,6 +26,9 @@ class Settings(NamedTuple):
     eps: float = 1e-5
 
 
+_DEFAULTS = Settings()
+
+
 def gradient_quotient(
     loss: Callable[[Any], Array], params: Any, eps: float = 1e-5
 ) -> Array:
@@ -70,7 +73,7 @@ def learn_norms(
     tuned: Sequence[bool],
     stacked: Sequence[Sequence[int]] | None = None,
     extra: Sequence[Any] = (),
-    settings: Settings = Settings(),  # noqa: B008
+    settings: Settings = _DEFAULTS,
     progress: bool | None = None,
 ) -> list[Array]:
     """The norms that MetaInit finds, for any function of some arrays.

@@ -27,6 +27,9 @@ class Settings(NamedTuple):
     learning_rate: float = 1e-2
 
 
+_DEFAULTS = Settings()
+
+
 def learn_scales(
     loss: Callable[..., Array],
     params: Sequence[Array],
@@ -37,7 +40,7 @@ def learn_scales(
     stacked: Sequence[Sequence[int]] | None = None,
     fixed: Sequence[bool] | None = None,
     extra: Sequence[Any] = (),
-    settings: Settings = Settings(),  # noqa: B008
+    settings: Settings = _DEFAULTS,
     progress: bool | None = None,
 ) -> list[Array]:
     """The scales that GradInit finds, for any function of some arrays.
