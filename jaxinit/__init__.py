@@ -3,20 +3,23 @@
 
 # The analyzer
 from jaxinit.signal.analyze import analyze as analyze
-from jaxinit.signal.findings import Finding as Finding
-from jaxinit.signal.findings import UnhealthyError as UnhealthyError
-from jaxinit.signal.report import Report as Report
-from jaxinit.signal.report import Row as Row
+from jaxinit.report.findings import Finding as Finding
+from jaxinit.report.findings import UnhealthyError as UnhealthyError
+from jaxinit.report.report import Report as Report
+from jaxinit.report.report import Row as Row
 
 from jaxinit.signal.compare import Comparison as Comparison
 from jaxinit.signal.compare import compare as compare
 
 # Whole networks
-from jaxinit.networks import *  # noqa: F403
+from jaxinit.schemes import *  # noqa: F403
+
+# Weights from elsewhere
+from jaxinit.transfer import *  # noqa: F403
 
 # What it takes beside Flax modules, and a name for any value in one
-from jaxinit.graph.functional import Functional as Functional
-from jaxinit.graph.tap import tap as tap
+from jaxinit.models.functional import Functional as Functional
+from jaxinit.layers.tap import tap as tap
 
 # Every initializer
 from jaxinit import initializers as initializers

@@ -60,7 +60,7 @@ def assert_same_text(got: str, expected: str) -> None:
 
 
 @pytest.mark.internals
-@pytest.mark.parametrize("path", ["README.md", "jaxinit/networks/README.md"])
+@pytest.mark.parametrize("path", ["README.md", "jaxinit/schemes/README.md"])
 def test_the_examples_print_what_is_shown(monkeypatch, path):
     monkeypatch.setenv("COLUMNS", "100")
     printed = io.StringIO()

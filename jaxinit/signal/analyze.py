@@ -6,9 +6,9 @@ from typing import Any
 import jax
 
 from jaxinit._progress import Bar
+from jaxinit.report.report import Report
 from jaxinit.signal.measure import Options, measure, prepare
-from jaxinit.signal.report import Report
-from jaxinit.signal.run import Strategy
+from jaxinit.signal.seeds import Strategy
 
 
 def analyze(

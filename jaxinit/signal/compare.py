@@ -8,9 +8,9 @@ import jax
 import numpy as np
 
 from jaxinit._progress import Bar
+from jaxinit.report.report import Report
 from jaxinit.signal.measure import Options, measure, prepare
-from jaxinit.signal.report import Report
-from jaxinit.signal.run import Strategy
+from jaxinit.signal.seeds import Strategy
 
 
 @dataclass(frozen=True)

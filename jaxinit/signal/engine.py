@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxinit.networks.drawing import Draw
+from jaxinit.draw.own_init import Draw
 from jaxinit.signal.statistics import Analysis, Raw, no_gradient, one_seed
 
 Array = jax.Array

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxinit.graph.events import Lookup
+from jaxinit.layers.event import Lookup
 
 
 class Fed(NamedTuple):

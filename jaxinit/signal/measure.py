@@ -12,13 +12,16 @@ import numpy as np
 
 from jaxinit._keys import root_key
 from jaxinit._progress import Bar
-from jaxinit.graph.names import param_name
-from jaxinit.graph.quick import quick_options
-from jaxinit.graph.sites import Sites
-from jaxinit.graph.trace import arguments, infer_inputs, trace
-from jaxinit.networks.drawing import Draw, own_draw, scheme_draw
-from jaxinit.networks.network import Network, read_network
-from jaxinit.networks.scheme import as_scheme
+from jaxinit.draw.compiling import quick_options
+from jaxinit.draw.own_init import Draw, own_draw
+from jaxinit.layers.find import Sites
+from jaxinit.layers.names import param_name
+from jaxinit.models.trace import arguments, infer_inputs, trace
+from jaxinit.report.findings import Finding
+from jaxinit.report.report import Report
+from jaxinit.roles.network import Network, read_network
+from jaxinit.schemes.drawing import scheme_draw
+from jaxinit.schemes.scheme import as_scheme
 from jaxinit.signal.checks import (
     check_draws,
     check_loss,
@@ -26,13 +29,11 @@ from jaxinit.signal.checks import (
     check_options,
 )
 from jaxinit.signal.engine import Compiled, Engine, compiled
-from jaxinit.signal.findings import Finding
 from jaxinit.signal.inputs import Fed, batch_size, feed
-from jaxinit.signal.report import Report
-from jaxinit.signal.rows import tabulate
-from jaxinit.signal.run import Finished, Plan, Strategy, run
+from jaxinit.signal.seeds import Finished, Plan, Strategy, run
 from jaxinit.signal.statistics import Analysis
-from jaxinit.signal.verdict import judged
+from jaxinit.signal.tabulate import tabulate
+from jaxinit.verdict.judge import judged
 
 _MIN_SEEDS, _MAX_SEEDS = 8, 64
 

@@ -8,11 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxinit.graph.instrument import Hooks, Tap, plan_taps, replay
-from jaxinit.graph.sites import Sites
-from jaxinit.graph.trace import Traced
-from jaxinit.signal import moments
-from jaxinit.signal.moments import Axes
+from jaxinit.layers.find import Sites
+from jaxinit.layers.taps import plan_taps
+from jaxinit.models.trace import Traced
+from jaxinit.program.run import Hooks, Tap, replay
+from jaxinit.signal import records as moments
+from jaxinit.signal.records import Axes
 
 Array = jax.Array
 Loss = Callable[[Any], Array]
