@@ -356,5 +356,5 @@ _NOT_JUDGED = Finding(
     value=float("nan"),
     stderr=float("nan"),
     message="The report has no findings, so nothing was judged.",
-    remedy="report = jaxinit.signal.judged(report)",
+    remedy="report = jaxinit.analyze(model, x)  # judges what it measures",
 )

@@ -14,3 +14,20 @@ from jaxinit.transfer.lora import pissa as pissa
 from jaxinit.transfer.net2deeper import net2deeper as net2deeper
 from jaxinit.transfer.net2wider import net2wider as net2wider
 from jaxinit.transfer.shrink_perturb import shrink_perturb as shrink_perturb
+
+__all__ = [
+    "LoadReport",
+    "LoadedLeaf",
+    "LowRank",
+    "initialize_lora",
+    "load_partial",
+    "lora",
+    "lora_scale",
+    "milora",
+    "net2deeper",
+    "net2wider",
+    "olora",
+    "pissa",
+    "shrink_perturb",
+    "torch_layout",
+]
