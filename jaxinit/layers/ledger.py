@@ -21,6 +21,7 @@ class Ledger:
       reached: parameter leaves that data meets.
       scanned: for each leaf that a scan slices, the sliced axes, outermost first.
       lookups: tables read at integers that come from an input; used as an ordered set.
+      keys: input leaves that are random keys.
       opaque: names of functions taken as a whole; used as an ordered set.
       idle_taps: names of taps at values that depend on no input; an ordered set.
       conditional: how many branches of ``cond`` the equation being read lies in.
@@ -32,6 +33,7 @@ class Ledger:
         self.reached: set[int] = set()
         self.scanned: dict[int, tuple[int, ...]] = {}
         self.lookups: dict[Lookup, None] = {}
+        self.keys: set[int] = set()
         self.opaque: dict[str, None] = {}
         self.idle_taps: dict[str, None] = {}
         self.conditional = 0

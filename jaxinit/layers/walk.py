@@ -75,6 +75,9 @@ def _equation(
         if inner is not None:
             read(ledger, inner, operands, place.inside(), place.loops, wanted)
         return [NEITHER for _ in equation.outvars]
+    if primitives.is_random(name):
+        ledger.keys.update(f.source for f in operands if f.source is not None)
+        return [NEITHER for _ in equation.outvars]
     inner = versions.called_program(equation)
     unit = values.elementwise(equation, operands, place.at, inner)
     if unit is not None:

@@ -200,7 +200,7 @@ class Flow:
 
         live = live_equations(program.jaxpr, wanted)
         for index, equation in enumerate(program.jaxpr.eqns):
-            if index in live:
+            if index in live and equation.outvars:  # a print or a check gives nothing
                 operands = [number_of(atom) for atom in equation.invars]
                 place = (Location(path, index), loops)
                 results = self._equation(equation, operands, place, live[index])
@@ -314,6 +314,8 @@ class Flow:
         while changed:  # again where a loop feeds back what is not known yet
             changed = False
             for node in self.nodes:
+                if primitives.is_random(node.primitive):
+                    continue
                 data = any(self.data[v] for v in node.operands)
                 leaves = frozenset[int]().union(
                     *(self.leaves[v] for v in node.operands)

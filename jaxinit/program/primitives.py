@@ -26,6 +26,14 @@ REDUCTIONS = frozenset(
 )
 
 
+def is_random(name: str) -> bool:
+    """Whether a primitive derives random keys or draws from them.
+
+    What it gives is neither data nor parameter, whatever the key was made from.
+    """
+    return name.startswith(("random_", "rng_")) or name == "threefry2x32"
+
+
 def is_float(aval: Any) -> bool:
     """Whether values are floating point, jax's own narrow formats included."""
     dtype = getattr(aval, "dtype", None)

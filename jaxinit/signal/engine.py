@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxinit.draw.own_init import Draw
 from jaxinit.signal.statistics import Analysis, Raw, no_gradient, one_seed
@@ -39,7 +40,7 @@ class Compiled:
         self.bytes_per_seed = 0
         self._function = one_seed(analysis)
         self._layout: Any = None
-        self._compiled: dict[int, Any] = {}
+        self._compiled: dict[Any, Any] = {}
         self._lock = threading.Lock()
 
     def __call__(
@@ -60,34 +61,30 @@ class Compiled:
         Returns:
           The records, on the host.
         """
-        program = self.program(chunk, key, inputs)
-        return self._unpacked(program(variables, key, inputs))
+        program = self.program(chunk, variables, key, inputs)
+        return self._unpacked(program(list(variables), key, list(inputs)))
 
-    def program(self, chunk: int, key: Array, inputs: Sequence[Array]) -> Any:
-        """The compiled analysis of ``chunk`` seeds, 0 for one without a seed axis."""
+    def program(
+        self, chunk: int, variables: Sequence[Any], key: Any, inputs: Sequence[Array]
+    ) -> Any:
+        """The compiled analysis of ``chunk`` seeds, 0 for one without a seed axis.
+
+        Arrays are compiled for where they are: on one device, or sharded. Of
+        ``variables`` the shapes and shardings will do.
+        """
+        given = (list(variables), key, list(inputs))
+        name = (chunk, *map(_placed, jax.tree.leaves(given)))
         with self._lock:
-            if chunk not in self._compiled:
+            if name not in self._compiled:
                 start = time.perf_counter()
-                lead = (chunk,) if chunk else ()
-                traced = self.analysis.traced
-                leaves = traced.apply.jaxpr.invars[: traced.input_positions.start - 1]
-                variables = [
-                    jax.ShapeDtypeStruct(lead + v.aval.shape, v.aval.dtype)
-                    for v in leaves
-                ]
-                keys = jax.ShapeDtypeStruct(lead, key.dtype)
                 function: Any = self._packed
                 if chunk:
                     function = jax.vmap(function, in_axes=(0, 0, None))
-                compiled = (
-                    jax.jit(function)
-                    .lower(variables, keys, inputs)
-                    .compile(self._options)
-                )
-                self._compiled[chunk] = compiled
+                compiled = jax.jit(function).lower(*given).compile(self._options)
+                self._compiled[name] = compiled
                 self.compile_seconds += time.perf_counter() - start
                 self.bytes_per_seed = _bytes(compiled) // max(chunk, 1)
-            return self._compiled[chunk]
+            return self._compiled[name]
 
     def _packed(
         self, variables: Sequence[Array], key: Array, inputs: Sequence[Array]
@@ -96,7 +93,9 @@ class Compiled:
         raw = self._function(variables, key, inputs)
         leaves, structure = jax.tree.flatten(raw._replace(loss=None))
         self._layout = structure, [leaf.shape for leaf in leaves]
-        return jnp.concatenate([leaf.reshape(-1) for leaf in leaves]), raw.loss
+        wide = jnp.result_type(*(leaf.dtype for leaf in leaves))
+        flat = [leaf.reshape(-1).astype(wide) for leaf in leaves]
+        return jnp.concatenate(flat), raw.loss
 
     def _unpacked(self, packed: tuple[Array, Array]) -> Raw:
         values, loss = (np.asarray(part) for part in packed)
@@ -138,7 +137,9 @@ class Engine:
 
     def measure_memory(self, chunk: int, key: Array, inputs: Sequence[Array]) -> int:
         """Compiles for a chunk of seeds; the bytes that it takes, 0 if unknown."""
-        self.compiled.program(chunk, key, inputs)
+        variables = [_stack_of(x, chunk) for x in self.draw(key, *inputs)]
+        keys = _stack_of(key, chunk)
+        self.compiled.program(chunk, variables, keys, inputs)
         return self.bytes_per_seed * max(chunk, 1)
 
     @property
@@ -148,6 +149,20 @@ class Engine:
     @property
     def bytes_per_seed(self) -> int:
         return self.compiled.bytes_per_seed
+
+
+def _placed(x: Any) -> Any:
+    """Where an array is, if it was put there on purpose."""
+    return x.sharding if getattr(x, "committed", True) else None
+
+
+def _stack_of(x: Array, chunk: int) -> jax.ShapeDtypeStruct:
+    """The shape and sharding of ``chunk`` arrays like ``x``, or of one (0)."""
+    sharding: Any = _placed(x)
+    if chunk and isinstance(sharding, NamedSharding):
+        sharding = sharding.update(spec=PartitionSpec(None, *sharding.spec))
+    shape = (chunk, *x.shape) if chunk else x.shape
+    return jax.ShapeDtypeStruct(shape, x.dtype, sharding=sharding)
 
 
 def _bytes(compiled: Any) -> int:

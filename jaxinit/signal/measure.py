@@ -16,7 +16,8 @@ from jaxinit.draw.compiling import quick_options
 from jaxinit.draw.own_init import Draw, own_draw
 from jaxinit.layers.find import Sites
 from jaxinit.layers.names import param_name
-from jaxinit.models.trace import arguments, infer_inputs, trace
+from jaxinit.models.arguments import arguments, streams_and_kwargs
+from jaxinit.models.trace import infer_inputs, trace
 from jaxinit.report.findings import Finding
 from jaxinit.report.report import Report
 from jaxinit.roles.network import Network, read_network
@@ -85,15 +86,18 @@ def prepare(
     root = root_key(options.key)
     if not args and not kwargs:
         args = infer_inputs(model)
+    streams, kwargs = streams_and_kwargs(options.rngs, kwargs)
     given = arguments(args, kwargs)
-    traced = trace(model, given, options.rngs)
+    traced = trace(model, given, streams, jax.random.key_impl(root))
     check_model(traced)
     check_loss(options.loss, traced)
     network = read_network(traced, given)
     sites = network.sites
     input_key = jax.random.fold_in(root, 2**32 - 1)
-    fed = feed(given.inputs, given.names, sites.lookups, input_key)
-    analysis = Analysis(traced, sites, batch_size(fed.arrays), options.loss, True)
+    fed = feed(given.inputs, given.names, sites, input_key)
+    analysis = Analysis(
+        traced, sites, batch_size(fed.arrays, sites.keys), options.loss, True
+    )
     count = _count(options.seeds, sites)
     programs = compiled(analysis, quick_options(sites, 3 * count))
     return Prepared(network, fed, programs.analysis, programs, root, options)

@@ -3,13 +3,14 @@
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxinit._configuration import thread_pool
 from jaxinit._progress import Reporter
 from jaxinit.signal.engine import Engine
 from jaxinit.signal.statistics import Raw
@@ -139,7 +140,7 @@ def _loop(
     in_flight = workers + 1  # one of them waits for a worker
     pending: list[tuple[jax.Array, Future[Raw]]] = []
     remaining = iter(keys)
-    pool = ThreadPoolExecutor(workers)
+    pool = thread_pool(workers)
     started: list[bool] = []
 
     def one(key: jax.Array) -> Raw:

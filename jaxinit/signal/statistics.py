@@ -174,12 +174,16 @@ def empty_probes(analysis: Analysis) -> dict[int, Array]:
     """A zero record for each value whose gradient is wanted: events and outputs."""
     size = len(moments.SIZE)
     outputs = float_outputs(analysis.traced)
-    probes = {-1 - position: jnp.zeros(size) for position in outputs}
+    avals = [var.aval for var in analysis.traced.apply.jaxpr.outvars]
+    probes = {
+        -1 - i: jnp.zeros(size, moments.record_dtype(avals[i].dtype)) for i in outputs
+    }
     sites = analysis.sites
     for number, event in zip(sites.numbers, sites.events, strict=True):
         if all(loop.kind != "while" for loop in event.loops):
             lengths = [loop.length for loop in event.loops]
-            probes[number] = jnp.zeros((*lengths, size))
+            dtype = moments.record_dtype(event.dtype)
+            probes[number] = jnp.zeros((*lengths, size), dtype)
     return probes
 
 
