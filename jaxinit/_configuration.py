@@ -1,9 +1,10 @@
 """How jax is configured here: what a trace depends on, and threads alike."""
 
 import contextlib
+import functools
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import jax
 
@@ -37,6 +38,28 @@ def _mesh() -> jax.sharding.Mesh | None:
         return jax.sharding.get_mesh()
     except ValueError:
         return None
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def measuring(function: Callable[P, R]) -> Callable[P, R]:
+    """``function``, which moves arrays of its own and looks at NaN on purpose.
+
+    Guards against either are for the user's program: they do not hold inside.
+    """
+
+    @functools.wraps(function)
+    def unguarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        with (
+            jax.transfer_guard("allow"),
+            jax.debug_nans(False),
+            jax.debug_infs(False),
+        ):
+            return function(*args, **kwargs)
+
+    return unguarded
 
 
 def thread_pool(workers: int | None) -> ThreadPoolExecutor:

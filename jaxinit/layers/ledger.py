@@ -24,6 +24,8 @@ class Ledger:
       keys: input leaves that are random keys.
       opaque: names of functions taken as a whole; used as an ordered set.
       idle_taps: names of taps at values that depend on no input; an ordered set.
+      shards: within a ``shard_map``, for each leaf and its axes the number of
+        devices that these are split over.
       conditional: how many branches of ``cond`` the equation being read lies in.
     """
 
@@ -36,6 +38,7 @@ class Ledger:
         self.keys: set[int] = set()
         self.opaque: dict[str, None] = {}
         self.idle_taps: dict[str, None] = {}
+        self.shards: dict[int, dict[int, int]] = {}
         self.conditional = 0
         self._numbers: dict[Hashable, int] = {}
         self._raw: set[int] = set()

@@ -13,7 +13,7 @@ from jaxinit.layers.event import Loop, Place
 from jaxinit.layers.facts import NEITHER, Fact
 from jaxinit.layers.joins import join
 from jaxinit.layers.ledger import Ledger
-from jaxinit.layers.meeting import applied_statistic, meeting
+from jaxinit.layers.meeting import applied_statistic, meeting, moved_on
 from jaxinit.layers.tap import tap_label
 from jaxinit.program import primitives, versions
 from jaxinit.program.axes import Layout
@@ -122,6 +122,10 @@ def _primitive(
         joined = join(ledger, equation, operands, place)
         if joined is not None:
             return [joined]
+    if primitives.is_sum_over_devices(name) and len(operands) == 1:
+        (fact,) = operands
+        if fact.of is not None and ledger.events[fact.of].uses:
+            return [moved_on(ledger, fact.of, equation, place.at)]
     if name == "mul" and len(data) == 2:
         applied = applied_statistic(ledger, equation, operands, place)
         if applied is not None:
@@ -224,8 +228,24 @@ def _shard_map(
     )
     loop = Loop("shards", place.inside(), num_shards)
     entry = [_enters_loop(ledger, f) for f in operands]
+    before = dict(ledger.shards)
+    for fact, spec in zip(operands, parts.in_specs, strict=True):
+        _note_shards(ledger, fact, spec, parts.mesh)
     results = read(ledger, parts.body, entry, loop.path, (*place.loops, loop))
+    ledger.shards = before
     return [_leaves_loop(ledger, f) for f in results]
+
+
+def _note_shards(ledger: Ledger, fact: Fact, spec: Any, mesh: Any) -> None:
+    """Over how many devices each axis of a parameter's leaves is split."""
+    if not fact.is_param or fact.layout is None:
+        return
+    for axes, names in zip(fact.layout.axes, spec, strict=False):
+        names = (names,) if isinstance(names, str) else names or ()
+        count = math.prod(mesh.shape[name] for name in names)
+        for leaf in fact.layout.leaves if count > 1 and axes else ():
+            known = ledger.shards.setdefault(leaf, {})
+            known[axes[0]] = known.get(axes[0], 1) * count
 
 
 def _enters_loop(ledger: Ledger, fact: Fact) -> Fact:

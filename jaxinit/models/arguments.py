@@ -48,7 +48,9 @@ def arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
             root = "args" if path[0].idx == 0 else "kwargs"
             names.append(root + jax.tree_util.keystr(path[1:]))
             positions.append(position)
-            leaf = jax.ShapeDtypeStruct(np.shape(leaf), _dtype(leaf))
+            leaf = jax.ShapeDtypeStruct(
+                np.shape(leaf), _dtype(leaf), sharding=_typed_sharding(leaf)
+            )
         leaves.append(leaf)
     return Arguments(
         tuple(inputs), tuple(names), tuple(positions), tuple(leaves), structure
@@ -77,6 +79,15 @@ def streams_and_kwargs(
 
 def _is_array(leaf: Any) -> bool:
     return isinstance(leaf, jax.Array | np.ndarray | np.generic | jax.ShapeDtypeStruct)
+
+
+def _typed_sharding(leaf: Any) -> Any:
+    """The sharding of an array where it is part of the array's type."""
+    if not isinstance(leaf, jax.Array):
+        return None
+    sharding = jax.typeof(leaf).sharding
+    explicit = jax.sharding.AxisType.Explicit in sharding.mesh.axis_types
+    return sharding if explicit else None
 
 
 def _dtype(leaf: Any) -> Any:

@@ -34,6 +34,11 @@ def is_random(name: str) -> bool:
     return name.startswith(("random_", "rng_")) or name == "threefry2x32"
 
 
+def is_sum_over_devices(name: str) -> bool:
+    """Whether a primitive adds up the devices' parts of a value."""
+    return name.startswith(("psum", "reduce_scatter")) or name == "all_reduce"
+
+
 def is_float(aval: Any) -> bool:
     """Whether values are floating point, jax's own narrow formats included."""
     dtype = getattr(aval, "dtype", None)

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 from jax.sharding import Sharding
 
+from jaxinit._configuration import measuring
 from jaxinit._keys import root_key
 from jaxinit.draw.own_init import as_arrays, is_shape
 from jaxinit.models.arguments import arguments, streams_and_kwargs
@@ -15,6 +16,7 @@ from jaxinit.schemes.drawing import SchemeDraw, Shardings, scheme_draw
 from jaxinit.schemes.scheme import as_scheme
 
 
+@measuring
 def initialize(
     model: Any,
     scheme: Any,

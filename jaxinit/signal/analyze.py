@@ -5,12 +5,14 @@ from typing import Any
 
 import jax
 
+from jaxinit._configuration import measuring
 from jaxinit._progress import Bar
 from jaxinit.report.report import Report
 from jaxinit.signal.measure import Options, measure, prepare
 from jaxinit.signal.seeds import Strategy
 
 
+@measuring
 def analyze(
     model: Any,
     *args: Any,

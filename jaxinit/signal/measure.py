@@ -93,14 +93,25 @@ def prepare(
     check_loss(options.loss, traced)
     network = read_network(traced, given)
     sites = network.sites
+    _check_reached(network)
     input_key = jax.random.fold_in(root, 2**32 - 1)
     fed = feed(given.inputs, given.names, sites, input_key)
-    analysis = Analysis(
-        traced, sites, batch_size(fed.arrays, sites.keys), options.loss, True
-    )
+    batch = batch_size(fed.arrays, sites.keys)
+    analysis = Analysis(traced, sites, batch, options.loss, True)
     count = _count(options.seeds, sites)
     programs = compiled(analysis, quick_options(sites, 3 * count))
     return Prepared(network, fed, programs.analysis, programs, root, options)
+
+
+def _check_reached(network: Network) -> None:
+    if not any(event.kind == "layer" for event in network.sites.events):
+        names = [p.name for p in network.params][:3]
+        raise ValueError(
+            f"no input of {network.traced.name} reaches a parameter: no equation "
+            f"combines one of {', '.join(names)} with what depends on the inputs, so "
+            "that there is no layer to measure. Pass the arrays that the model works "
+            "on as positional or keyword arguments, and use them in its forward pass."
+        )
 
 
 def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:

@@ -11,6 +11,7 @@ from jax import lax
 from jaxinit.layers.find import Sites
 from jaxinit.layers.taps import plan_taps
 from jaxinit.models.trace import Traced
+from jaxinit.program import versions
 from jaxinit.program.run import Hooks, Tap, replay
 from jaxinit.signal import records as moments
 from jaxinit.signal.records import Axes
@@ -106,9 +107,9 @@ def one_seed(
             {t.number: r for t, r in records.items() if t.point == "output"},
             {t.number: r for t, r in records.items() if t.point == "activation"},
             backward,
-            [moments.size_record(p, s) for p, s in zip(params, splits, strict=True)],
+            [_size(p, s) for p, s in zip(params, splits, strict=True)],
             [
-                None if g is None else moments.size_record(g, s)
+                None if g is None else _size(g, s)
                 for g, s in zip(gradients, splits, strict=True)
             ],
             loss,
@@ -130,10 +131,7 @@ def no_gradient(analysis: Analysis) -> str | None:
             f"the model returns no floating-point array ({kinds or 'nothing'}). "
             "Analyze a method that returns logits: method=..."
         )
-    shapes = [
-        jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype)
-        for v in traced.apply.jaxpr.invars
-    ]
+    shapes = [versions.shape_of(var) for var in traced.apply.jaxpr.invars]
     first = len(traced.params) + traced.num_state
     try:
         jax.eval_shape(
@@ -204,8 +202,13 @@ def _hooks(analysis: Analysis) -> Hooks:
     def record(tap: Tap, value: Array) -> Array:
         value = lax.stop_gradient(value)
         if tap.point == "activation":
-            return moments.dead_record(value, axes[tap.number])
-        return moments.forward_record(value, axes[tap.number])
+            summary = moments.dead_record
+        else:
+            summary = moments.forward_record
+        found: Array = versions.summarized(
+            lambda x: summary(x, axes[tap.number]), value
+        )
+        return found
 
     def passes(tap: Tap, value: Array, probe: Array | None) -> Array:
         del tap
@@ -221,13 +224,13 @@ def _watched(value: Array, probe: Array) -> Array:
     return value
 
 
-def _watched_forward(value: Array, probe: Array) -> tuple[Array, None]:
-    del probe
-    return value, None
+def _watched_forward(value: Array, probe: Array) -> tuple[Array, Array]:
+    return value, probe
 
 
-def _watched_backward(_: None, gradient: Array) -> tuple[Array, Array]:
-    return gradient, moments.size_record(gradient)
+def _watched_backward(probe: Array, gradient: Array) -> tuple[Array, Array]:
+    record = versions.summarized(moments.size_record, gradient)
+    return gradient, versions.vary_like(record, probe)
 
 
 _watched.defvjp(_watched_forward, _watched_backward)
@@ -241,13 +244,19 @@ def _watch_outputs(outputs: Sequence[Array], probes: dict[int, Array]) -> list[A
     return watched
 
 
+def _size(value: Array, kept: tuple[int, ...]) -> Array:
+    record: Array = versions.summarized(lambda x: moments.size_record(x, kept), value)
+    return record
+
+
 def _gaussian(key: Array, outputs: Sequence[Array]) -> list[Array]:
     """Standard normal cotangents, drawn in float32 and cast last."""
     keys = jax.random.split(key, max(len(outputs), 1))
     drawn = []
     for k, out in zip(keys, outputs, strict=False):
         wide = jnp.result_type(out.dtype, jnp.float32)
-        drawn.append(jax.random.normal(k, out.shape, wide).astype(out.dtype))
+        normal = jax.random.normal(k, out.shape, wide).astype(out.dtype)
+        drawn.append(versions.like(normal, out))
     return drawn
 
 
