@@ -58,6 +58,25 @@ def roles(equation: versions.Equation, operand: int) -> Roles | None:
     return None
 
 
+def is_product(equation: versions.Equation) -> bool:
+    """Whether it may sum products of a weight with data."""
+    return equation.primitive.name in _PRODUCTS
+
+
+_PRODUCTS = (
+    *("dot_general", "conv_general_dilated"),
+    *("ragged_dot", "ragged_dot_general"),
+)
+
+
+def convolving(equation: versions.Equation) -> Roles | None:
+    """The role of a transformed parameter that a product of spectra multiplies."""
+    if equation.primitive.name != "mul":
+        return None
+    rank = len(equation.outvars[0].aval.shape)
+    return Roles((), (), (), (), 1, tuple(range(rank))[-1:])
+
+
 def uses(
     equation: versions.Equation,
     operand: int,
@@ -83,6 +102,7 @@ def uses(
     products = math.prod(shape[i] for i in found.inputs) * taps
     fan_in = products if zeros == 1 else max(1, round(products / zeros))
     fan_out = math.prod(shape[i] for i in found.outputs) * taps // found.groups
+    fan_in, fan_out = fan_in * fact.spectrum, fan_out * fact.spectrum
     layout = fact.layout or Layout(tuple(sorted(fact.params)), tuple(() for _ in shape))
 
     def leaf_axes(axes: tuple[int, ...]) -> tuple[int, ...]:

@@ -106,6 +106,20 @@ class Ledger:
         )
         return Fact(data=True, up=frozenset({number}), of=number)
 
+    def add_inner(self, results: Sequence[Fact], found: Sequence[Event]) -> None:
+        """Gives a layer that is taken as a whole the weights of the layers in it."""
+        (number,) = {fact.of for fact in results if fact.of is not None}
+        whole = self.events[number]
+        uses = tuple(use for event in found for use in event.uses)
+        last = found[-1]
+        self.events[number] = replace(
+            whole,
+            uses=uses,
+            params=tuple(dict.fromkeys([*(u.leaf for u in uses), *whole.params])),
+            channels=last.channels if last.shape == whole.shape else whole.channels,
+            inside=tuple(e.start for e in found if e.uses and e.start is not None),
+        )
+
     def source(self, path: Path, parents: frozenset[int] = frozenset()) -> int:
         """Records a value that data comes from, and gives its number."""
         number = self._number(path)
@@ -171,7 +185,9 @@ class Ledger:
     def finish(self) -> None:
         """Settles the activations that depend on all uses of a layer's output."""
         for number, unary in self._reduced.items():
-            event = self.events[number]
+            event = self.events.get(number)
+            if event is None:  # a body that was read again has other events
+                continue
             if event.activation is None and number not in self._raw:
                 self.events[number] = replace(event, activation=unary)
 

@@ -32,6 +32,8 @@ def meeting(
     for position, fact in enumerate(operands):
         if fact.is_param:
             role = weights.roles(equation, position)
+            if role is None and fact.spectrum > 1:
+                role = weights.convolving(equation)
             if role is not None:
                 channels = role.channels
                 if role.is_weight:

@@ -212,7 +212,9 @@ def _hooks(analysis: Analysis) -> Hooks:
 
     def passes(tap: Tap, value: Array, probe: Array | None) -> Array:
         del tap
-        return value if probe is None else _watched(value, probe)
+        if probe is None or not _differentiable(value):
+            return value
+        return _watched(value, probe)
 
     return Hooks(record, passes, moments.merge)
 
@@ -254,7 +256,9 @@ def _gaussian(key: Array, outputs: Sequence[Array]) -> list[Array]:
     keys = jax.random.split(key, max(len(outputs), 1))
     drawn = []
     for k, out in zip(keys, outputs, strict=False):
-        wide = jnp.result_type(out.dtype, jnp.float32)
+        wide = moments.record_dtype(out.dtype)
+        if jnp.iscomplexobj(out):
+            wide = np.result_type(wide, np.complex64)
         normal = jax.random.normal(k, out.shape, wide).astype(out.dtype)
         drawn.append(versions.like(normal, out))
     return drawn
