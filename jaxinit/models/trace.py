@@ -1,7 +1,5 @@
 """A model and its inputs as two programs: one that draws weights, one that runs."""
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -10,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxinit._caches import Cache, configuration
 from jaxinit.models.functional import Functional
 from jaxinit.models.functional import adapt as adapt_functional
 from jaxinit.models.model import Model, Variables
@@ -123,12 +122,12 @@ class Traced:
         return jax.tree.unflatten(self.output_structure, leaves)
 
 
-_CACHE_SIZE = 16
-_cache: OrderedDict[Any, Traced] = OrderedDict()
-_lock = threading.Lock()
+_cache: Cache[Traced] = Cache(16)
 
 
-def trace(model: Any, given: Arguments, streams: Sequence[str] = ()) -> Traced:
+def trace(
+    model: Any, given: Arguments, streams: Sequence[str] = (), impl: Any = None
+) -> Traced:
     """Traces a model's init and forward pass.
 
     As with ``jax.jit``, the same model with arguments of the same shapes is traced
@@ -141,6 +140,7 @@ def trace(model: Any, given: Arguments, streams: Sequence[str] = ()) -> Traced:
       given: the model's arguments.
       streams: names of random streams that a linen module uses beyond ``params``
         and ``dropout``.
+      impl: the kind of random keys that the programs will get; by default jax's.
 
     Returns:
       The traced model.
@@ -153,19 +153,19 @@ def trace(model: Any, given: Arguments, streams: Sequence[str] = ()) -> Traced:
     adapted = adapt(model, tuple(streams))
     fixed = tuple((type(leaf), leaf) for leaf in given.leaves)
     identity = model if _hashable(model) else _Same(model)
-    name = (type(model), identity, fixed, given.structure, tuple(streams))
+    impl = jax.random.key_impl(jax.random.key(0, impl=impl))
+    name = (
+        type(model),
+        identity,
+        fixed,
+        given.structure,
+        tuple(streams),
+        impl,
+        configuration(),
+    )
     if not adapted.draws or not _hashable(name):
-        return _trace(adapted, given)
-    with _lock:
-        found = _cache.get(name)
-    if found is None:
-        found = _trace(adapted, given)
-    with _lock:
-        _cache[name] = found
-        _cache.move_to_end(name)
-        while len(_cache) > _CACHE_SIZE:
-            _cache.popitem(last=False)
-    return found
+        return _trace(adapted, given, impl)
+    return _cache.get(name, lambda: _trace(adapted, given, impl))
 
 
 _NOT_TRACEABLE = (
@@ -198,7 +198,7 @@ def _hashable(value: Any) -> bool:
     return True
 
 
-def _trace(adapted: Model, given: Arguments) -> Traced:
+def _trace(adapted: Model, given: Arguments, impl: Any) -> Traced:
     """Traces init as well if that can be done.
 
     It cannot where a constructor looks at values, or leaves arrays that it computed
@@ -206,9 +206,9 @@ def _trace(adapted: Model, given: Arguments) -> Traced:
     """
     try:
         try:
-            return _programs(adapted, given, eager=False)
+            return _programs(adapted, given, impl, eager=False)
         except _NOT_TRACEABLE:
-            return _programs(adapted, given, eager=True)
+            return _programs(adapted, given, impl, eager=True)
     except Exception as error:
         fed = ", ".join(
             f"{name}: {shape.dtype}{list(shape.shape)}"
@@ -221,8 +221,10 @@ def _trace(adapted: Model, given: Arguments) -> Traced:
         raise
 
 
-def _programs(adapted: Model, given: Arguments, *, eager: bool) -> Traced:
-    key = jax.random.key(0)
+def _programs(
+    adapted: Model, given: Arguments, impl: Any, *, eager: bool
+) -> Traced:
+    key = jax.random.key(0, impl=impl)
 
     def draw(key: jax.Array, *values: Any) -> Variables:
         return adapted.init(key, *given.call(values))

@@ -72,7 +72,8 @@ def initialize(
     """
     # Within a trace a copy of the key belongs to it, wherever the key came from.
     root = jax.random.clone(root_key(key))
-    network, inputs = prepare(model, args, {**kwargs, **(model_kwargs or {})}, rngs)
+    given = {**kwargs, **(model_kwargs or {})}
+    network, inputs = prepare(model, args, given, rngs, jax.random.key_impl(root))
     draw = scheme_draw(network, as_scheme(scheme))
     check_data(draw, inputs, network)
     arrays = as_arrays(inputs)
@@ -84,7 +85,11 @@ def initialize(
 
 
 def prepare(
-    model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], rngs: Sequence[str]
+    model: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    rngs: Sequence[str],
+    impl: Any = None,
 ) -> tuple[Network, tuple[Any, ...]]:
     """Traces and reads a model.
 
@@ -97,7 +102,7 @@ def prepare(
     if not args and not kwargs:
         args = infer_inputs(model)
     given = arguments(args, kwargs)
-    traced = trace(model, given, rngs)
+    traced = trace(model, given, rngs, impl)
     if not traced.params:
         raise ValueError(
             f"`model` must have parameters, got {traced.name} without any. There is "

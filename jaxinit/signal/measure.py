@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import os
 import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -28,8 +29,10 @@ from jaxinit.signal.checks import (
     check_model,
     check_options,
 )
+from jaxinit.signal.checkpoint import Checkpoint, fingerprint
 from jaxinit.signal.engine import Compiled, Engine, compiled
 from jaxinit.signal.inputs import Fed, batch_size, feed
+from jaxinit.signal.placement import check_axes, seed_devices, unplaced
 from jaxinit.signal.seeds import Finished, Plan, Strategy, run
 from jaxinit.signal.statistics import Analysis
 from jaxinit.signal.tabulate import tabulate
@@ -49,6 +52,8 @@ class Options(NamedTuple):
     memory_budget: int | None
     time_budget: float | None
     rngs: Sequence[str]
+    devices: int | Sequence[jax.Device] | None = None
+    checkpoint: str | os.PathLike[str] | None = None
 
 
 class Prepared(NamedTuple):
@@ -82,11 +87,12 @@ def prepare(
         options.memory_budget,
         options.time_budget,
     )
-    root = root_key(options.key)
+    root = unplaced(root_key(options.key))
     if not args and not kwargs:
         args = infer_inputs(model)
     given = arguments(args, kwargs)
-    traced = trace(model, given, options.rngs)
+    check_axes(given.inputs, given.names)
+    traced = trace(model, given, options.rngs, jax.random.key_impl(root))
     check_model(traced)
     check_loss(options.loss, traced)
     network = read_network(traced, given)
@@ -96,7 +102,7 @@ def prepare(
     analysis = Analysis(traced, sites, batch_size(fed.arrays), options.loss, True)
     count = _count(options.seeds, sites)
     programs = compiled(analysis, quick_options(sites, 3 * count))
-    return Prepared(network, fed, programs.analysis, programs, root, options)
+    return Prepared(network, fed, analysis, programs, root, options)
 
 
 def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
@@ -109,26 +115,32 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
     draws = traced.draws or scheme is not None
     indices = _seed_indices(options.seeds, draws, network.sites)
     check_draws(traced, draw.ignores_key, draw.depends_on_key)
+    inputs = prepared.fed.arrays
     plan = Plan(
         indices,
-        prepared.root,
         options.strategy,
         options.chunk,
         options.memory_budget,
         options.time_budget,
+        seed_devices(options.devices, traced, inputs),
     )
+    kept = None
+    if options.checkpoint is not None:
+        name = fingerprint(prepared.analysis, draw, prepared.root, inputs, scheme)
+        kept = Checkpoint(options.checkpoint, name)
     bar.phase(
         f"compiling {len(network.sites.events)} rows of {traced.name} for "
         f"{jax.default_backend()}"
     )
     start, before = time.perf_counter(), programs.compile_seconds
-    finished = run(Engine(programs, draw), prepared.fed.arrays, plan, bar)
+    finished = run(Engine(programs, draw, prepared.root, inputs), plan, bar, kept)
     compile_seconds = programs.compile_seconds - before
     seconds = time.perf_counter() - start - compile_seconds
     settings = {
         "model": traced.name,
         "backend": jax.default_backend(),
         "device": jax.local_devices()[0].device_kind,
+        "devices": max(len(plan.devices), 1),
         "jax": jax.__version__,
         "flax": version("flax"),
         "strategy": finished.strategy,
@@ -140,11 +152,11 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
         "compile_seconds": round(compile_seconds, 3),
         "run_seconds": round(seconds, 3),
     }
-    notes = _remarks(prepared.analysis, prepared.fed)
+    notes = _remarks(programs.analysis, prepared.fed)
     if programs.no_gradient is not None:
         notes.append(f"No gradients: {programs.no_gradient}")
     notes += finished.notes
-    return _report(prepared, plan, finished, notes, settings)
+    return _report(prepared, programs.analysis, finished, notes, settings)
 
 
 def _seed_indices(
@@ -201,12 +213,12 @@ def _remarks(analysis: Analysis, fed: Fed) -> list[str]:
 
 def _report(
     prepared: Prepared,
-    plan: Plan,
+    analysis: Analysis,
     finished: Finished,
     notes: Sequence[str],
     settings: dict[str, Any],
 ) -> Report:
-    analysis, fed = prepared.analysis, prepared.fed
+    fed, root = prepared.fed, prepared.root
     tables = tabulate(analysis, finished.raw)
     traced, sites = analysis.traced, analysis.sites
     report = judged(
@@ -217,9 +229,9 @@ def _report(
             params=tables.params,
             weights=tables.weights,
             profiles=tables.profiles,
-            seeds=np.asarray(plan.seeds[: finished.done]),
-            key_data=np.asarray(jax.random.key_data(plan.root)),
-            key_impl=str(jax.random.key_impl(plan.root)),
+            seeds=finished.seeds,
+            key_data=np.asarray(jax.random.key_data(root)),
+            key_impl=str(jax.random.key_impl(root)),
             mode="probe" if analysis.loss is None else "loss",
             loss=None if analysis.loss is None else np.asarray(finished.raw.loss),
             unreached=tuple(param_name(traced.params[i]) for i in sites.unreached),

@@ -11,6 +11,7 @@ from jax import lax
 from jaxinit.layers.find import Sites
 from jaxinit.layers.taps import plan_taps
 from jaxinit.models.trace import Traced
+from jaxinit.program import versions
 from jaxinit.program.run import Hooks, Tap, replay
 from jaxinit.signal import records as moments
 from jaxinit.signal.records import Axes
@@ -67,10 +68,10 @@ def sample_axis(shape: Sequence[int], batch: int) -> int | None:
 
 def one_seed(
     analysis: Analysis,
-) -> Callable[[Sequence[Array], Array, Sequence[Array]], Raw]:
+) -> Callable[[Sequence[Array], tuple[Array, Array], Sequence[Array]], Raw]:
     """The function ``(variables, key, inputs) -> Raw`` that is to be compiled.
 
-    Its arguments are the leaves of parameters and state, a key for dropout and the
+    Its arguments are the leaves of parameters and state, two keys, for dropout and the
     like and for the probe, and the array inputs.
     """
     traced, sites = analysis.traced, analysis.sites
@@ -78,9 +79,13 @@ def one_seed(
     splits = [sites.scanned.get(leaf, ()) for leaf in range(num_params)]
     measured = instrumented(analysis)
 
-    def run(variables: Sequence[Array], key: Array, inputs: Sequence[Array]) -> Raw:
+    def run(
+        variables: Sequence[Array],
+        keys: tuple[Array, Array],
+        inputs: Sequence[Array],
+    ) -> Raw:
         params, state = list(variables[:num_params]), list(variables[num_params:])
-        model_key, probe_key = jax.random.split(key)
+        model_key, probe_key = keys
 
         def forward(params: list[Array], probes: dict[int, Array]) -> Any:
             values = [*params, *state, model_key, *inputs]
@@ -117,34 +122,52 @@ def one_seed(
     return run
 
 
-def no_gradient(analysis: Analysis) -> str | None:
-    """Why the model cannot be differentiated, ``None`` if it can.
+def no_float_output(analysis: Analysis) -> str | None:
+    """Why no gradient can start at the model's output, ``None`` if one can."""
+    traced = analysis.traced
+    if analysis.loss is not None or float_outputs(traced):
+        return None
+    kinds = ", ".join(str(v.aval) for v in traced.apply.jaxpr.outvars)
+    return (
+        f"the model returns no floating-point array ({kinds or 'nothing'}). "
+        "Analyze a method that returns logits: method=..."
+    )
+
+
+def not_differentiable(analysis: Analysis) -> str | None:
+    """Why the model, as it is without us, cannot be differentiated; ``None`` if it can.
 
     Raises:
       Exception: whatever the user's loss raises, with a note.
     """
-    traced = analysis.traced
-    if analysis.loss is None and not float_outputs(traced):
-        kinds = ", ".join(str(v.aval) for v in traced.apply.jaxpr.outvars)
-        return (
-            f"the model returns no floating-point array ({kinds or 'nothing'}). "
-            "Analyze a method that returns logits: method=..."
-        )
-    shapes = [
-        jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype)
-        for v in traced.apply.jaxpr.invars
-    ]
-    first = len(traced.params) + traced.num_state
     try:
-        jax.eval_shape(
-            one_seed(analysis), shapes[:first], shapes[first], shapes[first + 1 :]
-        )
+        jax.eval_shape(*plain_gradient(analysis))
     except (ValueError, TypeError, NotImplementedError) as error:
         if analysis.loss is not None:
             error.add_note("jaxinit was differentiating `loss` of the model's output.")
             raise
         return str(error).splitlines()[0]
     return None
+
+
+def plain_gradient(analysis: Analysis) -> tuple[Any, ...]:
+    """The model's output and gradient without statistics, and shapes to trace it on."""
+    traced = analysis.traced
+    avals = [v.aval for v in traced.apply.jaxpr.invars]
+    shapes = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in avals]
+    count = len(traced.params)
+
+    def gradient(params: list[Any], rest: list[Any]) -> Any:
+        def forward(params: list[Any]) -> Any:
+            outputs = versions.evaluate(traced.apply, [*params, *rest])
+            if analysis.loss is not None:
+                return analysis.loss(traced.output(outputs))
+            return [out for out in outputs if _differentiable(out)]
+
+        result, pull = jax.vjp(forward, params)
+        return pull(jax.tree.map(jnp.ones_like, result))
+
+    return gradient, shapes[:count], shapes[count:]
 
 
 def instrumented(

@@ -1,0 +1,117 @@
+"""Where an analysis runs: on which devices, and what may be spread over them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxinit.models.trace import Traced
+from jaxinit.program import versions
+
+# Equations of a model that says itself where its values lie.
+_PLACED = frozenset({"shard_map", "sharding_constraint", "reshard", "mesh_cast"})
+
+
+def seed_devices(
+    wished: int | Sequence[jax.Device] | None,
+    traced: Traced,
+    inputs: Sequence[jax.Array],
+) -> tuple[jax.Device, ...]:
+    """The devices over which seeds are spread.
+
+    Args:
+      wished: devices, or how many of the local ones; ``None`` for all of them, unless
+        the model or an input has a place of its own: then seeds run one by one.
+      traced: the model.
+      inputs: its inputs.
+
+    Returns:
+      The devices; none where the model keeps its own placement.
+
+    Raises:
+      ValueError: if devices are wished for a model that places itself, or more than
+        there are, or twice the same.
+      TypeError: if ``wished`` is neither a number nor devices.
+    """
+    placed = _placed_by(traced, inputs)
+    local = jax.local_devices()
+    if wished is None:
+        return () if placed or len(local) == 1 else tuple(local)
+    if isinstance(wished, int | np.integer) and not isinstance(wished, bool):
+        if not 1 <= wished <= len(local):
+            raise ValueError(
+                f"`devices` must be 1 to {len(local)}, the local devices, got {wished}."
+            )
+        found = tuple(local[:wished])
+    elif isinstance(wished, Sequence) and all(
+        isinstance(device, jax.Device) for device in wished
+    ):
+        found = tuple(wished)
+    else:
+        raise TypeError(
+            "`devices` must be a number of devices or a sequence of them, as "
+            f"jax.local_devices()[:2], got {wished!r}."
+        )
+    if len(set(found)) != len(found) or not found:
+        raise ValueError(f"`devices` must be one or more, each once, got {wished!r}.")
+    if placed and len(found) > 1:
+        raise ValueError(
+            f"`devices` cannot spread seeds of a model that says itself where it runs: "
+            f"{placed}. Leave `devices` out: its seeds then run one after the other, "
+            "each on all the devices that the model names."
+        )
+    return found
+
+
+def check_axes(inputs: Sequence[Any], names: Sequence[str]) -> None:
+    """Raises for an input whose sharding is part of its type.
+
+    The model's program is traced from shapes, without such types.
+    """
+    for value, name in zip(inputs, names, strict=True):
+        if not isinstance(value, jax.Array):
+            continue
+        sharding = jax.typeof(value).sharding
+        if any(part is not None for part in sharding.spec):
+            raise ValueError(
+                f"`{name}` must not be sharded over explicit mesh axes, got "
+                f"{sharding.spec} on {sharding.mesh.axis_names}. Pass it on the same "
+                "mesh with automatic axes: jax.device_put(x, NamedSharding("
+                "jax.make_mesh(sizes, names, axis_types=(AxisType.Auto,) * n), spec))."
+            )
+
+
+def unplaced(key: jax.Array) -> jax.Array:
+    """A copy of a key that no device holds fast."""
+    if isinstance(key, jax.core.Tracer):
+        return key
+    data = jnp.asarray(np.asarray(jax.random.key_data(key)))
+    copy: jax.Array = jax.random.wrap_key_data(data, impl=jax.random.key_impl(key))
+    return copy
+
+
+def _placed_by(traced: Traced, inputs: Sequence[jax.Array]) -> str:
+    """What binds the model to devices, in words; empty if nothing does."""
+    if not jax.sharding.get_abstract_mesh().empty:
+        return "a mesh is set"
+    for value in inputs:
+        if getattr(value, "committed", False):
+            return "an input is committed to its devices"
+    programs = [p for p in (traced.init, traced.apply) if p is not None]
+    names = {name for program in programs for name in _primitives(program.jaxpr)}
+    return ", ".join(sorted(names & _PLACED))
+
+
+def _primitives(jaxpr: versions.Jaxpr) -> set[str]:
+    """Names of all primitives in a program and in those that it calls."""
+    found = set()
+    for equation in jaxpr.eqns:
+        found.add(str(equation.primitive.name))
+        for value in equation.params.values():
+            for part in value if isinstance(value, tuple | list) else (value,):
+                inner = getattr(part, "jaxpr", part)
+                if hasattr(inner, "eqns"):
+                    found |= _primitives(inner)
+    return found
