@@ -221,9 +221,7 @@ def _trace(adapted: Model, given: Arguments, impl: Any) -> Traced:
         raise
 
 
-def _programs(
-    adapted: Model, given: Arguments, impl: Any, *, eager: bool
-) -> Traced:
+def _programs(adapted: Model, given: Arguments, impl: Any, *, eager: bool) -> Traced:
     key = jax.random.key(0, impl=impl)
 
     def draw(key: jax.Array, *values: Any) -> Variables:

@@ -13,13 +13,14 @@ import re
 import struct
 import tempfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import jax
 import numpy as np
 
+from jaxinit.draw.pieces import is_key
 from jaxinit.program import versions
 from jaxinit.signal.statistics import Analysis
 
@@ -61,15 +62,15 @@ class Checkpoint:
                 found.update(_records(data))
         return found
 
-    def append(self, seeds: Sequence[int], values: np.ndarray, loss: np.ndarray) -> None:
+    def append(
+        self, seeds: Sequence[int], values: np.ndarray, loss: np.ndarray
+    ) -> None:
         """Keeps finished seeds: their records `(seeds, fields)` and losses."""
         file = self._opened()
         for seed, record, number in zip(seeds, values, loss, strict=True):
             payload = np.asarray(record, "<f4").tobytes()
             check = zlib.crc32(payload, seed & 0xFFFFFFFF)
-            file.write(
-                _HEAD.pack(seed, float(number), len(payload), check) + payload
-            )
+            file.write(_HEAD.pack(seed, float(number), len(payload), check) + payload)
         file.flush()  # from here on it outlives this process
 
     def close(self) -> None:
@@ -159,9 +160,7 @@ def _add_program(digest: Any, program: versions.Program) -> None:
 
 
 def _add_array(digest: Any, value: Any) -> None:
-    if hasattr(value, "dtype") and jax.dtypes.issubdtype(
-        value.dtype, jax.dtypes.prng_key
-    ):
+    if hasattr(value, "dtype") and is_key(value):
         value = jax.random.key_data(value)
     array = np.asarray(value)
     digest.update(f"{array.dtype}{array.shape}".encode())
@@ -171,7 +170,3 @@ def _add_array(digest: Any, value: Any) -> None:
 def _without_addresses(text: str) -> str:
     """Without what differs from process to process."""
     return re.sub(r"0x[0-9a-f]+", "0x", text)
-
-
-Kept = Mapping[int, tuple[np.ndarray, float]]
-"""By seed, its record and its loss."""

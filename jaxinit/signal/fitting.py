@@ -1,12 +1,14 @@
 """Whether one seed fits into memory, said before anything is drawn."""
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jaxinit.signal import resources
-from jaxinit.signal.engine import Engine, abstract_arguments
+from jaxinit.signal.compiled import abstract_arguments
+from jaxinit.signal.engine import Engine
 from jaxinit.signal.statistics import Analysis
 
 
@@ -56,12 +58,19 @@ def too_large(
 def weight_bytes(analysis: Analysis) -> int:
     """Bytes of parameters and state."""
     variables, _, _ = abstract_arguments(analysis, 0)
-    return sum(math.prod(v.shape) * _itemsize(v.dtype) for v in variables)
+    return sum(map(bytes_of, variables))
 
 
 def input_bytes(analysis: Analysis) -> int:
     _, _, inputs = abstract_arguments(analysis, 0)
-    return sum(math.prod(x.shape) * _itemsize(x.dtype) for x in inputs)
+    return sum(map(bytes_of, inputs))
+
+
+def bytes_of(value: Any) -> int:
+    """Bytes of an array, or of a shape; a typed key counts 8."""
+    key = jnp.issubdtype(value.dtype, jax.dtypes.extended)
+    size = 8 if key else int(jnp.dtype(value.dtype).itemsize)
+    return int(math.prod(value.shape)) * size
 
 
 def least_bytes(analysis: Analysis) -> int:
@@ -85,9 +94,3 @@ def in_bytes(number: float) -> str:
 def _there(memory_budget: int | None) -> int:
     free = resources.free_memory()
     return free if memory_budget is None else min(free, memory_budget)
-
-
-def _itemsize(dtype: object) -> int:
-    if jnp.issubdtype(dtype, jax.dtypes.extended):
-        return 8
-    return int(jnp.dtype(dtype).itemsize)

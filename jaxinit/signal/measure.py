@@ -17,24 +17,26 @@ from jaxinit.draw.compiling import quick_options
 from jaxinit.draw.own_init import Draw, own_draw
 from jaxinit.layers.find import Sites
 from jaxinit.layers.names import param_name
-from jaxinit.models.trace import arguments, infer_inputs, trace
+from jaxinit.models.trace import Arguments, Traced, arguments, infer_inputs, trace
 from jaxinit.report.findings import Finding
 from jaxinit.report.report import Report
-from jaxinit.roles.network import Network, read_network
+from jaxinit.roles.network import Network, read_network, read_sites
 from jaxinit.schemes.drawing import scheme_draw
 from jaxinit.schemes.scheme import as_scheme
+from jaxinit.signal.checkpoint import Checkpoint, fingerprint
 from jaxinit.signal.checks import (
     check_draws,
     check_loss,
     check_model,
     check_options,
 )
-from jaxinit.signal.checkpoint import Checkpoint, fingerprint
-from jaxinit.signal.engine import Compiled, Engine, compiled
+from jaxinit.signal.compiled import Compiled, compiled
+from jaxinit.signal.engine import Engine
 from jaxinit.signal.inputs import Fed, batch_size, feed
 from jaxinit.signal.placement import check_axes, seed_devices, unplaced
+from jaxinit.signal.plan import RunPlan, plan_run
 from jaxinit.signal.seeds import Finished, Plan, Strategy, run
-from jaxinit.signal.statistics import Analysis
+from jaxinit.signal.statistics import Analysis, no_float_output
 from jaxinit.signal.tabulate import tabulate
 from jaxinit.verdict.judge import judged
 
@@ -76,10 +78,18 @@ class Prepared(NamedTuple):
     options: Options
 
 
-def prepare(
+class _Model(NamedTuple):
+    """A model, traced on arguments that are fit for it."""
+
+    traced: Traced
+    given: Arguments
+    root: jax.Array
+
+
+def _traced(
     model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], options: Options
-) -> Prepared:
-    """Checks all arguments, traces the model and finds its layers."""
+) -> _Model:
+    """Checks all arguments and traces the model."""
     check_options(
         options.seeds,
         options.strategy,
@@ -95,6 +105,28 @@ def prepare(
     traced = trace(model, given, options.rngs, jax.random.key_impl(root))
     check_model(traced)
     check_loss(options.loss, traced)
+    return _Model(traced, given, root)
+
+
+def plan(
+    model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], options: Options
+) -> RunPlan:
+    """What ``measure`` would take; nothing of the model's size is allocated."""
+    traced, given, _ = _traced(model, args, kwargs, options)
+    sites = read_sites(traced)
+    batch = batch_size(given.shapes)
+    analysis = Analysis(traced, sites, batch, options.loss, True)
+    if no_float_output(analysis) is not None:
+        analysis = analysis._replace(backward=False)
+    count = _count(options.seeds, sites) if traced.draws else 1
+    return plan_run(analysis, count, options.chunk, options.memory_budget)
+
+
+def prepare(
+    model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], options: Options
+) -> Prepared:
+    """Checks all arguments, traces the model and finds its layers."""
+    traced, given, root = _traced(model, args, kwargs, options)
     network = read_network(traced, given)
     sites = network.sites
     input_key = jax.random.fold_in(root, 2**32 - 1)
@@ -116,7 +148,7 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
     indices = _seed_indices(options.seeds, draws, network.sites)
     check_draws(traced, draw.ignores_key, draw.depends_on_key)
     inputs = prepared.fed.arrays
-    plan = Plan(
+    how = Plan(
         indices,
         options.strategy,
         options.chunk,
@@ -133,14 +165,14 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
         f"{jax.default_backend()}"
     )
     start, before = time.perf_counter(), programs.compile_seconds
-    finished = run(Engine(programs, draw, prepared.root, inputs), plan, bar, kept)
+    finished = run(Engine(programs, draw, prepared.root, inputs), how, bar, kept)
     compile_seconds = programs.compile_seconds - before
     seconds = time.perf_counter() - start - compile_seconds
     settings = {
         "model": traced.name,
         "backend": jax.default_backend(),
         "device": jax.local_devices()[0].device_kind,
-        "devices": max(len(plan.devices), 1),
+        "devices": max(len(how.devices), 1),
         "jax": jax.__version__,
         "flax": version("flax"),
         "strategy": finished.strategy,
@@ -148,7 +180,7 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
         "bytes_per_seed": programs.bytes_per_seed,
         "batch_size": prepared.analysis.batch,
         "inputs": list(prepared.fed.descriptions),
-        "seeds_requested": len(plan.seeds),
+        "seeds_requested": len(how.seeds),
         "compile_seconds": round(compile_seconds, 3),
         "run_seconds": round(seconds, 3),
     }

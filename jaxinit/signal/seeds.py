@@ -12,7 +12,9 @@ from jax.sharding import Mesh
 from jaxinit._progress import Reporter
 from jaxinit.signal import resources
 from jaxinit.signal.checkpoint import Checkpoint
-from jaxinit.signal.engine import SEEDS, Engine, Packed
+from jaxinit.signal.compiled import SEEDS, Packed
+from jaxinit.signal.engine import Engine
+from jaxinit.signal.finished import Records
 from jaxinit.signal.fitting import check_fits, too_large
 from jaxinit.signal.interrupts import as_interrupts
 from jaxinit.signal.statistics import Raw
@@ -81,7 +83,7 @@ def run(
       Exception: whatever the model raises as it runs, with a note that names the seed.
     """
     strategy = choose_strategy(engine, plan)
-    records = _Records(plan.seeds, kept)
+    records = Records(plan.seeds, kept)
     notes = list(records.notes)
     start = time.perf_counter()
     first = records.done
@@ -107,12 +109,14 @@ def run(
         if not records.done:
             raise
         by = f" by {interrupt}" if str(interrupt) else ""
-        notes.append(f"interrupted{by}: {records.done} of {len(plan.seeds)} seeds were run")
+        notes.append(
+            f"interrupted{by}: {records.done} of {len(plan.seeds)} seeds were run"
+        )
     except Exception as error:
         if records.done > first and kept is not None:
             error.add_note(
-                f"{records.done} finished seeds are kept in `checkpoint`; the same call "
-                "goes on from there."
+                f"{records.done} finished seeds are kept in `checkpoint`; the same "
+                "call goes on from there."
             )
         raise
     else:
@@ -125,50 +129,9 @@ def run(
         if kept is not None:
             kept.close()
     seeds, packed = records.finished()
-    return Finished(engine.compiled.unpack(packed), seeds, strategy, chunk, tuple(notes))
-
-
-class _Records:
-    """What finished seeds leave: one row of numbers each, in the plan's order."""
-
-    def __init__(self, seeds: Sequence[int], kept: Checkpoint | None) -> None:
-        self._seeds = np.asarray(seeds)
-        self._kept = kept
-        self._ran = np.zeros(len(seeds), bool)
-        self._loss: np.ndarray | None = None
-        self._values: np.ndarray | None = None
-        self.done = 0
-        self.notes: tuple[str, ...] = ()
-        earlier = {} if kept is None else kept.read()
-        for place, seed in enumerate(seeds):
-            if seed in earlier:
-                values, loss = earlier[seed]
-                self._enter([place], Packed(values[None], np.asarray([loss])))
-        if self.done:
-            self.notes = (f"{self.done} seeds were read from `checkpoint`",)
-        self.missing = [int(i) for i in np.flatnonzero(~self._ran)]
-
-    def add(self, places: Sequence[int], packed: Packed) -> None:
-        """Enters finished seeds by their places in the plan, and keeps them."""
-        self._enter(places, packed)
-        if self._kept is not None:
-            self._kept.append([int(self._seeds[i]) for i in places], *packed)
-
-    def finished(self) -> tuple[np.ndarray, Packed]:
-        assert self._values is not None
-        assert self._loss is not None
-        return self._seeds[self._ran], Packed(
-            self._values[self._ran], self._loss[self._ran]
-        )
-
-    def _enter(self, places: Sequence[int], packed: Packed) -> None:
-        if self._values is None or self._loss is None:
-            count = len(self._seeds)
-            self._values = np.empty((count, *packed.values.shape[1:]), np.float32)
-            self._loss = np.empty(count, packed.loss.dtype)
-        self._values[places], self._loss[places] = packed.values, packed.loss
-        self._ran[places] = True
-        self.done += len(places)
+    return Finished(
+        engine.compiled.unpack(packed), seeds, strategy, chunk, tuple(notes)
+    )
 
 
 Results = Iterator[tuple[Sequence[int], Packed, int]]
@@ -222,12 +185,14 @@ def _loop(
                 packed = future.result()
             except jax.errors.JaxRuntimeError as error:
                 if not _out_of_memory(error):
-                    raise _named(error, engine, [seed])
+                    _name_seeds(error, engine, [seed])
+                    raise
                 in_flight = max(in_flight // 2, 1)
                 wait(other for _, other in pending)
                 packed = _alone(engine, seed)
             except Exception as error:
-                raise _named(error, engine, [seed])
+                _name_seeds(error, engine, [seed])
+                raise
             submit()
             yield [place], packed, min(workers, in_flight)
     finally:
@@ -240,7 +205,8 @@ def _alone(engine: Engine, seed: int) -> Packed:
         return engine.run(seed)
     except jax.errors.JaxRuntimeError as error:
         if not _out_of_memory(error):
-            raise _named(error, engine, [seed])
+            _name_seeds(error, engine, [seed])
+            raise
         raise too_large(engine) from error
 
 
@@ -272,13 +238,15 @@ def _chunks(
             packed = engine.run_batched(padded, mesh)
         except jax.errors.JaxRuntimeError as error:
             if not _out_of_memory(error):
-                raise _named(error, engine, seeds)
+                _name_seeds(error, engine, seeds)
+                raise
             if each == 1:
                 raise too_large(engine) from error
             each = max(each // 2, 1)
             continue
         except Exception as error:
-            raise _named(error, engine, seeds)
+            _name_seeds(error, engine, seeds)
+            raise
         first = Packed(packed.values[: len(wanted)], packed.loss[: len(wanted)])
         yield wanted, first, each * devices
         position += len(wanted)
@@ -320,8 +288,8 @@ def _out_of_memory(error: BaseException) -> bool:
     return "RESOURCE_EXHAUSTED" in text or "Out of memory" in text
 
 
-def _named(error: Exception, engine: Engine, seeds: Sequence[int]) -> Exception:
-    """``error`` with a note on the seeds that raised it."""
+def _name_seeds(error: Exception, engine: Engine, seeds: Sequence[int]) -> None:
+    """Adds a note to ``error`` on the seeds that raised it."""
     data: Any = np.asarray(jax.random.key_data(engine.root)).tolist()
     impl = jax.random.key_impl(engine.root)
     if len(seeds) == 1:
@@ -335,4 +303,3 @@ def _named(error: Exception, engine: Engine, seeds: Sequence[int]) -> Exception:
         f"jaxinit was measuring {which} with root = jax.random.wrap_key_data("
         f"jax.numpy.array({data}, 'uint32'), impl={str(impl)!r})."
     )
-    return error

@@ -140,8 +140,14 @@ def not_differentiable(analysis: Analysis) -> str | None:
     Raises:
       Exception: whatever the user's loss raises, with a note.
     """
+    forward, params, rest = plain_forward(analysis)
+
+    def gradient(params: list[Any], rest: list[Any]) -> Any:
+        result, pull = jax.vjp(lambda p: forward(p, rest), params)
+        return pull(jax.tree.map(jnp.ones_like, result))
+
     try:
-        jax.eval_shape(*plain_gradient(analysis))
+        jax.eval_shape(gradient, params, rest)
     except (ValueError, TypeError, NotImplementedError) as error:
         if analysis.loss is not None:
             error.add_note("jaxinit was differentiating `loss` of the model's output.")
@@ -150,24 +156,28 @@ def not_differentiable(analysis: Analysis) -> str | None:
     return None
 
 
-def plain_gradient(analysis: Analysis) -> tuple[Any, ...]:
-    """The model's output and gradient without statistics, and shapes to trace it on."""
+def plain_forward(
+    analysis: Analysis,
+) -> tuple[Callable[[list[Any], list[Any]], Any], list[Any], list[Any]]:
+    """What gradients start from, without statistics.
+
+    Returns:
+      The function of the parameters and of all other inputs of the model's program,
+      and the shapes of both.
+    """
     traced = analysis.traced
-    avals = [v.aval for v in traced.apply.jaxpr.invars]
-    shapes = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in avals]
+    avals: list[Any] = [v.aval for v in traced.apply.jaxpr.invars]
+    spec: Any = jax.ShapeDtypeStruct  # whose constructor has no types
+    shapes = [spec(a.shape, a.dtype) for a in avals]
     count = len(traced.params)
 
-    def gradient(params: list[Any], rest: list[Any]) -> Any:
-        def forward(params: list[Any]) -> Any:
-            outputs = versions.evaluate(traced.apply, [*params, *rest])
-            if analysis.loss is not None:
-                return analysis.loss(traced.output(outputs))
-            return [out for out in outputs if _differentiable(out)]
+    def forward(params: list[Any], rest: list[Any]) -> Any:
+        outputs = versions.evaluate(traced.apply, [*params, *rest])
+        if analysis.loss is not None:
+            return analysis.loss(traced.output(outputs))
+        return [out for out in outputs if _differentiable(out)]
 
-        result, pull = jax.vjp(forward, params)
-        return pull(jax.tree.map(jnp.ones_like, result))
-
-    return gradient, shapes[:count], shapes[count:]
+    return forward, shapes[:count], shapes[count:]
 
 
 def instrumented(
