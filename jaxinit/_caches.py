@@ -1,7 +1,7 @@
 """What is kept from call to call: bounded in number and bytes, and cleared by one call.
 
 A cache's name must hold all that its entry depends on; what jax itself is set to is in
-`configuration`.
+`jaxinit._configuration`.
 """
 
 import functools
@@ -11,30 +11,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any, Generic, TypeVar
 
-import jax
-
 Entry = TypeVar("Entry")
 
-# Settings of jax that change what a program is, or the numbers that it gives.
-_SETTINGS = (
-    "jax_default_device",
-    "jax_default_matmul_precision",
-    "jax_default_prng_impl",
-    "jax_disable_jit",
-    "jax_enable_x64",
-    "jax_numpy_dtype_promotion",
-    "jax_numpy_rank_promotion",
-    "jax_platforms",
-    "jax_threefry_partitionable",
-)
-
 _registered: list[Callable[[], None]] = []
-
-
-def configuration() -> Hashable:
-    """The settings of jax, and the mesh in use, under which a program was made."""
-    settings = tuple(getattr(jax.config, name, None) for name in _SETTINGS)
-    return settings, jax.sharding.get_abstract_mesh()
 
 
 class Cache(Generic[Entry]):

@@ -4,7 +4,6 @@ import functools
 import itertools
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxinit._configuration import thread_pool
 from jaxinit.draw.evaluate import evaluate, read, run_group, run_piece, stack
 from jaxinit.draw.pieces import DRAWS, Piece, all_threefry, cut, is_key
 from jaxinit.program import versions
@@ -46,7 +46,8 @@ class Drawer:
 
     def __init__(self, program: versions.Program) -> None:
         self._block = block = prune(program)
-        self._is_key = tuple(is_key(var.aval) for var in program.jaxpr.invars)
+        # Of the inputs only the first is the key; others may be keys of the model's.
+        self._is_key = tuple(i == 0 for i, _ in enumerate(program.jaxpr.invars))
         self.depends_on_key = tuple(reached(block, self._is_key)[1])
         self.ignores_key = _draws_elsewhere(block, self._is_key)
         self._plan = plan = _plan(block)
@@ -101,7 +102,7 @@ class Drawer:
         ]
         firsts = [call.places[0] for call in calls]
         if not self._compiled.issuperset(samplers):  # compile them side by side
-            with ThreadPoolExecutor(os.cpu_count()) as pool:
+            with thread_pool(os.cpu_count()) as pool:
                 jobs = zip(samplers, firsts, arguments, strict=True)
                 list(pool.map(lambda job: job[0](job[1], *job[2]), jobs))
             self._compiled.update(samplers)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxinit.draw.drawer import Drawer, drawer
+from jaxinit.models.arguments import zeros_like
 from jaxinit.models.trace import Traced
 from jaxinit.program import versions
 from jaxinit.program.prune import prune, reached
@@ -115,6 +116,4 @@ def is_shape(value: Any) -> bool:
 
 def as_arrays(inputs: Sequence[Any]) -> tuple[Any, ...]:
     """The inputs with zeros in place of shapes."""
-    return tuple(
-        jnp.zeros(x.shape, x.dtype) if is_shape(x) else jnp.asarray(x) for x in inputs
-    )
+    return tuple(zeros_like(x) if is_shape(x) else jnp.asarray(x) for x in inputs)

@@ -89,6 +89,7 @@ class Event:
       conditional: whether it may not run at all (a branch of ``cond``).
       start: where its first equation is; ``None`` for a source.
       shortcut: for a join with a skip, which of its two operands that is.
+      inside: for a function that is taken as a whole, where in it weights are used.
     """
 
     kind: Kind
@@ -108,6 +109,7 @@ class Event:
     conditional: bool = False
     start: Location | None = None
     shortcut: int | None = None
+    inside: tuple[Location, ...] = ()
 
     @property
     def order(self) -> tuple[int, ...]:

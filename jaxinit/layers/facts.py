@@ -43,6 +43,7 @@ class Fact(NamedTuple):
       statistic: whether it is computed from reductions of data alone.
       scales: an event whose parameter scaled a statistic and waits to be applied.
       source: the input leaf that an integer value was taken from.
+      spectrum: for a parameter value, over how many points it was Fourier transformed.
     """
 
     data: bool = False
@@ -54,6 +55,7 @@ class Fact(NamedTuple):
     statistic: bool = False
     scales: int | None = None
     source: int | None = None
+    spectrum: int = 1
 
     @property
     def is_param(self) -> bool:
@@ -73,4 +75,6 @@ def union(facts: Sequence[Fact]) -> Fact:
     data = any(f.data for f in facts)
     params: frozenset[int] = frozenset().union(*(f.params for f in facts))
     up: frozenset[int] = frozenset().union(*(f.up for f in facts))
-    return Fact(data=data, params=frozenset() if data else params, up=up)
+    spectrum = 1 if data else max((f.spectrum for f in facts), default=1)
+    params = frozenset() if data else params
+    return Fact(data=data, params=params, up=up, spectrum=spectrum)

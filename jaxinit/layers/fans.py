@@ -1,6 +1,7 @@
 """Fans of a weight, read from the equation in which it meets data."""
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from jaxinit.layers.event import Use
@@ -57,10 +58,41 @@ def roles(equation: versions.Equation, operand: int) -> Roles | None:
     return None
 
 
+def is_product(equation: versions.Equation) -> bool:
+    """Whether it may sum products of a weight with data."""
+    return equation.primitive.name in _PRODUCTS
+
+
+_PRODUCTS = (
+    *("dot_general", "conv_general_dilated"),
+    *("ragged_dot", "ragged_dot_general"),
+)
+
+
+def convolving(equation: versions.Equation) -> Roles | None:
+    """The role of a transformed parameter that a product of spectra multiplies."""
+    if equation.primitive.name != "mul":
+        return None
+    rank = len(equation.outvars[0].aval.shape)
+    return Roles((), (), (), (), 1, tuple(range(rank))[-1:])
+
+
 def uses(
-    equation: versions.Equation, operand: int, fact: Fact, found: Roles
+    equation: versions.Equation,
+    operand: int,
+    fact: Fact,
+    found: Roles,
+    shards: Mapping[int, Mapping[int, int]],
 ) -> list[Use]:
-    """The uses of the parameter leaves that ``operand`` is made of."""
+    """The uses of the parameter leaves that ``operand`` is made of.
+
+    Args:
+      equation: the equation.
+      operand: which of its operands is the weight.
+      fact: what is known of it.
+      found: the roles of its axes.
+      shards: for each leaf and its axes, over how many devices they are split.
+    """
     shape: Shape = equation.invars[operand].aval.shape
     taps = math.prod(shape[i] for i in found.taps)
     # Between the entries of a dilated input are zeros: a strided transposed
@@ -70,10 +102,15 @@ def uses(
     products = math.prod(shape[i] for i in found.inputs) * taps
     fan_in = products if zeros == 1 else max(1, round(products / zeros))
     fan_out = math.prod(shape[i] for i in found.outputs) * taps // found.groups
+    fan_in, fan_out = fan_in * fact.spectrum, fan_out * fact.spectrum
     layout = fact.layout or Layout(tuple(sorted(fact.params)), tuple(() for _ in shape))
 
     def leaf_axes(axes: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(dict.fromkeys(a for i in axes for a in layout.axes[i]))
+
+    def devices(leaf: int, axes: tuple[int, ...]) -> int:
+        split = shards.get(leaf, {})
+        return math.prod(split.get(axis, 1) for axis in leaf_axes(axes))
 
     batch = (*layout.scanned, *leaf_axes(found.batch))
     if equation.primitive.name == "gather":
@@ -81,8 +118,8 @@ def uses(
     return [
         Use(
             leaf,
-            fan_in,
-            fan_out,
+            fan_in * devices(leaf, (*found.inputs, *found.taps)),
+            fan_out * devices(leaf, (*found.outputs, *found.taps)),
             leaf_axes(found.inputs),
             leaf_axes(found.outputs),
             batch,

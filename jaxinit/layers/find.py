@@ -28,6 +28,7 @@ class Sites(NamedTuple):
       unreached: parameter leaves that no data meets.
       scanned: for each leaf that a scan slices, the sliced axes, outermost first.
       lookups: tables read at integers that come from an input.
+      keys: input leaves that are random keys, typed or not.
       opaque: names of functions that were taken as a whole.
       idle_taps: names of taps at values that depend on no input.
     """
@@ -38,6 +39,7 @@ class Sites(NamedTuple):
     unreached: tuple[int, ...]
     scanned: dict[int, tuple[int, ...]]
     lookups: tuple[Lookup, ...]
+    keys: frozenset[int]
     opaque: tuple[str, ...]
     idle_taps: tuple[str, ...]
 
@@ -81,6 +83,7 @@ def find_sites(
         unreached=tuple(n for n in range(len(folders)) if n not in ledger.reached),
         scanned=ledger.scanned,
         lookups=tuple(ledger.lookups),
+        keys=frozenset(ledger.keys),
         opaque=tuple(ledger.opaque),
         idle_taps=tuple(ledger.idle_taps),
     )

@@ -21,8 +21,11 @@ class Ledger:
       reached: parameter leaves that data meets.
       scanned: for each leaf that a scan slices, the sliced axes, outermost first.
       lookups: tables read at integers that come from an input; used as an ordered set.
+      keys: input leaves that are random keys.
       opaque: names of functions taken as a whole; used as an ordered set.
       idle_taps: names of taps at values that depend on no input; an ordered set.
+      shards: within a ``shard_map``, for each leaf and its axes the number of
+        devices that these are split over.
       conditional: how many branches of ``cond`` the equation being read lies in.
     """
 
@@ -32,8 +35,10 @@ class Ledger:
         self.reached: set[int] = set()
         self.scanned: dict[int, tuple[int, ...]] = {}
         self.lookups: dict[Lookup, None] = {}
+        self.keys: set[int] = set()
         self.opaque: dict[str, None] = {}
         self.idle_taps: dict[str, None] = {}
+        self.shards: dict[int, dict[int, int]] = {}
         self.conditional = 0
         self._numbers: dict[Hashable, int] = {}
         self._raw: set[int] = set()
@@ -101,6 +106,20 @@ class Ledger:
         )
         return Fact(data=True, up=frozenset({number}), of=number)
 
+    def add_inner(self, results: Sequence[Fact], found: Sequence[Event]) -> None:
+        """Gives a layer that is taken as a whole the weights of the layers in it."""
+        (number,) = {fact.of for fact in results if fact.of is not None}
+        whole = self.events[number]
+        uses = tuple(use for event in found for use in event.uses)
+        last = found[-1]
+        self.events[number] = replace(
+            whole,
+            uses=uses,
+            params=tuple(dict.fromkeys([*(u.leaf for u in uses), *whole.params])),
+            channels=last.channels if last.shape == whole.shape else whole.channels,
+            inside=tuple(e.start for e in found if e.uses and e.start is not None),
+        )
+
     def source(self, path: Path, parents: frozenset[int] = frozenset()) -> int:
         """Records a value that data comes from, and gives its number."""
         number = self._number(path)
@@ -166,7 +185,9 @@ class Ledger:
     def finish(self) -> None:
         """Settles the activations that depend on all uses of a layer's output."""
         for number, unary in self._reduced.items():
-            event = self.events[number]
+            event = self.events.get(number)
+            if event is None:  # a body that was read again has other events
+                continue
             if event.activation is None and number not in self._raw:
                 self.events[number] = replace(event, activation=unary)
 

@@ -32,10 +32,12 @@ def meeting(
     for position, fact in enumerate(operands):
         if fact.is_param:
             role = weights.roles(equation, position)
+            if role is None and fact.spectrum > 1:
+                role = weights.convolving(equation)
             if role is not None:
                 channels = role.channels
                 if role.is_weight:
-                    found += weights.uses(equation, position, fact, role)
+                    found += weights.uses(equation, position, fact, role, ledger.shards)
     _note_lookup(ledger, equation, operands)
     name = equation.primitive.name
     if not found and name in primitives.ELEMENTWISE | {"concatenate"}:
@@ -78,6 +80,13 @@ def applied_statistic(
         if number is not None and ledger.events[number].loops == place.loops:
             return _extend(ledger, number, equation, operands, frozenset(), place.at)
     return None
+
+
+def moved_on(
+    ledger: Ledger, number: int, equation: versions.Equation, at: Location
+) -> Fact:
+    """A product that was summed over devices is the layer's output only now."""
+    return _extend(ledger, number, equation, [], frozenset(), at)
 
 
 def _host(
@@ -162,7 +171,7 @@ def _varying_axes(
 ) -> tuple[int, ...]:
     """The axes of the result along which a parameter operand varies, if known."""
     out = equation.outvars[0].aval.shape
-    for atom, fact in zip(equation.invars, operands, strict=True):
+    for atom, fact in zip(equation.invars, operands, strict=False):
         shape = getattr(atom.aval, "shape", ())
         if fact.is_param and len(shape) == len(out) and fact.layout is not None:
             return tuple(

@@ -1,5 +1,6 @@
 """What is known of the result of an equation that is no event."""
 
+import math
 from collections.abc import Sequence
 
 from jaxinit.layers import facts
@@ -65,7 +66,10 @@ def parameter_value(
     layout = None
     params = [f for f in operands if f.is_param]
     name = equation.primitive.name
-    if name == "concatenate":
+    if name == "fft":
+        size = math.prod(equation.params["fft_lengths"])
+        known = known._replace(spectrum=known.spectrum * size)
+    elif name == "concatenate":
         layout = concatenated([f.layout for f in operands])
     elif name in primitives.LAYOUT and operands[0].layout is not None:
         layout = rearranged(equation, operands[0].layout)
@@ -79,9 +83,16 @@ def parameter_value(
         # What was spread out along an axis acts on the leaf that fills it.
         filled = [w for w in whole if _fills(w, out)]
         whole = filled or whole
-        if len(whole) == 1 or (len(params) > 1 and len(set(whole)) == 1):
+        if len(whole) == 1:
+            layout = whole[0]
+        elif name in _SUMS:  # of parts, such as a real and an imaginary one
+            layout = concatenated(whole) if whole else None
+        elif len(params) > 1 and len(set(whole)) == 1:
             layout = whole[0]
     return [known._replace(layout=layout) for _ in equation.outvars]
+
+
+_SUMS = ("add", "sub", "complex", "select_n")
 
 
 def _fills(layout: Layout, shape: Shape) -> bool:

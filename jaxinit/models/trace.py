@@ -2,66 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
-from jaxinit._caches import Cache, configuration
+from jaxinit._caches import Cache
+from jaxinit._configuration import configuration
+from jaxinit.models.arguments import Arguments, arguments, zeros_like
 from jaxinit.models.functional import Functional
 from jaxinit.models.functional import adapt as adapt_functional
 from jaxinit.models.model import Model, Variables
 from jaxinit.program import versions
 
 Parts = tuple[str, ...]
-
-
-class Arguments(NamedTuple):
-    """A model's arguments, the arrays apart from what is fixed.
-
-    Attributes:
-      inputs: the arrays among them, or ``jax.ShapeDtypeStruct``, still to be drawn.
-      names: what to call each of them (``args[0]``, ``kwargs['mask']``).
-      positions: which leaves they are.
-      leaves: all leaves; an array's place holds its shape.
-      structure: of positional and keyword arguments.
-    """
-
-    inputs: tuple[Any, ...]
-    names: tuple[str, ...]
-    positions: tuple[int, ...]
-    leaves: tuple[Any, ...]
-    structure: Any
-
-    @property
-    def shapes(self) -> list[jax.ShapeDtypeStruct]:
-        return [self.leaves[position] for position in self.positions]
-
-    def call(self, values: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Positional and keyword arguments with ``values`` for the arrays."""
-        filled = list(self.leaves)
-        for position, value in zip(self.positions, values, strict=True):
-            filled[position] = value
-        args, kwargs = jax.tree.unflatten(self.structure, filled)
-        return args, dict(kwargs)
-
-
-def arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
-    """Sorts a model's arguments: arrays are inputs, everything else is fixed."""
-    paths, structure = jax.tree_util.tree_flatten_with_path((args, kwargs))
-    inputs, names, positions, leaves = [], [], [], []
-    for position, (path, leaf) in enumerate(paths):
-        if _is_array(leaf):
-            inputs.append(leaf)
-            root = "args" if path[0].idx == 0 else "kwargs"
-            names.append(root + jax.tree_util.keystr(path[1:]))
-            positions.append(position)
-            leaf = jax.ShapeDtypeStruct(np.shape(leaf), _dtype(leaf))
-        leaves.append(leaf)
-    return Arguments(
-        tuple(inputs), tuple(names), tuple(positions), tuple(leaves), structure
-    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +79,10 @@ _cache: Cache[Traced] = Cache(16)
 
 
 def trace(
-    model: Any, given: Arguments, streams: Sequence[str] = (), impl: Any = None
+    model: Any,
+    given: Arguments,
+    streams: Sequence[str] = (),
+    impl: Any = None,
 ) -> Traced:
     """Traces a model's init and forward pass.
 
@@ -140,7 +96,7 @@ def trace(
       given: the model's arguments.
       streams: names of random streams that a linen module uses beyond ``params``
         and ``dropout``.
-      impl: the kind of random keys that the programs will get; by default jax's.
+      impl: the kind of random keys that weights will be drawn from; by default jax's.
 
     Returns:
       The traced model.
@@ -151,21 +107,16 @@ def trace(
         what it was called with.
     """
     adapted = adapt(model, tuple(streams))
+    key = jax.random.key(0, impl=impl)
     fixed = tuple((type(leaf), leaf) for leaf in given.leaves)
     identity = model if _hashable(model) else _Same(model)
-    impl = jax.random.key_impl(jax.random.key(0, impl=impl))
     name = (
-        type(model),
-        identity,
-        fixed,
-        given.structure,
-        tuple(streams),
-        impl,
-        configuration(),
+        *(type(model), identity, fixed, given.structure, tuple(streams)),
+        *(key.dtype, configuration()),
     )
     if not adapted.draws or not _hashable(name):
-        return _trace(adapted, given, impl)
-    return _cache.get(name, lambda: _trace(adapted, given, impl))
+        return _trace(adapted, given, key)
+    return _cache.get(name, lambda: _trace(adapted, given, key))
 
 
 _NOT_TRACEABLE = (
@@ -198,7 +149,7 @@ def _hashable(value: Any) -> bool:
     return True
 
 
-def _trace(adapted: Model, given: Arguments, impl: Any) -> Traced:
+def _trace(adapted: Model, given: Arguments, key: jax.Array) -> Traced:
     """Traces init as well if that can be done.
 
     It cannot where a constructor looks at values, or leaves arrays that it computed
@@ -206,9 +157,9 @@ def _trace(adapted: Model, given: Arguments, impl: Any) -> Traced:
     """
     try:
         try:
-            return _programs(adapted, given, impl, eager=False)
+            return _programs(adapted, given, key, eager=False)
         except _NOT_TRACEABLE:
-            return _programs(adapted, given, impl, eager=True)
+            return _programs(adapted, given, key, eager=True)
     except Exception as error:
         fed = ", ".join(
             f"{name}: {shape.dtype}{list(shape.shape)}"
@@ -221,15 +172,16 @@ def _trace(adapted: Model, given: Arguments, impl: Any) -> Traced:
         raise
 
 
-def _programs(adapted: Model, given: Arguments, impl: Any, *, eager: bool) -> Traced:
-    key = jax.random.key(0, impl=impl)
+def _programs(
+    adapted: Model, given: Arguments, key: jax.Array, *, eager: bool
+) -> Traced:
 
     def draw(key: jax.Array, *values: Any) -> Variables:
         return adapted.init(key, *given.call(values))
 
     init = None
     if eager:
-        variables = draw(key, *(jnp.zeros(s.shape, s.dtype) for s in given.shapes))
+        variables = draw(key, *map(zeros_like, given.shapes))
     else:
         init, variables = versions.trace(draw, key, *given.shapes)
         versions.check_no_tracers(init)
@@ -308,11 +260,3 @@ def infer_inputs(model: Any) -> tuple[jax.ShapeDtypeStruct, ...]:
         "jaxinit.analyze(model, jax.ShapeDtypeStruct((32, 32, 32, 3), jnp.float32)) "
         "for images, or ((8, 128), jnp.int32) for tokens."
     )
-
-
-def _is_array(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array | np.ndarray | np.generic | jax.ShapeDtypeStruct)
-
-
-def _dtype(leaf: Any) -> Any:
-    return jax.dtypes.canonicalize_dtype(leaf.dtype, allow_extended_dtype=True)

@@ -15,15 +15,30 @@ KEEPS_ELEMENTS = LAYOUT - {"broadcast_in_dim", "dynamic_slice", "slice"}
 LINEAR = frozenset("convert_element_type copy mul div neg add sub dropout".split())
 ELEMENTWISE = frozenset(
     "abs add add_any and asin asinh acos acosh atan atan2 atanh cbrt ceil clamp "
-    "convert_element_type copy cos cosh digamma div eq erf erf_inv erfc exp exp2 expm1 "
-    "floor ge gt imag integer_pow is_finite le lgamma log log1p logistic lt max min "
-    "mul ne neg nextafter not or pow real reduce_precision rem round rsqrt select_n "
-    "sign sin sinh sqrt square stop_gradient sub tan tanh xor copy_p".split()
+    "complex conj convert_element_type copy copy_p cos cosh digamma div eq erf "
+    "erf_inv erfc exp exp2 expm1 floor ge gt imag integer_pow is_finite le lgamma "
+    "log log1p logistic lt max min mul ne neg nextafter not or pow real "
+    "reduce_precision rem round rsqrt select_n sign sin sinh sqrt square "
+    "stop_gradient sub tan tanh xor".split()
+)
 )
 REDUCTIONS = frozenset(
     "reduce_sum reduce_max reduce_min reduce_prod reduce_and reduce_or argmax "
     "argmin".split()
 )
+
+
+def is_random(name: str) -> bool:
+    """Whether a primitive derives random keys or draws from them.
+
+    What it gives is neither data nor parameter, whatever the key was made from.
+    """
+    return name.startswith(("random_", "rng_")) or name == "threefry2x32"
+
+
+def is_sum_over_devices(name: str) -> bool:
+    """Whether a primitive adds up the devices' parts of a value."""
+    return name.startswith(("psum", "reduce_scatter")) or name == "all_reduce"
 
 
 def is_float(aval: Any) -> bool:

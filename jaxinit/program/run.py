@@ -126,7 +126,11 @@ def replay(
     records: Records = {}
 
     def read(atom: Any) -> Any:
-        return atom.val if isinstance(atom, versions.Literal) else known[atom]
+        return (
+            versions.literal(atom)
+            if isinstance(atom, versions.Literal)
+            else known[atom]
+        )
 
     for index, equation in enumerate(program.jaxpr.eqns):
         operands = [read(atom) for atom in equation.invars]

@@ -24,9 +24,10 @@ class Anchors:
         self.flow = flow
         self.events: dict[int, Event] = sites.ancestry
         self._starts = {
-            (e.start.path, e.start.equation): number
+            (start.path, start.equation): number
             for number, e in self.events.items()
-            if e.start is not None
+            for start in (e.start, *e.inside)
+            if start is not None
         }
         self.weights: dict[int, int] = {}
         self.lookups: dict[int, int] = {}

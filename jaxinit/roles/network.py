@@ -11,7 +11,8 @@ import numpy as np
 from jaxinit.layers.event import Event, Use
 from jaxinit.layers.find import Sites, find_sites
 from jaxinit.layers.names import param_name
-from jaxinit.models.trace import Arguments, Traced
+from jaxinit.models.arguments import Arguments
+from jaxinit.models.trace import Traced
 from jaxinit.program import versions
 from jaxinit.program.flow import Flow
 from jaxinit.roles.anchors import Anchors

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from jaxinit._configuration import measuring
 from jaxinit._keys import root_key
 from jaxinit.draw.own_init import as_arrays
 from jaxinit.roles.network import Parameter
@@ -75,6 +76,7 @@ class Explanation:
         return "\n".join([f"{self.model}: {len(self.rows)} parameters", *lines])
 
 
+@measuring
 def explain(
     model: Any,
     scheme: Any,

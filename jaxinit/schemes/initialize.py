@@ -6,14 +6,17 @@ from typing import Any
 import jax
 from jax.sharding import Sharding
 
+from jaxinit._configuration import measuring
 from jaxinit._keys import root_key
 from jaxinit.draw.own_init import as_arrays, is_shape
-from jaxinit.models.trace import Traced, arguments, infer_inputs, trace
+from jaxinit.models.arguments import arguments, streams_and_kwargs
+from jaxinit.models.trace import Traced, infer_inputs, trace
 from jaxinit.roles.network import Network, read_network
 from jaxinit.schemes.drawing import SchemeDraw, Shardings, scheme_draw
 from jaxinit.schemes.scheme import as_scheme
 
 
+@measuring
 def initialize(
     model: Any,
     scheme: Any,
@@ -72,8 +75,8 @@ def initialize(
     """
     # Within a trace a copy of the key belongs to it, wherever the key came from.
     root = jax.random.clone(root_key(key))
-    given = {**kwargs, **(model_kwargs or {})}
-    network, inputs = prepare(model, args, given, rngs, jax.random.key_impl(root))
+    kwargs = {**kwargs, **(model_kwargs or {})}
+    network, inputs = prepare(model, args, kwargs, rngs, root)
     draw = scheme_draw(network, as_scheme(scheme))
     check_data(draw, inputs, network)
     arrays = as_arrays(inputs)
@@ -88,10 +91,10 @@ def prepare(
     model: Any,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
-    rngs: Sequence[str],
-    impl: Any = None,
+    rngs: Any,
+    key: jax.Array | None = None,
 ) -> tuple[Network, tuple[Any, ...]]:
-    """Traces and reads a model.
+    """Traces and reads a model whose weights will be drawn from keys like ``key``.
 
     Returns:
       The network, and the arrays (or shapes) among the arguments.
@@ -101,8 +104,10 @@ def prepare(
     """
     if not args and not kwargs:
         args = infer_inputs(model)
+    streams, kwargs = streams_and_kwargs(rngs, kwargs)
     given = arguments(args, kwargs)
-    traced = trace(model, given, rngs, impl)
+    impl = None if key is None else jax.random.key_impl(key)
+    traced = trace(model, given, streams, impl)
     if not traced.params:
         raise ValueError(
             f"`model` must have parameters, got {traced.name} without any. There is "

@@ -6,6 +6,7 @@ from typing import Any, Literal, overload
 
 import jax
 
+from jaxinit._configuration import measuring
 from jaxinit._progress import Bar
 from jaxinit.report.report import Report
 from jaxinit.signal.measure import Options, measure, prepare
@@ -24,6 +25,7 @@ def analyze(
 ) -> Report: ...
 
 
+@measuring
 def analyze(
     model: Any,
     *args: Any,

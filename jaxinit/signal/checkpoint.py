@@ -25,7 +25,8 @@ from jaxinit.program import versions
 from jaxinit.signal.statistics import Analysis
 
 _FORMAT = 1
-_HEAD = struct.Struct("<QdII")  # seed, loss, bytes of the record, checksum
+_HEAD = struct.Struct("<QdII")  # seed, loss, bytes of the record, bytes of a number
+_CHECK = struct.Struct("<I")  # behind the record
 _SUFFIX = ".seeds"
 
 
@@ -68,9 +69,9 @@ class Checkpoint:
         """Keeps finished seeds: their records `(seeds, fields)` and losses."""
         file = self._opened()
         for seed, record, number in zip(seeds, values, loss, strict=True):
-            payload = np.asarray(record, "<f4").tobytes()
-            check = zlib.crc32(payload, seed & 0xFFFFFFFF)
-            file.write(_HEAD.pack(seed, float(number), len(payload), check) + payload)
+            payload = record.astype(record.dtype.newbyteorder("<")).tobytes()
+            head = _HEAD.pack(seed, float(number), len(payload), record.itemsize)
+            file.write(head + payload + _CHECK.pack(zlib.crc32(head + payload)))
         file.flush()  # from here on it outlives this process
 
     def close(self) -> None:
@@ -102,13 +103,14 @@ def _records(data: bytes) -> dict[int, tuple[np.ndarray, float]]:
     found = {}
     position = 0
     while position + _HEAD.size <= len(data):
-        seed, loss, length, check = _HEAD.unpack_from(data, position)
+        seed, loss, length, width = _HEAD.unpack_from(data, position)
         start = position + _HEAD.size
-        payload = data[start : start + length]
-        if len(payload) < length or zlib.crc32(payload, seed & 0xFFFFFFFF) != check:
+        end = start + length
+        check = _CHECK.pack(zlib.crc32(data[position:end]))
+        if data[end : end + _CHECK.size] != check:
             break
-        found[seed] = (np.frombuffer(payload, "<f4"), loss)
-        position = start + length
+        found[seed] = (np.frombuffer(data[start:end], f"<f{width}"), loss)
+        position = end + _CHECK.size
     return found
 
 

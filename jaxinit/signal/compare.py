@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxinit._configuration import measuring
 from jaxinit._progress import Bar
 from jaxinit.report.report import Report
 from jaxinit.signal.measure import Options, measure, prepare
@@ -61,6 +62,7 @@ class Comparison:
         return "\n".join([title, *lines, legend])
 
 
+@measuring
 def compare(
     model: Any,
     *args: Any,

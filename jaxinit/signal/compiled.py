@@ -11,8 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
-from jaxinit._caches import Cache, configuration
+from jaxinit._caches import Cache
+from jaxinit._configuration import configuration
 from jaxinit.draw.pieces import draws, is_threefry
+from jaxinit.program import versions
 from jaxinit.program.prune import prune
 from jaxinit.signal.statistics import (
     Analysis,
@@ -208,17 +210,19 @@ class Compiled:
         raw = self._function(variables, key, inputs)
         leaves, structure = jax.tree.flatten(raw._replace(loss=None))
         self._layout = structure, [leaf.shape for leaf in leaves]
-        return jnp.concatenate([leaf.reshape(-1) for leaf in leaves]), raw.loss
+        wide = jnp.result_type(*(leaf.dtype for leaf in leaves))
+        flat = [leaf.reshape(-1).astype(wide) for leaf in leaves]
+        return jnp.concatenate(flat), raw.loss
 
 
 def abstract_arguments(analysis: Analysis, chunk: int) -> tuple[list[Any], Any, Any]:
     """Variables, key and inputs of a program for ``chunk`` seeds, as shapes."""
     traced, lead = analysis.traced, ((chunk,) if chunk else ())
     shape: Any = jax.ShapeDtypeStruct
-    avals = [v.aval for v in traced.apply.jaxpr.invars]
+    avals = [versions.shape_of(v) for v in traced.apply.jaxpr.invars]
     first = traced.input_positions.start - 1
     variables = [shape(lead + a.shape, a.dtype) for a in avals[:first]]
-    inputs = [shape(a.shape, a.dtype) for a in avals[first + 1 :]]
+    inputs = avals[first + 1 :]
     probe = jax.eval_shape(lambda: jax.random.key(0, impl="threefry2x32"))
     noise = shape(lead, avals[first].dtype), shape(lead, probe.dtype)
     return variables, noise, inputs

@@ -54,7 +54,9 @@ class Records:
     def _enter(self, places: Sequence[int], packed: Packed) -> None:
         if self._values is None or self._loss is None:
             count = len(self._seeds)
-            self._values = np.empty((count, *packed.values.shape[1:]), np.float32)
+            self._values = np.empty(
+                (count, *packed.values.shape[1:]), packed.values.dtype
+            )
             self._loss = np.empty(count, packed.loss.dtype)
         self._values[places], self._loss[places] = packed.values, packed.loss
         self._ran[places] = True

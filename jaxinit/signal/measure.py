@@ -17,7 +17,8 @@ from jaxinit.draw.compiling import quick_options
 from jaxinit.draw.own_init import Draw, own_draw
 from jaxinit.layers.find import Sites
 from jaxinit.layers.names import param_name
-from jaxinit.models.trace import Arguments, Traced, arguments, infer_inputs, trace
+from jaxinit.models.arguments import Arguments, arguments, streams_and_kwargs
+from jaxinit.models.trace import Traced, infer_inputs, trace
 from jaxinit.report.findings import Finding
 from jaxinit.report.report import Report
 from jaxinit.roles.network import Network, read_network, read_sites
@@ -33,7 +34,7 @@ from jaxinit.signal.checks import (
 from jaxinit.signal.compiled import Compiled, compiled
 from jaxinit.signal.engine import Engine
 from jaxinit.signal.inputs import Fed, batch_size, feed
-from jaxinit.signal.placement import check_axes, seed_devices, unplaced
+from jaxinit.signal.placement import placed_by, seed_devices, unplaced
 from jaxinit.signal.plan import RunPlan, plan_run
 from jaxinit.signal.seeds import Finished, Plan, Strategy, run
 from jaxinit.signal.statistics import Analysis, no_float_output
@@ -100,9 +101,9 @@ def _traced(
     root = unplaced(root_key(options.key))
     if not args and not kwargs:
         args = infer_inputs(model)
+    streams, kwargs = streams_and_kwargs(options.rngs, kwargs)
     given = arguments(args, kwargs)
-    check_axes(given.inputs, given.names)
-    traced = trace(model, given, options.rngs, jax.random.key_impl(root))
+    traced = trace(model, given, streams, jax.random.key_impl(root))
     check_model(traced)
     check_loss(options.loss, traced)
     return _Model(traced, given, root)
@@ -114,7 +115,7 @@ def plan(
     """What ``measure`` would take; nothing of the model's size is allocated."""
     traced, given, _ = _traced(model, args, kwargs, options)
     sites = read_sites(traced)
-    batch = batch_size(given.shapes)
+    batch = batch_size(given.shapes, sites.keys)
     analysis = Analysis(traced, sites, batch, options.loss, True)
     if no_float_output(analysis) is not None:
         analysis = analysis._replace(backward=False)
@@ -129,12 +130,25 @@ def prepare(
     traced, given, root = _traced(model, args, kwargs, options)
     network = read_network(traced, given)
     sites = network.sites
+    _check_reached(network)
     input_key = jax.random.fold_in(root, 2**32 - 1)
-    fed = feed(given.inputs, given.names, sites.lookups, input_key)
-    analysis = Analysis(traced, sites, batch_size(fed.arrays), options.loss, True)
+    fed = feed(given.inputs, given.names, sites, input_key)
+    batch = batch_size(fed.arrays, sites.keys)
+    analysis = Analysis(traced, sites, batch, options.loss, True)
     count = _count(options.seeds, sites)
     programs = compiled(analysis, quick_options(sites, 3 * count))
     return Prepared(network, fed, analysis, programs, root, options)
+
+
+def _check_reached(network: Network) -> None:
+    if not any(event.kind == "layer" for event in network.sites.events):
+        names = [p.name for p in network.params][:3]
+        raise ValueError(
+            f"no input of {network.traced.name} reaches a parameter: no equation "
+            f"combines one of {', '.join(names)} with what depends on the inputs, so "
+            "that there is no layer to measure. Pass the arrays that the model works "
+            "on as positional or keyword arguments, and use them in its forward pass."
+        )
 
 
 def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
@@ -155,6 +169,7 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
         options.memory_budget,
         options.time_budget,
         seed_devices(options.devices, traced, inputs),
+        bool(placed_by(traced, inputs)),
     )
     kept = None
     if options.checkpoint is not None:

@@ -1,7 +1,6 @@
 """Where an analysis runs: on which devices, and what may be spread over them."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +34,7 @@ def seed_devices(
         there are, or twice the same.
       TypeError: if ``wished`` is neither a number nor devices.
     """
-    placed = _placed_by(traced, inputs)
+    placed = placed_by(traced, inputs)
     local = jax.local_devices()
     if wished is None:
         return () if placed or len(local) == 1 else tuple(local)
@@ -65,24 +64,6 @@ def seed_devices(
     return found
 
 
-def check_axes(inputs: Sequence[Any], names: Sequence[str]) -> None:
-    """Raises for an input whose sharding is part of its type.
-
-    The model's program is traced from shapes, without such types.
-    """
-    for value, name in zip(inputs, names, strict=True):
-        if not isinstance(value, jax.Array):
-            continue
-        sharding = jax.typeof(value).sharding
-        if any(part is not None for part in sharding.spec):
-            raise ValueError(
-                f"`{name}` must not be sharded over explicit mesh axes, got "
-                f"{sharding.spec} on {sharding.mesh.axis_names}. Pass it on the same "
-                "mesh with automatic axes: jax.device_put(x, NamedSharding("
-                "jax.make_mesh(sizes, names, axis_types=(AxisType.Auto,) * n), spec))."
-            )
-
-
 def unplaced(key: jax.Array) -> jax.Array:
     """A copy of a key that no device holds fast."""
     if isinstance(key, jax.core.Tracer):
@@ -92,7 +73,7 @@ def unplaced(key: jax.Array) -> jax.Array:
     return copy
 
 
-def _placed_by(traced: Traced, inputs: Sequence[jax.Array]) -> str:
+def placed_by(traced: Traced, inputs: Sequence[jax.Array]) -> str:
     """What binds the model to devices, in words; empty if nothing does."""
     if not jax.sharding.get_abstract_mesh().empty:
         return "a mesh is set"

@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from jaxinit._configuration import thread_pool
 from jaxinit._progress import Reporter
 from jaxinit.signal import resources
 from jaxinit.signal.checkpoint import Checkpoint
@@ -165,7 +166,7 @@ def _loop(
     in_flight = workers + 1  # one of them waits for a worker
     pending: list[tuple[int, Future[Packed]]] = []
     remaining = iter(places)
-    pool = ThreadPoolExecutor(workers)
+    pool = thread_pool(workers)
     started: list[bool] = []
 
     def submit() -> None:

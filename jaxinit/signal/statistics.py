@@ -111,9 +111,9 @@ def one_seed(
             {t.number: r for t, r in records.items() if t.point == "output"},
             {t.number: r for t, r in records.items() if t.point == "activation"},
             backward,
-            [moments.size_record(p, s) for p, s in zip(params, splits, strict=True)],
+            [_size(p, s) for p, s in zip(params, splits, strict=True)],
             [
-                None if g is None else moments.size_record(g, s)
+                None if g is None else _size(g, s)
                 for g, s in zip(gradients, splits, strict=True)
             ],
             loss,
@@ -166,9 +166,7 @@ def plain_forward(
       and the shapes of both.
     """
     traced = analysis.traced
-    avals: list[Any] = [v.aval for v in traced.apply.jaxpr.invars]
-    spec: Any = jax.ShapeDtypeStruct  # whose constructor has no types
-    shapes = [spec(a.shape, a.dtype) for a in avals]
+    shapes: list[Any] = [versions.shape_of(v) for v in traced.apply.jaxpr.invars]
     count = len(traced.params)
 
     def forward(params: list[Any], rest: list[Any]) -> Any:
@@ -207,12 +205,16 @@ def empty_probes(analysis: Analysis) -> dict[int, Array]:
     """A zero record for each value whose gradient is wanted: events and outputs."""
     size = len(moments.SIZE)
     outputs = float_outputs(analysis.traced)
-    probes = {-1 - position: jnp.zeros(size) for position in outputs}
+    avals = [var.aval for var in analysis.traced.apply.jaxpr.outvars]
+    probes = {
+        -1 - i: jnp.zeros(size, moments.record_dtype(avals[i].dtype)) for i in outputs
+    }
     sites = analysis.sites
     for number, event in zip(sites.numbers, sites.events, strict=True):
         if all(loop.kind != "while" for loop in event.loops):
             lengths = [loop.length for loop in event.loops]
-            probes[number] = jnp.zeros((*lengths, size))
+            dtype = moments.record_dtype(event.dtype)
+            probes[number] = jnp.zeros((*lengths, size), dtype)
     return probes
 
 
@@ -233,12 +235,19 @@ def _hooks(analysis: Analysis) -> Hooks:
     def record(tap: Tap, value: Array) -> Array:
         value = lax.stop_gradient(value)
         if tap.point == "activation":
-            return moments.dead_record(value, axes[tap.number])
-        return moments.forward_record(value, axes[tap.number])
+            summary = moments.dead_record
+        else:
+            summary = moments.forward_record
+        found: Array = versions.summarized(
+            lambda x: summary(x, axes[tap.number]), value
+        )
+        return found
 
     def passes(tap: Tap, value: Array, probe: Array | None) -> Array:
         del tap
-        return value if probe is None else _watched(value, probe)
+        if probe is None or not _differentiable(value):
+            return value
+        return _watched(value, probe)
 
     return Hooks(record, passes, moments.merge)
 
@@ -250,13 +259,13 @@ def _watched(value: Array, probe: Array) -> Array:
     return value
 
 
-def _watched_forward(value: Array, probe: Array) -> tuple[Array, None]:
-    del probe
-    return value, None
+def _watched_forward(value: Array, probe: Array) -> tuple[Array, Array]:
+    return value, probe
 
 
-def _watched_backward(_: None, gradient: Array) -> tuple[Array, Array]:
-    return gradient, moments.size_record(gradient)
+def _watched_backward(probe: Array, gradient: Array) -> tuple[Array, Array]:
+    record = versions.summarized(moments.size_record, gradient)
+    return gradient, versions.vary_like(record, probe)
 
 
 _watched.defvjp(_watched_forward, _watched_backward)
@@ -270,13 +279,21 @@ def _watch_outputs(outputs: Sequence[Array], probes: dict[int, Array]) -> list[A
     return watched
 
 
+def _size(value: Array, kept: tuple[int, ...]) -> Array:
+    record: Array = versions.summarized(lambda x: moments.size_record(x, kept), value)
+    return record
+
+
 def _gaussian(key: Array, outputs: Sequence[Array]) -> list[Array]:
     """Standard normal cotangents, drawn in float32 and cast last."""
     keys = jax.random.split(key, max(len(outputs), 1))
     drawn = []
     for k, out in zip(keys, outputs, strict=False):
-        wide = jnp.result_type(out.dtype, jnp.float32)
-        drawn.append(jax.random.normal(k, out.shape, wide).astype(out.dtype))
+        wide = moments.record_dtype(out.dtype)
+        if jnp.iscomplexobj(out):
+            wide = np.result_type(wide, np.complex64)
+        normal = jax.random.normal(k, out.shape, wide).astype(out.dtype)
+        drawn.append(versions.like(normal, out))
     return drawn
 
 

@@ -9,7 +9,8 @@ import jax
 import jaxinit
 from jaxinit.layers.find import Sites, find_sites
 from jaxinit.layers.names import row_names
-from jaxinit.models.trace import arguments, trace
+from jaxinit.models.arguments import arguments
+from jaxinit.models.trace import trace
 from jaxinit.roles.structure import Structure, read_structure
 from tests.layers.zoo_analysis import model_of
 from tests.zoo import ZOO
