@@ -11,6 +11,8 @@ from jaxinit.program.axes import Layout
 from jaxinit.program.paths import Location
 from jaxinit.program.primitives import LINEAR
 
+_STRAIGHT_STEPS = LINEAR | {"dropout"}
+
 
 class Unary(NamedTuple):
     """A value that is an elementwise function of one event's output.
@@ -27,7 +29,7 @@ class Unary(NamedTuple):
 
     @property
     def nonlinear(self) -> bool:
-        return any(step not in LINEAR for step in self.steps)
+        return any(step not in _STRAIGHT_STEPS for step in self.steps)
 
 
 class Fact(NamedTuple):

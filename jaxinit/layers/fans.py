@@ -8,6 +8,7 @@ from jaxinit.layers.event import Use
 from jaxinit.layers.facts import Fact
 from jaxinit.program import versions
 from jaxinit.program.axes import Layout, Shape
+from jaxinit.program.primitives import CONTRACTIONS
 
 
 class Roles(NamedTuple):
@@ -60,13 +61,7 @@ def roles(equation: versions.Equation, operand: int) -> Roles | None:
 
 def is_product(equation: versions.Equation) -> bool:
     """Whether it may sum products of a weight with data."""
-    return equation.primitive.name in _PRODUCTS
-
-
-_PRODUCTS = (
-    *("dot_general", "conv_general_dilated"),
-    *("ragged_dot", "ragged_dot_general"),
-)
+    return equation.primitive.name in CONTRACTIONS
 
 
 def convolving(equation: versions.Equation) -> Roles | None:

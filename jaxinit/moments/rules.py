@@ -7,13 +7,9 @@ from typing import Any
 import numpy as np
 
 from jaxinit.moments import layout, reductions
-from jaxinit.moments.elementwise import (
-    ELEMENTWISE,
-    IDENTITIES,
-    elementwise,
-)
+from jaxinit.moments.elementwise import elementwise
 from jaxinit.moments.law import Law, discrete, shrunk
-from jaxinit.moments.products import PRODUCTS, product
+from jaxinit.moments.products import product
 from jaxinit.moments.values import (
     KEY,
     Context,
@@ -55,14 +51,14 @@ def primitive(
         raise no_rule(context, equation, "it computes with random keys")
     if all(isinstance(v, Known) for v in operands):
         return _evaluated(equation, operands)
-    if name in IDENTITIES:
+    if name in primitives.IDENTITIES:
         return list(operands[: len(equation.outvars)])
-    if name in PRODUCTS:
+    if name in primitives.CONTRACTIONS:
         return [product(context, equation, operands)]
     if any(isinstance(v, Weight) for v in operands):
         return _kernel(equation, operands)
     laws = [as_law(value) for value in operands]
-    if name in ELEMENTWISE:
+    if name in primitives.ELEMENTWISE:
         if name in ("select_n", "convert_element_type", "bitcast_convert_type"):
             if primitives.is_float(equation.outvars[0].aval):
                 if not primitives.is_float(equation.invars[0].aval):

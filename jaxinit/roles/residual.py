@@ -174,12 +174,8 @@ def _only_through(
 
 
 _SAME = primitives.KEEPS_ELEMENTS | {"mul", "div", "neg"}
-LINEAR = primitives.LAYOUT | {SLICE, STACK, CHOICE}
-LINEAR |= frozenset(
-    "mul div add add_any sub neg dot_general conv_general_dilated concatenate pad "
-    "reduce_sum reduce_window_sum select_n gather cumsum rsqrt sqrt ragged_dot "
-    "ragged_dot_general integer_pow square split".split()
-)
+LINEAR = primitives.STRAIGHT | {SLICE, STACK, CHOICE}
+LINEAR |= {"concatenate", "pad", "gather", "split"}
 
 
 def _bends(anchors: Anchors, value: int, other: int) -> bool:
