@@ -36,6 +36,8 @@ class Plan(NamedTuple):
       memory_budget: bytes; ``None`` for a share of the device's memory.
       time_budget: seconds after which no new seed is started; ``None`` for no limit.
       devices: the devices over which seeds are spread; none or one, no spreading.
+      placed: whether the model says itself where its values lie. What a seed takes is
+        then known only once it is drawn, and seeds run one after the other.
     """
 
     seeds: Sequence[int]
@@ -44,6 +46,7 @@ class Plan(NamedTuple):
     memory_budget: int | None
     time_budget: float | None
     devices: tuple[jax.Device, ...] = ()
+    placed: bool = False
 
 
 class Finished(NamedTuple):
@@ -161,7 +164,8 @@ def _loop(
 ) -> Results:
     """One seed in flight per core on CPU, two elsewhere, so that no one waits."""
     del strategy
-    check_fits(engine, plan.memory_budget)
+    if not plan.placed:
+        check_fits(engine, plan.memory_budget)
     workers = _workers(engine, plan)
     in_flight = workers + 1  # one of them waits for a worker
     pending: list[tuple[int, Future[Packed]]] = []
@@ -225,7 +229,8 @@ def _chunks(
     mesh = _mesh(plan)
     devices = mesh.size if mesh is not None else 1
     count = -(-len(places) // devices)
-    check_fits(engine, plan.memory_budget, compiled=False)
+    if not plan.placed:
+        check_fits(engine, plan.memory_budget, compiled=False)
     each = 1
     if strategy == "vmap":
         wished = _MAX_CHUNK if plan.chunk is None else plan.chunk // devices
@@ -264,6 +269,8 @@ def _fitting(engine: Engine, chunk: int, plan: Plan) -> int:
 
     A chunk that the user asked for only has to fit the memory that is free.
     """
+    if plan.placed:
+        return chunk
     budget = plan.memory_budget
     if budget is None and plan.chunk is None:
         budget = resources.budget()
@@ -278,6 +285,8 @@ def _fitting(engine: Engine, chunk: int, plan: Plan) -> int:
 
 
 def _workers(engine: Engine, plan: Plan) -> int:
+    if plan.placed:
+        return 1
     cores = resources.cores() if jax.default_backend() == "cpu" else 2
     budget = plan.memory_budget or resources.budget()
     fits = budget // max(engine.bytes_per_seed, 1)
