@@ -34,7 +34,7 @@ from jaxinit.signal.checks import (
 from jaxinit.signal.compiled import Compiled, compiled
 from jaxinit.signal.engine import Engine
 from jaxinit.signal.inputs import Fed, batch_size, feed
-from jaxinit.signal.placement import placed_by, seed_devices, unplaced
+from jaxinit.signal.placement import mesh_of, placed_by, seed_devices, unplaced
 from jaxinit.signal.plan import RunPlan, plan_run
 from jaxinit.signal.seeds import Finished, Plan, Strategy, run
 from jaxinit.signal.statistics import Analysis, no_float_output
@@ -180,7 +180,8 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
         f"{jax.default_backend()}"
     )
     start, before = time.perf_counter(), programs.compile_seconds
-    finished = run(Engine(programs, draw, prepared.root, inputs), how, bar, kept)
+    with mesh_of(inputs):
+        finished = run(Engine(programs, draw, prepared.root, inputs), how, bar, kept)
     compile_seconds = programs.compile_seconds - before
     seconds = time.perf_counter() - start - compile_seconds
     settings = {

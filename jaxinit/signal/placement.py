@@ -1,10 +1,12 @@
 """Where an analysis runs: on which devices, and what may be spread over them."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding
 
 from jaxinit.models.trace import Traced
 from jaxinit.program import versions
@@ -62,6 +64,18 @@ def seed_devices(
             "each on all the devices that the model names."
         )
     return found
+
+
+def mesh_of(inputs: Sequence[jax.Array]) -> AbstractContextManager[object]:
+    """Sets the mesh of inputs whose sharding is part of their type, if none is set."""
+    if jax.sharding.get_abstract_mesh().empty:
+        for value in inputs:
+            sharding = getattr(value, "sharding", None)
+            mesh = sharding.mesh if isinstance(sharding, NamedSharding) else None
+            if isinstance(mesh, Mesh) and AxisType.Explicit in mesh.axis_types:
+                context: AbstractContextManager[object] = jax.set_mesh(mesh)
+                return context
+    return nullcontext()
 
 
 def unplaced(key: jax.Array) -> jax.Array:
