@@ -1,13 +1,12 @@
 """A model and its inputs as two programs: one that draws weights, one that runs."""
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 
+from jaxinit._caches import Cache
 from jaxinit._configuration import configuration
 from jaxinit.models.arguments import Arguments, arguments, zeros_like
 from jaxinit.models.functional import Functional
@@ -76,9 +75,7 @@ class Traced:
         return jax.tree.unflatten(self.output_structure, leaves)
 
 
-_CACHE_SIZE = 16
-_cache: OrderedDict[Any, Traced] = OrderedDict()
-_lock = threading.Lock()
+_cache: Cache[Traced] = Cache(16)
 
 
 def trace(
@@ -119,16 +116,7 @@ def trace(
     )
     if not adapted.draws or not _hashable(name):
         return _trace(adapted, given, key)
-    with _lock:
-        found = _cache.get(name)
-    if found is None:
-        found = _trace(adapted, given, key)
-    with _lock:
-        _cache[name] = found
-        _cache.move_to_end(name)
-        while len(_cache) > _CACHE_SIZE:
-            _cache.popitem(last=False)
-    return found
+    return _cache.get(name, lambda: _trace(adapted, given, key))
 
 
 _NOT_TRACEABLE = (

@@ -68,10 +68,10 @@ def sample_axis(shape: Sequence[int], batch: int) -> int | None:
 
 def one_seed(
     analysis: Analysis,
-) -> Callable[[Sequence[Array], Array, Sequence[Array]], Raw]:
+) -> Callable[[Sequence[Array], tuple[Array, Array], Sequence[Array]], Raw]:
     """The function ``(variables, key, inputs) -> Raw`` that is to be compiled.
 
-    Its arguments are the leaves of parameters and state, a key for dropout and the
+    Its arguments are the leaves of parameters and state, two keys, for dropout and the
     like and for the probe, and the array inputs.
     """
     traced, sites = analysis.traced, analysis.sites
@@ -79,9 +79,13 @@ def one_seed(
     splits = [sites.scanned.get(leaf, ()) for leaf in range(num_params)]
     measured = instrumented(analysis)
 
-    def run(variables: Sequence[Array], key: Array, inputs: Sequence[Array]) -> Raw:
+    def run(
+        variables: Sequence[Array],
+        keys: tuple[Array, Array],
+        inputs: Sequence[Array],
+    ) -> Raw:
         params, state = list(variables[:num_params]), list(variables[num_params:])
-        model_key, probe_key = jax.random.split(key)
+        model_key, probe_key = keys
 
         def forward(params: list[Array], probes: dict[int, Array]) -> Any:
             values = [*params, *state, model_key, *inputs]
@@ -118,31 +122,60 @@ def one_seed(
     return run
 
 
-def no_gradient(analysis: Analysis) -> str | None:
-    """Why the model cannot be differentiated, ``None`` if it can.
+def no_float_output(analysis: Analysis) -> str | None:
+    """Why no gradient can start at the model's output, ``None`` if one can."""
+    traced = analysis.traced
+    if analysis.loss is not None or float_outputs(traced):
+        return None
+    kinds = ", ".join(str(v.aval) for v in traced.apply.jaxpr.outvars)
+    return (
+        f"the model returns no floating-point array ({kinds or 'nothing'}). "
+        "Analyze a method that returns logits: method=..."
+    )
+
+
+def not_differentiable(analysis: Analysis) -> str | None:
+    """Why the model, as it is without us, cannot be differentiated; ``None`` if it can.
 
     Raises:
       Exception: whatever the user's loss raises, with a note.
     """
-    traced = analysis.traced
-    if analysis.loss is None and not float_outputs(traced):
-        kinds = ", ".join(str(v.aval) for v in traced.apply.jaxpr.outvars)
-        return (
-            f"the model returns no floating-point array ({kinds or 'nothing'}). "
-            "Analyze a method that returns logits: method=..."
-        )
-    shapes = [versions.shape_of(var) for var in traced.apply.jaxpr.invars]
-    first = len(traced.params) + traced.num_state
+    forward, params, rest = plain_forward(analysis)
+
+    def gradient(params: list[Any], rest: list[Any]) -> Any:
+        result, pull = jax.vjp(lambda p: forward(p, rest), params)
+        return pull(jax.tree.map(jnp.ones_like, result))
+
     try:
-        jax.eval_shape(
-            one_seed(analysis), shapes[:first], shapes[first], shapes[first + 1 :]
-        )
+        jax.eval_shape(gradient, params, rest)
     except (ValueError, TypeError, NotImplementedError) as error:
         if analysis.loss is not None:
             error.add_note("jaxinit was differentiating `loss` of the model's output.")
             raise
         return str(error).splitlines()[0]
     return None
+
+
+def plain_forward(
+    analysis: Analysis,
+) -> tuple[Callable[[list[Any], list[Any]], Any], list[Any], list[Any]]:
+    """What gradients start from, without statistics.
+
+    Returns:
+      The function of the parameters and of all other inputs of the model's program,
+      and the shapes of both.
+    """
+    traced = analysis.traced
+    shapes: list[Any] = [versions.shape_of(v) for v in traced.apply.jaxpr.invars]
+    count = len(traced.params)
+
+    def forward(params: list[Any], rest: list[Any]) -> Any:
+        outputs = versions.evaluate(traced.apply, [*params, *rest])
+        if analysis.loss is not None:
+            return analysis.loss(traced.output(outputs))
+        return [out for out in outputs if _differentiable(out)]
+
+    return forward, shapes[:count], shapes[count:]
 
 
 def instrumented(
