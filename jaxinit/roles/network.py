@@ -16,8 +16,8 @@ from jaxinit.models.trace import Traced
 from jaxinit.program import versions
 from jaxinit.program.flow import Flow
 from jaxinit.roles.anchors import Anchors
+from jaxinit.roles.structure import NO_HINTS, Hints, Structure, read_structure
 from jaxinit.roles.structure import ROLES as ROLES
-from jaxinit.roles.structure import Structure, read_structure
 
 Array = jax.Array
 
@@ -124,14 +124,16 @@ def check_role(role: str) -> None:
         raise ValueError(f"`role` must be one of {', '.join(ROLES)}, got {role!r}.")
 
 
-def read_network(traced: Traced, given: Arguments) -> Network:
+def read_network(traced: Traced, given: Arguments, hints: Hints = NO_HINTS) -> Network:
     """Reads a traced model: its layers, its structure, the roles of its parameters."""
     shapes = given._replace(inputs=tuple(given.shapes))
-    return Network(traced, read_sites(traced), *_reading(traced), shapes)
+    return Network(traced, read_sites(traced), *_reading(traced, hints), shapes)
 
 
 @functools.lru_cache(maxsize=16)
-def _reading(traced: Traced) -> tuple[Anchors, Structure, tuple[Parameter, ...]]:
+def _reading(
+    traced: Traced, hints: Hints
+) -> tuple[Anchors, Structure, tuple[Parameter, ...]]:
     sites = read_sites(traced)
     flow = Flow(
         traced.apply,
@@ -140,7 +142,7 @@ def _reading(traced: Traced) -> tuple[Anchors, Structure, tuple[Parameter, ...]]
         traced.input_positions,
     )
     anchors = Anchors(flow, sites)
-    structure = read_structure(anchors, traced)
+    structure = read_structure(anchors, traced, hints)
     first: dict[int, Use] = {}
     for event in sites.events:
         for use in event.uses:

@@ -1,6 +1,6 @@
 """``explain``: which rule of a scheme takes which parameter."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ from jaxinit._configuration import measuring
 from jaxinit._keys import root_key
 from jaxinit.draw.own_init import as_arrays
 from jaxinit.roles.network import Parameter
+from jaxinit.roles.structure import as_hints
 from jaxinit.schemes.drawing import SchemeDraw, scheme_draw, std_of
 from jaxinit.schemes.fitted import real_fans
 from jaxinit.schemes.initialize import check_data, prepare
@@ -82,6 +83,8 @@ def explain(
     scheme: Any,
     *args: Any,
     key: int | jax.Array = 0,
+    output: int | str | None = None,
+    roles: Mapping[str, str] | None = None,
     rngs: Sequence[str] = (),
     model_kwargs: dict[str, Any] | None = None,
     **kwargs: Any,
@@ -93,6 +96,8 @@ def explain(
       scheme: as in ``initialize``.
       *args: the model's inputs; shapes will do.
       key: the key of the draw whose standard deviations are shown.
+      output: as in ``initialize``.
+      roles: as in ``initialize``.
       rngs: as in ``initialize``.
       model_kwargs: as in ``initialize``.
       **kwargs: further keyword arguments of the model.
@@ -114,7 +119,9 @@ def explain(
       bias       8      ...
       kernel     4x8    4, 8         every weight       normal, std 0.02  0.0... ...
     """
-    network, inputs = prepare(model, args, {**kwargs, **(model_kwargs or {})}, rngs)
+    kwargs = {**kwargs, **(model_kwargs or {})}
+    hints = as_hints(output, roles)
+    network, inputs = prepare(model, args, kwargs, rngs, root_key(key), hints)
     chosen = as_scheme(scheme)
     draw = scheme_draw(network, chosen)
     refined = chosen.refine(network) is not None
