@@ -84,6 +84,11 @@ class Network:
         return [p for p in self.free if p.roles & wanted]
 
     @property
+    def in_order(self) -> list[Parameter]:
+        """All parameters in the order in which data meets them; the rest last."""
+        return [self.params[leaf] for leaf in self.sites.leaf_order(len(self.params))]
+
+    @property
     def free(self) -> list[Parameter]:
         """The parameters that no rule of the user's has taken."""
         return [p for p in self.params if p.leaf not in self.taken]

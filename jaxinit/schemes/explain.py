@@ -17,6 +17,7 @@ from jaxinit.schemes.initialize import check_data, prepare
 from jaxinit.schemes.scheme import as_scheme
 
 _OWN = "(the model's own)"
+_UNKNOWN = "(the model's own: role unknown)"
 
 
 class Explained(NamedTuple):
@@ -49,7 +50,7 @@ class Explanation:
 
     Attributes:
       model: the model's name.
-      rows: one for each parameter, in the order of the model's tree.
+      rows: one for each parameter, in the order in which data meets them.
       refined: whether the scheme then changes weights by looking at data.
     """
 
@@ -60,7 +61,7 @@ class Explanation:
     @property
     def unmatched(self) -> tuple[str, ...]:
         """The parameters that keep what the model's own init draws."""
-        return tuple(row.name for row in self.rows if row.rule == _OWN)
+        return tuple(row.name for row in self.rows if row.rule in (_OWN, _UNKNOWN))
 
     def __str__(self) -> str:
         head = ("parameter", "shape", "fan in, out", "rule", "law", "std", "roles")
@@ -130,13 +131,14 @@ def explain(
     leaves = draw.started(root_key(key), *as_arrays(inputs))
     rows = tuple(
         _explained(parameter, draw, leaves[parameter.leaf])
-        for parameter in network.params
+        for parameter in network.in_order
     )
     return Explanation(network.traced.name, rows, refined)
 
 
 def _explained(parameter: Parameter, draw: SchemeDraw, value: jax.Array) -> Explained:
     assignment = draw.assignments.get(parameter.leaf)
+    own = _OWN if parameter.roles else _UNKNOWN
     fans = None if parameter.use is None else real_fans(parameter)
     return Explained(
         parameter.name,
@@ -144,7 +146,7 @@ def _explained(parameter: Parameter, draw: SchemeDraw, value: jax.Array) -> Expl
         tuple(sorted(parameter.roles)),
         None if fans is None else fans.fan_in,
         None if fans is None else fans.fan_out,
-        _OWN if assignment is None else assignment.rule,
+        own if assignment is None else assignment.rule,
         "" if assignment is None else assignment.law,
         std_of(value),
     )

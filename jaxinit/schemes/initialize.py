@@ -1,5 +1,6 @@
 """``initialize``: a model's variables by a scheme."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from jaxinit.models.trace import Traced, infer_inputs, trace
 from jaxinit.roles.network import Network, read_network
 from jaxinit.roles.structure import NO_HINTS, Hints, as_hints
 from jaxinit.schemes.drawing import SchemeDraw, Shardings, scheme_draw
-from jaxinit.schemes.scheme import as_scheme
+from jaxinit.schemes.scheme import UntouchedWarning, as_scheme
 
 
 @measuring
@@ -68,6 +69,10 @@ def initialize(
       What the model's own init returns: linen's dict of variables, an nnx module, the
       pytree of a ``Functional``.
 
+    Warns:
+      UntouchedWarning: if the scheme draws every weight and a parameter is left whose
+        role the program does not tell.
+
     Raises:
       TypeError: if ``model`` is no model or ``scheme`` no scheme.
       ValueError: if the scheme does not apply to the model, a rule matches nothing,
@@ -87,6 +92,8 @@ def initialize(
     kwargs = {**kwargs, **(model_kwargs or {})}
     network, inputs = prepare(model, args, kwargs, rngs, root, as_hints(output, roles))
     draw = scheme_draw(network, as_scheme(scheme))
+    for sentence in draw.untouched:
+        warnings.warn(sentence, UntouchedWarning, stacklevel=3)
     check_data(draw, inputs, network)
     arrays = as_arrays(inputs)
     if shardings is None:
