@@ -33,8 +33,8 @@ from jaxinit.layers.tap import tap as tap
 from jaxinit.models.functional import Functional as Functional
 from jaxinit.report.findings import Finding as Finding
 from jaxinit.report.findings import UnhealthyError as UnhealthyError
+from jaxinit.report.measured import Row as Row
 from jaxinit.report.report import Report as Report
-from jaxinit.report.report import Row as Row
 from jaxinit.schemes import autoinit as autoinit
 from jaxinit.schemes import explain as explain
 from jaxinit.schemes import fixup as fixup

@@ -10,15 +10,14 @@ import json
 import math
 import os
 import pathlib
-import tempfile
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from jaxinit.report.findings import Finding
+from jaxinit.report.measured import Measured, Row
 
-if TYPE_CHECKING:
-    from jaxinit.report.report import Report
+M = TypeVar("M", bound=Measured)
 
 SCHEMA = "jaxinit.report"
 VERSION = 1
@@ -26,7 +25,7 @@ VERSION = 1
 _GROUPS = ("forward", "backward", "weights")
 
 
-def dump(report: "Report") -> str:
+def dump(report: Measured) -> str:
     """The report as JSON text."""
     document: dict[str, Any] = {
         "schema": SCHEMA,
@@ -52,10 +51,8 @@ def dump(report: "Report") -> str:
     return json.dumps(document, allow_nan=False)
 
 
-def load(text_or_path: str | os.PathLike[str]) -> "Report":
+def load(cls: type[M], text_or_path: str | os.PathLike[str]) -> M:
     """The report that :func:`dump` wrote; the arguments are ``Report.from_json``'s."""
-    from jaxinit.report.report import Report, Row
-
     document = _read(text_or_path)
     num_seeds = len(document["seeds"])
 
@@ -66,7 +63,7 @@ def load(text_or_path: str | os.PathLike[str]) -> "Report":
         }
 
     num_rows, num_params = len(document["rows"]), len(document["params"])
-    return Report(
+    return cls(
         rows=tuple(Row(**_tuples(row)) for row in document["rows"]),
         forward=arrays(document["forward"], num_rows),
         backward=arrays(document["backward"], num_rows),
@@ -89,65 +86,6 @@ def load(text_or_path: str | os.PathLike[str]) -> "Report":
         settings=_decode(document["settings"]),
         findings=tuple(Finding(**_decode(item)) for item in document["findings"]),
     )
-
-
-def plain(value: Any, place: str = "settings") -> Any:
-    """A copy of ``value`` made of what JSON knows, so that it survives a round trip.
-
-    Tuples become lists and numpy scalars become Python's.
-
-    Args:
-      value: nested dicts with string keys, lists, tuples and scalars.
-      place: how to call ``value`` in an error.
-
-    Returns:
-      The copy.
-
-    Raises:
-      TypeError: for anything else, naming where it is.
-    """
-    if isinstance(value, np.generic):
-        return plain(value.item(), place)
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, list | tuple):
-        return [plain(item, f"{place}[{i}]") for i, item in enumerate(value)]
-    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        return {key: plain(item, f"{place}[{key!r}]") for key, item in value.items()}
-    raise TypeError(
-        f"`{place}` must be of types that JSON knows (None, bool, int, float, str, "
-        f"list, dict with str keys), got {type(value).__name__}: {value!r:.80}."
-    )
-
-
-def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
-    """Writes ``data`` beside ``path`` first, so that no reader sees half a file.
-
-    Args:
-      path: the file to write; its folder must exist.
-      data: the whole contents.
-
-    Raises:
-      FileNotFoundError: if the folder does not exist.
-    """
-    target = pathlib.Path(path)
-    if not target.parent.is_dir():
-        raise FileNotFoundError(
-            f"cannot write {target}: the folder {target.parent} does not exist. "
-            "Create it first."
-        )
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        # mkstemp makes files for the owner's eyes only; give the usual rights.
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, target)
-    except BaseException:
-        pathlib.Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _read(text_or_path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from jaxinit.report.measured import Measured
 from jaxinit.report.numbers import elide
-from jaxinit.report.report import Report
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,7 +61,7 @@ def mark_edges(ax: "Axes", depth: np.ndarray, panel: Panel) -> None:
 
 
 def mark_dead(
-    ax: "Axes", depth: np.ndarray, median: np.ndarray, report: Report, panel: Panel
+    ax: "Axes", depth: np.ndarray, median: np.ndarray, report: Measured, panel: Panel
 ) -> None:
     """Crosses on layers in which most channels are dead."""
     names = {finding.row for finding in report.findings if finding.kind == "dead"}
@@ -80,7 +80,7 @@ def mark_dead(
     )
 
 
-def mark_findings(ax: "Axes", report: Report, panel: Panel) -> None:
+def mark_findings(ax: "Axes", report: Measured, panel: Panel) -> None:
     """A thin line at each layer that a finding about this metric names."""
     metrics = {panel.metric} | ({"rms", "dead"} if panel.color == BLUE else set())
     places: dict[int, list[str]] = {}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxinit.report.json import write_atomically
+from jaxinit.report.files import write
 from jaxinit.report.marks import (
     BLUE,
     GRAY,
@@ -21,8 +21,8 @@ from jaxinit.report.marks import (
     mark_edges,
     mark_findings,
 )
+from jaxinit.report.measured import Measured
 from jaxinit.report.numbers import elide
-from jaxinit.report.report import Report
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +34,7 @@ SUFFIXES = (".png", ".svg", ".pdf")
 _FEW, _MAX_NAMES = 40, 24
 
 
-def save_plot(report: Report, path: str | PathLike[str]) -> None:
+def save_plot(report: Measured, path: str | PathLike[str]) -> None:
     """Draws the second moment and the gradient's rms against depth into a file.
 
     Medians are lines, the bands hold 50% and 90% of the seeds. Joins are rings on
@@ -55,7 +55,7 @@ def save_plot(report: Report, path: str | PathLike[str]) -> None:
     # No date: the same report gives the same file.
     undated: dict[str, Any] = {} if suffix == ".png" else {"metadata": _UNDATED[suffix]}
     figure.savefig(buffer, format=suffix[1:], dpi=150, **undated)
-    write_atomically(path, buffer.getvalue())
+    write(path, buffer.getvalue())
 
 
 def checked_suffix(path: str | PathLike[str]) -> str:
@@ -90,7 +90,7 @@ def require_matplotlib() -> None:
         ) from error
 
 
-def draw(report: Report) -> "Figure":
+def draw(report: Measured) -> "Figure":
     """The figure itself; matplotlib's global state and backend are not touched.
 
     Args:
@@ -130,7 +130,7 @@ def draw(report: Report) -> "Figure":
     return figure
 
 
-def _panels(report: Report) -> list[Panel]:
+def _panels(report: Measured) -> list[Panel]:
     none = np.full((len(report.seeds), len(report.rows)), np.nan)
     moment = report.forward.get("second_moment", none)
     panels = [
@@ -160,7 +160,7 @@ def _panels(report: Report) -> list[Panel]:
     return panels
 
 
-def _draw_panel(ax: "Axes", report: Report, panel: Panel) -> None:
+def _draw_panel(ax: "Axes", report: Measured, panel: Panel) -> None:
     depth = np.arange(len(report.rows))
     if not report.rows:
         ax.text(0.5, 0.5, "no rows", transform=ax.transAxes, ha="center", color=GRAY)
@@ -230,7 +230,7 @@ def _decorate(ax: "Axes", panel: Panel, depth: int, joins: bool) -> None:
     ax.tick_params(colors=INK, labelsize=8, length=3, color="#BFBFBF")
 
 
-def _label_depth(ax: "Axes", report: Report) -> None:
+def _label_depth(ax: "Axes", report: Measured) -> None:
     """Names of the rows under the axis, evenly thinned out where there are many."""
     if not report.rows:
         ax.set_xticks([])

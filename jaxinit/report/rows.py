@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from jaxinit.report.ascii import to_ascii
+from jaxinit.report.measured import Measured, Row
 from jaxinit.report.numbers import compact, count, elide
-from jaxinit.report.report import Report, Row
 
 # Reports with more rows are folded: the ends stay, and what the findings name.
 MAX_ROWS = 60
@@ -33,7 +33,7 @@ class _Column(NamedTuple):
     style: str = ""
 
 
-def shown_rows(report: Report, all: bool) -> list[int]:
+def shown_rows(report: Measured, all: bool) -> list[int]:
     """Indices of the rows to show.
 
     Args:
@@ -58,7 +58,9 @@ def shown_rows(report: Report, all: bool) -> list[int]:
     return sorted(j for j in ends | near if 0 <= j < total)
 
 
-def row_table(report: Report, width: int, *, all: bool, ascii: bool) -> RenderableType:
+def row_table(
+    report: Measured, width: int, *, all: bool, ascii: bool
+) -> RenderableType:
     """The lines of the rows, names elided to what the numbers leave of ``width``."""
     shown = shown_rows(report, all)
     if not shown:
@@ -94,7 +96,7 @@ def row_table(report: Report, width: int, *, all: bool, ascii: bool) -> Renderab
     return table
 
 
-def _columns(report: Report, shown: Sequence[int], *, wide: bool) -> list[_Column]:
+def _columns(report: Measured, shown: Sequence[int], *, wide: bool) -> list[_Column]:
     rows = [report.rows[i] for i in shown]
     summary = report.summary()
     operations = [

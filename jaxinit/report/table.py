@@ -13,8 +13,8 @@ from rich.text import Text
 
 from jaxinit.report.ascii import to_ascii
 from jaxinit.report.findings import Finding, Kind
+from jaxinit.report.measured import Measured
 from jaxinit.report.numbers import compact, elide, is_bias, some
-from jaxinit.report.report import Report
 from jaxinit.report.rows import row_table, shown_rows
 
 # Parameters' gradients are worth a line once they span this factor.
@@ -32,7 +32,9 @@ class ReportView:
       ascii: whether to keep to ASCII; None leaves it to the console.
     """
 
-    def __init__(self, report: Report, *, all: bool = False, ascii: bool | None = None):
+    def __init__(
+        self, report: Measured, *, all: bool = False, ascii: bool | None = None
+    ):
         self._report = report
         self._all = all
         self._ascii = ascii
@@ -55,13 +57,13 @@ class ReportView:
             yield _listed([("-", note, "") for note in report.notes], ascii)
 
 
-def renderable(report: Report) -> ReportView:
+def renderable(report: Measured) -> ReportView:
     """The report for a rich console."""
     return ReportView(report)
 
 
 def plain_text(
-    report: Report, *, all: bool = False, width: int = 100, ascii: bool = False
+    report: Measured, *, all: bool = False, width: int = 100, ascii: bool = False
 ) -> str:
     """The report as plain text, without colors or trailing blanks.
 
@@ -92,7 +94,7 @@ def plain_text(
     return "\n".join(line.rstrip() for line in buffer.getvalue().rstrip().split("\n"))
 
 
-def printed(report: Report, *, all: bool = False) -> str:
+def printed(report: Measured, *, all: bool = False) -> str:
     """The report as ``print`` shows it: as wide as the terminal, within 80 to 120.
 
     Args:
@@ -108,7 +110,7 @@ def printed(report: Report, *, all: bool = False) -> str:
     return plain_text(report, all=all, width=min(max(columns, 80), 120), ascii=ascii)
 
 
-def _title(report: Report) -> str:
+def _title(report: Measured) -> str:
     settings = report.settings
     model = str(settings.get("model", "model")).split("\n")[0]
     parts = [elide(model, 40), f"{len(report.seeds)} seeds"]
@@ -124,7 +126,7 @@ def _title(report: Report) -> str:
     return " · ".join(parts)
 
 
-def _lines_below(report: Report, all: bool) -> Iterator[str]:
+def _lines_below(report: Measured, all: bool) -> Iterator[str]:
     hidden = len(report.rows) - len(shown_rows(report, all))
     if hidden > 0:
         yield (
@@ -140,7 +142,7 @@ def _lines_below(report: Report, all: bool) -> Iterator[str]:
         yield f"Parameters that meet no data: {some(report.unreached)}."
 
 
-def _parameters(report: Report) -> Iterator[str]:
+def _parameters(report: Measured) -> Iterator[str]:
     """A line on the parameters' gradients, where it tells more than the rows do."""
     norms = report.weights.get("wgrad_norm")
     if norms is None or not norms.size:
@@ -163,7 +165,7 @@ def _parameters(report: Report) -> Iterator[str]:
         )
 
 
-def _verdict(report: Report, ascii: bool) -> Iterator[RenderableType]:
+def _verdict(report: Measured, ascii: bool) -> Iterator[RenderableType]:
     line = Text("Verdict: ", "bold")
     line.append(report.verdict, _STYLES.get(report.verdict, "bold red"))
     yield line

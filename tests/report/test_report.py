@@ -9,8 +9,8 @@ import jax
 import numpy as np
 import pytest
 
+from jaxinit.report.files import write
 from jaxinit.report.findings import Finding, UnhealthyError
-from jaxinit.report.json import write_atomically
 from jaxinit.report.report import Report
 from jaxinit.verdict.judge import judged
 from tests.report.synthetic import dense_rows, make_report, walk
@@ -140,7 +140,7 @@ def test_arrays_must_fit():
 def test_written_file_is_whole_and_readable(tmp_path):
     path = tmp_path / "r.json"
     path.write_text("old")
-    write_atomically(path, b"new")
+    write(path, b"new")
 
     assert path.read_text() == "new"
     assert os.listdir(tmp_path) == ["r.json"]
@@ -151,7 +151,7 @@ def test_failed_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "r.json"
     path.write_text("old")
     with pytest.raises(TypeError):
-        write_atomically(path, "not bytes")  # type: ignore[arg-type]
+        write(path, "not bytes")  # type: ignore[arg-type]
 
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["r.json"]
@@ -159,7 +159,7 @@ def test_failed_write_leaves_the_old_file(tmp_path):
 
 def test_write_into_no_folder(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
-        write_atomically(tmp_path / "nowhere" / "r.json", b"")
+        write(tmp_path / "nowhere" / "r.json", b"")
 
 
 def test_summary_of_known_numbers():
