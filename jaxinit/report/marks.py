@@ -7,12 +7,17 @@ import numpy as np
 
 from jaxinit.report.measured import Measured
 from jaxinit.report.numbers import elide
+from jaxinit.report.text import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # Okabe and Ito's palette, told apart with every kind of color vision.
 BLUE, VERMILLION, GRAY, INK = "#0072B2", "#D55E00", "#8C8C8C", "#262626"
+
+
+# Names are neither mathematics nor TeX.
+PLAIN = {"parse_math": False, "usetex": False}
 
 
 class Panel(NamedTuple):
@@ -90,8 +95,9 @@ def mark_findings(ax: "Axes", report: Measured, panel: Panel) -> None:
     for place, kinds in places.items():
         late = place > 0.7 * len(report.rows)
         ax.axvline(place, color=GRAY, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
+        start = elide(visible(report.layers[place]), 28)
         ax.annotate(
-            f"{', '.join(dict.fromkeys(kinds))} from {elide(report.layers[place], 28)}",
+            f"{', '.join(dict.fromkeys(kinds))} from {start}",
             (place, 0.955),
             xycoords=ax.get_xaxis_transform(),
             xytext=(-5 if late else 5, 0),
@@ -101,6 +107,7 @@ def mark_findings(ax: "Axes", report: Measured, panel: Panel) -> None:
             fontsize=8,
             color=INK,
             zorder=6,
+            **PLAIN,
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
         )
 

@@ -1,7 +1,7 @@
 """What an analysis measured: the rows, the arrays, and what follows from them."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -80,10 +80,10 @@ class Measured:
     params: tuple[str, ...]
     weights: dict[str, np.ndarray]
     profiles: dict[str, dict[str, np.ndarray]]
-    seeds: np.ndarray
-    key_data: np.ndarray
+    seeds: np.ndarray = dataclasses.field(metadata={"dtype": "int64"})
+    key_data: np.ndarray = dataclasses.field(metadata={"dtype": "uint32"})
     key_impl: str
-    mode: str
+    mode: Literal["probe", "loss"]
     loss: np.ndarray | None
     unreached: tuple[str, ...]
     notes: tuple[str, ...]
@@ -91,21 +91,8 @@ class Measured:
     findings: tuple[Finding, ...] = ()
 
     def __post_init__(self) -> None:
-        num_seeds = len(self.seeds)
-        groups = (
-            ("forward", self.forward, len(self.rows)),
-            ("backward", self.backward, len(self.rows)),
-            ("weights", self.weights, len(self.params)),
-        )
-        for group, metrics, width in groups:
-            for metric, values in metrics.items():
-                if values.shape != (num_seeds, width):
-                    raise ValueError(
-                        f"`{group}[{metric!r}]` must have shape {(num_seeds, width)}, "
-                        f"got {values.shape}. Axis 0 counts seeds, axis 1 "
-                        f"{'parameters' if group == 'weights' else 'rows'}."
-                    )
         object.__setattr__(self, "settings", plain(self.settings))
+        check(self)
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -134,6 +121,12 @@ class Measured:
             key=KINDS.index,
             default="unknown",
         )
+
+    @property
+    def interrupted(self) -> str | None:
+        """What cut the run short, if it was a signal and not the end of its seeds."""
+        cuts = (note for note in self.notes if note.startswith("interrupted"))
+        return next(cuts, None)
 
     @property
     def worst_seed(self) -> int:
@@ -168,3 +161,57 @@ class Measured:
             name: summarize(values, log=has_log(name))
             for name, values in metrics.items()
         }
+
+
+def check(report: Measured) -> None:
+    """Raises a ValueError that names the place, if parts contradict each other."""
+    _check_seeds(report)
+    num_seeds = len(report.seeds)
+    for group, width in (
+        ("forward", len(report.rows)),
+        ("backward", len(report.rows)),
+        ("weights", len(report.params)),
+    ):
+        for metric, values in getattr(report, group).items():
+            if values.shape != (num_seeds, width):
+                raise ValueError(
+                    f"`{group}[{metric!r}]` must have shape {(num_seeds, width)}, "
+                    f"got {values.shape}. Axis 0 counts seeds, axis 1 "
+                    f"{'parameters' if group == 'weights' else 'rows'}."
+                )
+    for name, metrics in report.profiles.items():
+        if name not in report.layers:
+            raise ValueError(f"`profiles` has {name!r:.80}, which names no row.")
+        for metric, values in metrics.items():
+            if values.ndim != 2 or len(values) != num_seeds:
+                raise ValueError(
+                    f"`profiles[{name!r:.80}][{metric!r}]` must have shape "
+                    f"({num_seeds}, steps), got {values.shape}."
+                )
+    for i, row in enumerate(report.rows):
+        if any(size < 0 for size in row.shape):
+            raise ValueError(f"`rows[{i}].shape` must not be below 0, got {row.shape}.")
+    for i, finding in enumerate(report.findings):
+        if not 0 <= finding.seed_share <= 1:
+            raise ValueError(
+                f"`findings[{i}].seed_share` must lie between 0 and 1, got "
+                f"{finding.seed_share}."
+            )
+
+
+def _check_seeds(report: Measured) -> None:
+    seeds, loss = report.seeds, report.loss
+    if seeds.ndim != 1 or not len(seeds):
+        raise ValueError(f"`seeds` must have shape (seeds,), got {seeds.shape}.")
+    if seeds.min() < 0 or seeds.max() >= 2**32 or len(np.unique(seeds)) < len(seeds):
+        raise ValueError(
+            "`seeds` must hold different integers from 0 to 2**32 - 1, got "
+            f"{seeds.tolist()!r:.80}."
+        )
+    if (loss is None) != (report.mode == "probe"):
+        raise ValueError(
+            f"`loss` must be there in mode 'loss' and None in mode 'probe'; the mode "
+            f"is {report.mode!r}."
+        )
+    if loss is not None and loss.shape != seeds.shape:
+        raise ValueError(f"`loss` must have shape {seeds.shape}, got {loss.shape}.")

@@ -3,6 +3,7 @@
 import io
 import math
 import pathlib
+import warnings
 from collections.abc import Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from jaxinit.report.marks import (
     BLUE,
     GRAY,
     INK,
+    PLAIN,
     VERMILLION,
     Panel,
     label_bands,
@@ -23,6 +25,7 @@ from jaxinit.report.marks import (
 )
 from jaxinit.report.measured import Measured
 from jaxinit.report.numbers import elide
+from jaxinit.report.text import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,13 +52,21 @@ def save_plot(report: Measured, path: str | PathLike[str]) -> None:
       ImportError: if matplotlib is not installed.
       ValueError: if the file has another suffix.
     """
+    write(path, image(report, path))
+
+
+def image(report: Measured, path: str | PathLike[str]) -> bytes:
+    """The file that :func:`save_plot` writes; of ``path`` only the suffix matters."""
     suffix = checked_suffix(path)
     buffer = io.BytesIO()
     figure = draw(report)
     # No date: the same report gives the same file.
     undated: dict[str, Any] = {} if suffix == ".png" else {"metadata": _UNDATED[suffix]}
-    figure.savefig(buffer, format=suffix[1:], dpi=150, **undated)
-    write(path, buffer.getvalue())
+    with warnings.catch_warnings():
+        # A name may hold letters that the font lacks; boxes stand for them.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        figure.savefig(buffer, format=suffix[1:], dpi=150, **undated)
+    return buffer.getvalue()
 
 
 def checked_suffix(path: str | PathLike[str]) -> str:
@@ -118,7 +129,7 @@ def draw(report: Measured) -> "Figure":
     for ax, panel in zip(axes, panels, strict=True):
         _draw_panel(ax, report, panel)
     _label_depth(axes[-1], report)
-    title = str(report.settings.get("model", "model")).split("\n")[0]
+    title = visible(str(report.settings.get("model", "model")))
     figure.suptitle(
         f"{elide(title, 50)}: {report.verdict}",
         x=0.01,
@@ -126,6 +137,7 @@ def draw(report: Measured) -> "Figure":
         fontsize=12,
         fontweight="bold",
         color=INK,
+        **PLAIN,
     )
     return figure
 
@@ -236,7 +248,7 @@ def _label_depth(ax: "Axes", report: Measured) -> None:
         ax.set_xticks([])
         return
     places = range(0, len(report.rows), math.ceil(len(report.rows) / _MAX_NAMES))
-    names = [elide(report.rows[i].name, 24) for i in places]
+    names = [elide(visible(report.rows[i].name), 24) for i in places]
     steep = max(map(len, names)) * len(names) > 60
     ax.set_xticks(
         list(places),
@@ -246,6 +258,7 @@ def _label_depth(ax: "Axes", report: Measured) -> None:
         rotation_mode="anchor" if steep else "default",
         fontsize=7.5,
         color=INK,
+        **PLAIN,
     )
 
 

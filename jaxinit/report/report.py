@@ -62,7 +62,7 @@ class Report(Measured):
         return text
 
     @classmethod
-    def from_json(cls, text_or_path: str | PathLike[str]) -> Self:
+    def from_json(cls, text_or_path: str | bytes | PathLike[str]) -> Self:
         """Restores a report.
 
         Args:
@@ -72,9 +72,20 @@ class Report(Measured):
           The report, equal number for number.
 
         Raises:
-          ValueError: if it is not a report, or one of a version not known here.
+          TypeError: if it is neither text nor a path.
+          FileNotFoundError: if there is no such file.
+          ValueError: if it is not a report, or one that contradicts its schema or
+            itself, naming the place.
         """
-        return serialize.load(cls, text_or_path)
+        report = serialize.load(cls, text_or_path)
+        try:
+            report.key(int(report.seeds[0]))
+        except Exception as error:  # jax raises this and that
+            raise ValueError(
+                f"`key_data` must hold a key of {report.key_impl!r:.80}, the kind that "
+                f"`key_impl` names; got {report.key_data.tolist()!r:.80}."
+            ) from error
+        return report
 
     def to_records(
         self, of: Literal["rows", "params"] = "rows"

@@ -11,14 +11,17 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from jaxinit.report.ascii import to_ascii
 from jaxinit.report.findings import Finding, Kind
 from jaxinit.report.measured import Measured
 from jaxinit.report.numbers import compact, elide, is_bias, some
 from jaxinit.report.rows import row_table, shown_rows
+from jaxinit.report.text import to_ascii, visible
 
 # Parameters' gradients are worth a line once they span this factor.
 _TELLING = 1e3
+
+# Narrower ones have no room for a name and a number.
+MIN_WIDTH = 20
 
 _STYLES: dict[Kind, str] = {"ok": "bold green", "unknown": "bold yellow"}
 
@@ -70,17 +73,17 @@ def plain_text(
     Args:
       report: what to write.
       all: whether to show every row; otherwise long reports are folded.
-      width: number of columns, at least 80.
+      width: number of columns, at least :data:`MIN_WIDTH`.
       ascii: whether to keep to ASCII.
 
     Returns:
       Lines joined by newlines, without a last one.
 
     Raises:
-      ValueError: if ``width`` is below 80.
+      ValueError: if ``width`` is below that.
     """
-    if width < 80:
-        raise ValueError(f"`width` must be at least 80 columns, got {width}.")
+    if width < MIN_WIDTH:
+        raise ValueError(f"`width` must be at least {MIN_WIDTH} columns, got {width}.")
     buffer = io.StringIO()
     console = Console(
         file=buffer,
@@ -95,7 +98,7 @@ def plain_text(
 
 
 def printed(report: Measured, *, all: bool = False) -> str:
-    """The report as ``print`` shows it: as wide as the terminal, within 80 to 120.
+    """The report as ``print`` shows it: as wide as the terminal, or as COLUMNS says.
 
     Args:
       report: what to write.
@@ -107,12 +110,12 @@ def printed(report: Measured, *, all: bool = False) -> str:
     columns = shutil.get_terminal_size((100, 24)).columns
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     ascii = not encoding.lower().replace("-", "").startswith("utf")
-    return plain_text(report, all=all, width=min(max(columns, 80), 120), ascii=ascii)
+    return plain_text(report, all=all, width=max(columns, MIN_WIDTH), ascii=ascii)
 
 
 def _title(report: Measured) -> str:
     settings = report.settings
-    model = str(settings.get("model", "model")).split("\n")[0]
+    model = visible(str(settings.get("model", "model")))
     parts = [elide(model, 40), f"{len(report.seeds)} seeds"]
     if settings.get("batch_size") is not None:
         parts.append(f"batch {settings['batch_size']}")
