@@ -26,6 +26,7 @@ class Ledger:
       idle_taps: names of taps at values that depend on no input; an ordered set.
       shards: within a ``shard_map``, for each leaf and its axes the number of
         devices that these are split over.
+      devices: within a ``shard_map``, the sizes of the mesh's axes.
       conditional: how many branches of ``cond`` the equation being read lies in.
     """
 
@@ -39,6 +40,7 @@ class Ledger:
         self.opaque: dict[str, None] = {}
         self.idle_taps: dict[str, None] = {}
         self.shards: dict[int, dict[int, int]] = {}
+        self.devices: dict[str, int] = {}
         self.conditional = 0
         self._numbers: dict[Hashable, int] = {}
         self._raw: set[int] = set()

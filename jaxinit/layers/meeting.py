@@ -86,7 +86,11 @@ def moved_on(
     ledger: Ledger, number: int, equation: versions.Equation, at: Location
 ) -> Fact:
     """A product that was summed over devices is the layer's output only now."""
-    return _extend(ledger, number, equation, [], frozenset(), at)
+    fact = _extend(ledger, number, equation, [], frozenset(), at)
+    names = [str(name) for name in equation.params.get("axes", ())]
+    copies = math.prod(ledger.devices.get(name, 1) for name in names)
+    ledger.events[number] = replace(ledger.events[number], copies=copies)
+    return fact
 
 
 def _host(
