@@ -47,6 +47,7 @@ class Fact(NamedTuple):
       statistic: whether it is computed from reductions of data alone.
       scales: an event whose parameter scaled a statistic and waits to be applied.
       source: the input leaf that an integer value was taken from.
+      one_hot: the input leaf whose integers it marks with a one each, -1 if unknown.
       spectrum: for a parameter value, over how many points it was Fourier transformed.
     """
 
@@ -60,6 +61,7 @@ class Fact(NamedTuple):
     scales: int | None = None
     source: int | None = None
     spectrum: int = 1
+    one_hot: int | None = None
 
     @property
     def is_param(self) -> bool:

@@ -62,6 +62,7 @@ class Ledger:
         branch: frozenset[int] = frozenset(),
         label: str = "",
         shortcut: int | None = None,
+        operation: str | None = None,
     ) -> Fact:
         """Records an event whose output is the equation's first float result.
 
@@ -78,6 +79,7 @@ class Ledger:
           branch: for a join, those of what is added to it.
           label: for a tap, its name.
           shortcut: for a join, which operand the skip is.
+          operation: what it counts as, by default the equation's primitive.
 
         Returns:
           What is known of the output.
@@ -91,7 +93,7 @@ class Ledger:
         self.events[number] = Event(
             kind=kind,
             at=place.at._replace(result=result),
-            operation=equation.primitive.name,
+            operation=operation or equation.primitive.name,
             params=params,
             uses=uses,
             parents=facts.union([f for f in data if f.data]).up,

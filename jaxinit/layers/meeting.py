@@ -29,16 +29,19 @@ def meeting(
     ledger.reached |= leaves
     found: list[Use] = []
     channels: tuple[int, ...] | None = None
+    table = _table(equation, operands)
     for position, fact in enumerate(operands):
         if fact.is_param:
             role = weights.roles(equation, position)
+            if role is not None and position == table:
+                role = weights.looked_up(role)
             if role is None and fact.spectrum > 1:
                 role = weights.convolving(equation)
             if role is not None:
                 channels = role.channels
                 if role.is_weight:
                     found += weights.uses(equation, position, fact, role, ledger.shards)
-    _note_lookup(ledger, equation, operands)
+    _note_lookup(ledger, equation, operands, table)
     name = equation.primitive.name
     if not found and name in primitives.ELEMENTWISE | {"concatenate"}:
         host = _host(ledger, operands, leaves, place.loops)
@@ -57,6 +60,7 @@ def meeting(
         params=tuple(dict.fromkeys([*(u.leaf for u in found), *sorted(leaves)])),
         uses=tuple(found),
         channels=channels,
+        operation=None if table is None else "gather",
     )
     if name == "mul" and all(f.statistic for f in data):
         result = result._replace(statistic=True, scales=result.of)
@@ -157,9 +161,19 @@ def _extend(
 
 
 def _note_lookup(
-    ledger: Ledger, equation: versions.Equation, operands: Sequence[Fact]
+    ledger: Ledger,
+    equation: versions.Equation,
+    operands: Sequence[Fact],
+    table: int | None,
 ) -> None:
     """Notes a table that is read at integers of an input."""
+    if table is not None:
+        found, layout = operands[1 - table].one_hot, operands[table].layout
+        if found is not None and found >= 0 and layout is not None:
+            (axis,) = equation.params["dimension_numbers"][0][table]
+            size = equation.invars[table].aval.shape[axis]
+            ledger.lookups[Lookup(found, size, layout.leaves[0])] = None
+        return
     if equation.primitive.name != "gather" or not operands[0].is_param:
         return
     source, layout = operands[1].source, operands[0].layout
@@ -168,6 +182,19 @@ def _note_lookup(
         return
     size = equation.invars[0].aval.shape[axes[0]]
     ledger.lookups[Lookup(source, size, layout.leaves[0])] = None
+
+
+def _table(equation: versions.Equation, operands: Sequence[Fact]) -> int | None:
+    """The operand that is a table, read by a product with ones at the rows wanted."""
+    if equation.primitive.name != "dot_general":
+        return None
+    contracting = equation.params["dimension_numbers"][0]
+    for position, fact in enumerate(operands):
+        other = operands[1 - position]
+        if fact.is_param and other.one_hot is not None:
+            if len(contracting[position]) == 1:
+                return position
+    return None
 
 
 def _varying_axes(

@@ -126,13 +126,32 @@ def data_value(equation: versions.Equation, operands: Sequence[Fact]) -> list[Fa
         name in primitives.LAYOUT or name in ("add", "select_n", "max", "min", "clamp")
     ):
         (source,) = sources
+    one_hot = first.one_hot if name in primitives.LAYOUT else None
+    if name == "eq" and len(data) == 1:
+        one_hot = _marks(equation, operands)
     reduces = name in primitives.REDUCTIONS
     passes = name in primitives.ELEMENTWISE or name in primitives.LAYOUT
     statistic = reduces or (passes and all(f.statistic for f in data))
     fact = known._replace(
-        of=of, scales=scales, source=source, unary=unary, statistic=statistic
+        of=of,
+        scales=scales,
+        source=source,
+        unary=unary,
+        statistic=statistic,
+        one_hot=one_hot,
     )
     return [fact for _ in equation.outvars]
+
+
+def _marks(equation: versions.Equation, operands: Sequence[Fact]) -> int | None:
+    """Which integers a comparison with all classes marks, if it is one."""
+    for atom, fact, other in zip(
+        equation.invars, operands, reversed(equation.invars), strict=True
+    ):
+        constant = isinstance(other, versions.Literal) or not other.aval.shape
+        if fact.data and not constant and "int" in str(atom.aval.dtype):
+            return -1 if fact.source is None else fact.source
+    return None
 
 
 def _step(
