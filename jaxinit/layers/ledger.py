@@ -21,6 +21,7 @@ class Ledger:
       reached: parameter leaves that data meets.
       scanned: for each leaf that a scan slices, the sliced axes, outermost first.
       lookups: tables read at integers that come from an input; used as an ordered set.
+      latents: parameter leaves that kernels act on as on data.
       keys: input leaves that are random keys.
       opaque: names of functions taken as a whole; used as an ordered set.
       idle_taps: names of taps at values that depend on no input; an ordered set.
@@ -37,6 +38,7 @@ class Ledger:
         self.scanned: dict[int, tuple[int, ...]] = {}
         self.lookups: dict[Lookup, None] = {}
         self.keys: set[int] = set()
+        self.latents: set[int] = set()
         self.opaque: dict[str, None] = {}
         self.idle_taps: dict[str, None] = {}
         self.shards: dict[int, dict[int, int]] = {}

@@ -16,6 +16,7 @@ class Anchors:
 
     Attributes:
       flow: the graph.
+      latents: parameter leaves that are learned data.
       events: all events by number, sources included.
       weights: for each node that uses a weight, its event's number.
       lookups: for each node that reads a table, its event's number.
@@ -26,6 +27,7 @@ class Anchors:
     def __init__(self, flow: Flow, sites: Sites) -> None:
         self.flow = flow
         self.events: dict[int, Event] = sites.ancestry
+        self.latents = sites.latents
         self._starts = {
             (start.path, start.equation): number
             for number, e in self.events.items()
