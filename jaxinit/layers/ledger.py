@@ -65,6 +65,7 @@ class Ledger:
         label: str = "",
         shortcut: int | None = None,
         operation: str | None = None,
+        masked: bool = False,
     ) -> Fact:
         """Records an event whose output is the equation's first float result.
 
@@ -81,6 +82,7 @@ class Ledger:
           branch: for a join, those of what is added to it.
           label: for a tap, its name.
           shortcut: for a join, which operand the skip is.
+          masked: whether its output may hold a mask's numbers.
           operation: what it counts as, by default the equation's primitive.
 
         Returns:
@@ -109,6 +111,7 @@ class Ledger:
             conditional=self.conditional > 0,
             start=place.at,
             shortcut=shortcut,
+            masked=masked,
         )
         return Fact(data=True, up=frozenset({number}), of=number)
 
@@ -142,6 +145,14 @@ class Ledger:
                 found.add(current)
                 todo += self.events[current].parents
         return frozenset(found)
+
+    def behind_a_layer(self, numbers: frozenset[int]) -> bool:
+        """Whether any parameter has acted on what comes from these events."""
+        return any(
+            self.events[above].kind == "layer"
+            for number in numbers
+            for above in self.ancestors(number)
+        )
 
     def gain_of(self, number: int) -> int | None:
         """The event that a learned gain alone multiplies, if this is such a layer."""

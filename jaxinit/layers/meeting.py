@@ -53,6 +53,10 @@ def meeting(
     if channels is None:
         channels = _varying_axes(equation, operands)[-1:]
         channels = channels or last_axis(equation.outvars[0].aval.shape)
+    # What comes from inputs alone, as masks do, may hold numbers that stand for none.
+    masked = not found and any(
+        f.masked or (f.data and not ledger.behind_a_layer(f.up)) for f in operands
+    )
     result = ledger.add(
         "layer",
         equation,
@@ -62,7 +66,9 @@ def meeting(
         uses=tuple(found),
         channels=channels,
         operation=None if table is None else "gather",
+        masked=masked,
     )
+    result = result._replace(masked=masked)
     if name == "mul" and all(f.statistic for f in data):
         result = result._replace(statistic=True, scales=result.of)
     if len(equation.outvars) == 1:

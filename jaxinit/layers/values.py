@@ -71,6 +71,11 @@ def parameter_value(
     layout = None
     params = [f for f in operands if f.is_param]
     name = equation.primitive.name
+    if name in ADDS and any(
+        not f.params and not isinstance(atom, versions.Literal) and atom.aval.shape
+        for atom, f in zip(equation.invars, operands, strict=True)
+    ):
+        known = known._replace(masked=True)
     if name == "fft":
         size = math.prod(equation.params["fft_lengths"])
         known = known._replace(spectrum=known.spectrum * size)
@@ -137,6 +142,7 @@ def _sum_with_applied(
     return next(f.layout for f in operands if f.latents), known
 
 
+ADDS = ("add", "sub", "add_any", "select_n")
 _SUMS = ("add", "sub", "complex", "select_n")
 
 
@@ -179,6 +185,8 @@ def data_value(equation: versions.Equation, operands: Sequence[Fact]) -> list[Fa
         unary=unary,
         statistic=statistic,
         one_hot=one_hot,
+        masked=(name in ADDS or name in primitives.LAYOUT)
+        and any(f.masked for f in data),
     )
     return [fact for _ in equation.outvars]
 

@@ -228,7 +228,11 @@ def float_outputs(traced: Traced) -> list[int]:
 def _hooks(analysis: Analysis) -> Hooks:
     sites = analysis.sites
     axes = {
-        number: Axes(sample_axis(event.shape, analysis.batch), event.channels)
+        number: Axes(
+            sample_axis(event.shape, analysis.batch),
+            () if event.masked else event.channels,
+            event.masked,
+        )
         for number, event in zip(sites.numbers, sites.events, strict=True)
     }
 
