@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 
+from jaxinit._caches import cached
 from jaxinit.models.trace import Traced
 from jaxinit.program import versions
 
@@ -94,6 +95,12 @@ def placed_by(traced: Traced, inputs: Sequence[jax.Array]) -> str:
     for value in inputs:
         if getattr(value, "committed", False):
             return "an input is committed to its devices"
+    return _places(traced)
+
+
+@cached(64)
+def _places(traced: Traced) -> str:
+    """The equations of a model by which it says where its values lie."""
     programs = [p for p in (traced.init, traced.apply) if p is not None]
     names = {name for program in programs for name in _primitives(program.jaxpr)}
     return ", ".join(sorted(names & _PLACED))
