@@ -225,6 +225,12 @@ def float_outputs(traced: Traced) -> list[int]:
     ]
 
 
+# Traced once for each shape, however many places have it.
+_forward_record = jax.jit(moments.forward_record, static_argnums=1)
+_dead_record = jax.jit(moments.dead_record, static_argnums=1)
+_size_record = jax.jit(moments.size_record, static_argnums=1)
+
+
 def _hooks(analysis: Analysis) -> Hooks:
     sites = analysis.sites
     axes = {
@@ -235,9 +241,9 @@ def _hooks(analysis: Analysis) -> Hooks:
     def record(tap: Tap, value: Array) -> Array:
         value = lax.stop_gradient(value)
         if tap.point == "activation":
-            summary = moments.dead_record
+            summary = _dead_record
         else:
-            summary = moments.forward_record
+            summary = _forward_record
         found: Array = versions.summarized(
             lambda x: summary(x, axes[tap.number]), value
         )
@@ -264,7 +270,7 @@ def _watched_forward(value: Array, probe: Array) -> tuple[Array, Array]:
 
 
 def _watched_backward(probe: Array, gradient: Array) -> tuple[Array, Array]:
-    record = versions.summarized(moments.size_record, gradient)
+    record = versions.summarized(lambda x: _size_record(x, ()), gradient)
     return gradient, versions.vary_like(record, probe)
 
 
@@ -280,7 +286,7 @@ def _watch_outputs(outputs: Sequence[Array], probes: dict[int, Array]) -> list[A
 
 
 def _size(value: Array, kept: tuple[int, ...]) -> Array:
-    record: Array = versions.summarized(lambda x: moments.size_record(x, kept), value)
+    record: Array = versions.summarized(lambda x: _size_record(x, kept), value)
     return record
 
 
