@@ -79,8 +79,7 @@ def fast_init(
       runs op by op as it is. Where the compiler rounds a longer chain of operations as
       its surroundings suggest (seen with gamma draws) values agree to rounding.
     """
-    if isinstance(shardings, Mesh) and jax.sharding.get_abstract_mesh().empty:
-        # What the model says of its arrays, nnx reads with a mesh at hand.
+    if _needs_mesh(model, shardings):
         with jax.set_mesh(shardings):
             return fast_init(
                 model,
@@ -150,7 +149,7 @@ def abstract_init(
       >>> jaxinit.abstract_init(nn.Dense(3), x)["params"]["bias"]
       ShapeDtypeStruct(shape=(3,), dtype=float32)
     """
-    if isinstance(shardings, Mesh) and jax.sharding.get_abstract_mesh().empty:
+    if _needs_mesh(model, shardings):
         with jax.set_mesh(shardings):
             return abstract_init(
                 model, *args, shardings=shardings, model_kwargs=model_kwargs, **kwargs
@@ -260,6 +259,16 @@ _NOT_TRACEABLE = (
     jax.errors.UnexpectedTracerError,
     versions.TracerLeak,
 )
+
+
+def _needs_mesh(model: Any, shardings: Any) -> bool:
+    """Whether a mesh must be set: nnx makes annotated variables with one at hand."""
+    factory = not hasattr(model, "init")
+    return (
+        factory
+        and isinstance(shardings, Mesh)
+        and jax.sharding.get_abstract_mesh().empty
+    )
 
 
 def _as_key(key: Any) -> Any:
