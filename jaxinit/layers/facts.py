@@ -21,11 +21,13 @@ class Unary(NamedTuple):
       event: that event.
       steps: names of the primitives or functions applied, in order.
       at: where the value is computed.
+      real: whether it is a real number; a comparison is not.
     """
 
     event: int
     steps: tuple[str, ...]
     at: Location
+    real: bool = True
 
     @property
     def nonlinear(self) -> bool:

@@ -43,6 +43,11 @@ class Sites(NamedTuple):
     opaque: tuple[str, ...]
     idle_taps: tuple[str, ...]
 
+    def leaf_order(self, count: int) -> list[int]:
+        """The leaves, ``count`` of them, in the order in which data meets them."""
+        met = dict.fromkeys(leaf for event in self.events for leaf in event.params)
+        return list(dict.fromkeys([*met, *range(count)]))
+
 
 def find_sites(
     program: versions.Program,

@@ -137,6 +137,14 @@ class Ledger:
                 todo += self.events[current].parents
         return frozenset(found)
 
+    def gain_of(self, number: int) -> int | None:
+        """The event that a learned gain alone multiplies, if this is such a layer."""
+        event = self.events[number]
+        if event.kind == "layer" and not event.uses and len(event.parents) == 1:
+            (parent,) = event.parents
+            return parent if self.events[parent].loops == event.loops else None
+        return None
+
     def note_idle_tap(self, name: str) -> None:
         """Notes a tap that becomes no row, since no input reaches it."""
         label = tap_label(name)
@@ -173,6 +181,8 @@ class Ledger:
 
     def leaves_region(self, fact: Fact) -> None:
         """Notes that an elementwise function's value is used by something else."""
+        if fact.unary is not None and not fact.unary.real:
+            return
         if fact.unary is None or not fact.unary.nonlinear:
             if fact.base is not None:
                 self._raw.add(fact.base)

@@ -1,7 +1,7 @@
 """What is known of the result of an equation that is no event."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from jaxinit.layers import facts
 from jaxinit.layers.facts import Fact, Unary
@@ -15,6 +15,7 @@ def elementwise(
     operands: Sequence[Fact],
     at: Location,
     inner: versions.Program | None,
+    gain_of: Callable[[int], int | None],
 ) -> Fact | None:
     """The result of an elementwise function of one event's output, if it is one.
 
@@ -23,6 +24,8 @@ def elementwise(
       operands: what is known of its operands.
       at: where it is.
       inner: the program that it calls, if any.
+      gain_of: for an event that is a learned gain, the event that it multiplies: a
+        leak with a learned slope is a function of that one.
     """
     if len(equation.outvars) != 1:
         return None
@@ -30,6 +33,8 @@ def elementwise(
     if not data or any(f.is_param for f in operands):
         return None
     bases = {f.base for f in data}
+    if len(bases) == 2 and None not in bases:
+        bases -= {b for b in bases if b is not None and gain_of(b) in bases}
     if len(bases) != 1:
         return None
     (base,) = bases
@@ -46,13 +51,13 @@ def elementwise(
     for fact in data:
         if fact.unary is not None:
             steps += tuple(s for s in fact.unary.steps if s not in steps)
-    unary = Unary(base, (*steps, step), at)
+    unary = Unary(base, (*steps, step), at, primitives.is_float(out))
     scaled = unary.nonlinear or step in ("add", "sub")
     return Fact(
         data=True,
         up=facts.union(data).up,
         of=None if scaled else base,
-        unary=unary if primitives.is_float(out) else None,
+        unary=unary,
         statistic=all(f.statistic for f in data),
         scales=data[0].scales if not unary.nonlinear and len(data) == 1 else None,
     )

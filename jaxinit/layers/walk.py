@@ -84,7 +84,7 @@ def _equation(
         number = _becomes_real(ledger, equation, operands[0])
         if number is not None:
             return [moved_on(ledger, number, equation, place.at)]
-    unit = values.elementwise(equation, operands, place.at, inner)
+    unit = values.elementwise(equation, operands, place.at, inner, ledger.gain_of)
     if unit is not None:
         return [unit]
     if inner is not None and (

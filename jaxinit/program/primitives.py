@@ -66,7 +66,8 @@ _rows("copy copy_p reduce_precision stop_gradient", "elementwise", "identity")
 _rows("convert_element_type", "elementwise")
 _rows("convert_element_type copy", "linear")
 _rows(
-    "name optimization_barrier pcast pvary reshard sharding_constraint layout_constraint",
+    "name optimization_barrier pcast pvary reshard sharding_constraint "
+    "layout_constraint",
     "identity",
 )
 _rows(

@@ -16,8 +16,8 @@ from jaxinit.models.trace import Traced
 from jaxinit.program import versions
 from jaxinit.program.flow import Flow
 from jaxinit.roles.anchors import Anchors
+from jaxinit.roles.structure import NO_HINTS, Hints, Structure, read_structure
 from jaxinit.roles.structure import ROLES as ROLES
-from jaxinit.roles.structure import Structure, read_structure
 
 Array = jax.Array
 
@@ -84,6 +84,11 @@ class Network:
         return [p for p in self.free if p.roles & wanted]
 
     @property
+    def in_order(self) -> list[Parameter]:
+        """All parameters in the order in which data meets them; the rest last."""
+        return [self.params[leaf] for leaf in self.sites.leaf_order(len(self.params))]
+
+    @property
     def free(self) -> list[Parameter]:
         """The parameters that no rule of the user's has taken."""
         return [p for p in self.params if p.leaf not in self.taken]
@@ -124,14 +129,16 @@ def check_role(role: str) -> None:
         raise ValueError(f"`role` must be one of {', '.join(ROLES)}, got {role!r}.")
 
 
-def read_network(traced: Traced, given: Arguments) -> Network:
+def read_network(traced: Traced, given: Arguments, hints: Hints = NO_HINTS) -> Network:
     """Reads a traced model: its layers, its structure, the roles of its parameters."""
     shapes = given._replace(inputs=tuple(given.shapes))
-    return Network(traced, read_sites(traced), *_reading(traced), shapes)
+    return Network(traced, read_sites(traced), *_reading(traced, hints), shapes)
 
 
 @cached(16)
-def _reading(traced: Traced) -> tuple[Anchors, Structure, tuple[Parameter, ...]]:
+def _reading(
+    traced: Traced, hints: Hints
+) -> tuple[Anchors, Structure, tuple[Parameter, ...]]:
     sites = read_sites(traced)
     flow = Flow(
         traced.apply,
@@ -140,7 +147,7 @@ def _reading(traced: Traced) -> tuple[Anchors, Structure, tuple[Parameter, ...]]
         traced.input_positions,
     )
     anchors = Anchors(flow, sites)
-    structure = read_structure(anchors, traced)
+    structure = read_structure(anchors, traced, hints)
     first: dict[int, Use] = {}
     for event in sites.events:
         for use in event.uses:

@@ -44,6 +44,7 @@ from jaxinit.schemes.rules import rules as rules
 from jaxinit.schemes.scheme import Assignment as Assignment
 from jaxinit.schemes.scheme import Refined as Refined
 from jaxinit.schemes.scheme import Scheme as Scheme
+from jaxinit.schemes.scheme import UntouchedWarning as UntouchedWarning
 from jaxinit.schemes.transformer.deepnorm import DeepNormConstants as DeepNormConstants
 from jaxinit.schemes.transformer.deepnorm import EncoderDecoder as EncoderDecoder
 from jaxinit.schemes.transformer.deepnorm import deepnorm as deepnorm
@@ -89,6 +90,7 @@ __all__ = [
     "ResidualBranch",
     "ResidualStructure",
     "Scheme",
+    "UntouchedWarning",
     "Where",
     "Width",
     "act_norm",

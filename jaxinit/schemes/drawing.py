@@ -58,6 +58,32 @@ class SchemeDraw:
             mapped = jax.vmap(refine, in_axes=(0, 0, 0, None))
             self._mapped = jax.jit(mapped, compiler_options=options)
 
+    @functools.cached_property
+    def untouched(self) -> tuple[str, ...]:
+        """What the scheme left alone without meaning to, a sentence each.
+
+        A scheme that draws every weight that is known means to draw them all: what it
+        leaves is a bias, a norm, a table, or else a parameter whose role the program
+        does not tell.
+        """
+        network, taken = self._network, self.assignments
+        weights = [p for p in network.having("weight") if "embedding" not in p.roles]
+        if not weights or any(p.leaf not in taken for p in weights):
+            return ()
+        sentences = []
+        for p in network.free:
+            if p.roles or p.leaf in taken:
+                continue
+            why = "the program does not tell what it does"
+            if p.leaf in network.sites.unreached:
+                why = "it meets no data"
+            sentences.append(
+                f"{p.name} of shape {p.shape} in {network.traced.name} keeps the "
+                f"model's own init: {why}. To draw it, give it an initializer: "
+                f"override(scheme, [({p.name!r}, as_stored(initializer))])."
+            )
+        return tuple(sentences)
+
     @property
     def depends_on_key(self) -> tuple[bool, ...]:
         depends = [True] * (len(self._network.params) + self._network.traced.num_state)

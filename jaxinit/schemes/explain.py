@@ -1,6 +1,6 @@
 """``explain``: which rule of a scheme takes which parameter."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,12 +10,14 @@ from jaxinit._configuration import measuring
 from jaxinit._keys import root_key
 from jaxinit.draw.own_init import as_arrays
 from jaxinit.roles.network import Parameter
+from jaxinit.roles.structure import as_hints
 from jaxinit.schemes.drawing import SchemeDraw, scheme_draw, std_of
 from jaxinit.schemes.fitted import real_fans
 from jaxinit.schemes.initialize import check_data, prepare
 from jaxinit.schemes.scheme import as_scheme
 
 _OWN = "(the model's own)"
+_UNKNOWN = "(the model's own: role unknown)"
 
 
 class Explained(NamedTuple):
@@ -48,7 +50,7 @@ class Explanation:
 
     Attributes:
       model: the model's name.
-      rows: one for each parameter, in the order of the model's tree.
+      rows: one for each parameter, in the order in which data meets them.
       refined: whether the scheme then changes weights by looking at data.
     """
 
@@ -59,7 +61,7 @@ class Explanation:
     @property
     def unmatched(self) -> tuple[str, ...]:
         """The parameters that keep what the model's own init draws."""
-        return tuple(row.name for row in self.rows if row.rule == _OWN)
+        return tuple(row.name for row in self.rows if row.rule in (_OWN, _UNKNOWN))
 
     def __str__(self) -> str:
         head = ("parameter", "shape", "fan in, out", "rule", "law", "std", "roles")
@@ -82,6 +84,8 @@ def explain(
     scheme: Any,
     *args: Any,
     key: int | jax.Array = 0,
+    output: int | str | None = None,
+    roles: Mapping[str, str] | None = None,
     rngs: Sequence[str] = (),
     model_kwargs: dict[str, Any] | None = None,
     **kwargs: Any,
@@ -93,6 +97,8 @@ def explain(
       scheme: as in ``initialize``.
       *args: the model's inputs; shapes will do.
       key: the key of the draw whose standard deviations are shown.
+      output: as in ``initialize``.
+      roles: as in ``initialize``.
       rngs: as in ``initialize``.
       model_kwargs: as in ``initialize``.
       **kwargs: further keyword arguments of the model.
@@ -114,7 +120,9 @@ def explain(
       bias       8      ...
       kernel     4x8    4, 8         every weight       normal, std 0.02  0.0... ...
     """
-    network, inputs = prepare(model, args, {**kwargs, **(model_kwargs or {})}, rngs)
+    kwargs = {**kwargs, **(model_kwargs or {})}
+    hints = as_hints(output, roles)
+    network, inputs = prepare(model, args, kwargs, rngs, root_key(key), hints)
     chosen = as_scheme(scheme)
     draw = scheme_draw(network, chosen)
     refined = chosen.refine(network) is not None
@@ -123,13 +131,14 @@ def explain(
     leaves = draw.started(root_key(key), *as_arrays(inputs))
     rows = tuple(
         _explained(parameter, draw, leaves[parameter.leaf])
-        for parameter in network.params
+        for parameter in network.in_order
     )
     return Explanation(network.traced.name, rows, refined)
 
 
 def _explained(parameter: Parameter, draw: SchemeDraw, value: jax.Array) -> Explained:
     assignment = draw.assignments.get(parameter.leaf)
+    own = _OWN if parameter.roles else _UNKNOWN
     fans = None if parameter.use is None else real_fans(parameter)
     return Explained(
         parameter.name,
@@ -137,7 +146,7 @@ def _explained(parameter: Parameter, draw: SchemeDraw, value: jax.Array) -> Expl
         tuple(sorted(parameter.roles)),
         None if fans is None else fans.fan_in,
         None if fans is None else fans.fan_out,
-        _OWN if assignment is None else assignment.rule,
+        own if assignment is None else assignment.rule,
         "" if assignment is None else assignment.law,
         std_of(value),
     )

@@ -1,19 +1,23 @@
 """``initialize``: a model's variables by a scheme."""
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Sharding
 
 from jaxinit._configuration import measuring
 from jaxinit._keys import root_key
 from jaxinit.draw.own_init import as_arrays, is_shape
-from jaxinit.models.arguments import arguments, streams_and_kwargs
+from jaxinit.models.arguments import arguments, is_key, streams_and_kwargs
 from jaxinit.models.trace import Traced, infer_inputs, trace
 from jaxinit.roles.network import Network, read_network
+from jaxinit.roles.structure import NO_HINTS, Hints, as_hints
 from jaxinit.schemes.drawing import SchemeDraw, Shardings, scheme_draw
-from jaxinit.schemes.scheme import as_scheme
+from jaxinit.schemes.scheme import UntouchedWarning, as_scheme
 
 
 @measuring
@@ -23,6 +27,8 @@ def initialize(
     key: int | jax.Array,
     *args: Any,
     shardings: Any = None,
+    output: int | str | None = None,
+    roles: Mapping[str, str] | None = None,
     rngs: Sequence[str] = (),
     model_kwargs: dict[str, Any] | None = None,
     **kwargs: Any,
@@ -50,6 +56,10 @@ def initialize(
       shardings: how the result is to be sharded; each device then draws its part. One
         sharding for all, a tree of them like the result, or a function from
         a parameter's path and shape to a sharding or ``None``.
+      output: which leaf of the model's output is the main one, by its path
+        (``"logits"``) or position; by default one that no other is computed from.
+      roles: for parameters by their path a role that they have besides those that the
+        program shows, one of ``jaxinit.ROLES``.
       rngs: names of random streams that a linen module uses beyond ``params`` and
         ``dropout``.
       model_kwargs: keyword arguments of the model whose names are taken here.
@@ -58,6 +68,10 @@ def initialize(
     Returns:
       What the model's own init returns: linen's dict of variables, an nnx module, the
       pytree of a ``Functional``.
+
+    Warns:
+      UntouchedWarning: if the scheme draws every weight and a parameter is left whose
+        role the program does not tell.
 
     Raises:
       TypeError: if ``model`` is no model or ``scheme`` no scheme.
@@ -76,8 +90,10 @@ def initialize(
     # Within a trace a copy of the key belongs to it, wherever the key came from.
     root = jax.random.clone(root_key(key))
     kwargs = {**kwargs, **(model_kwargs or {})}
-    network, inputs = prepare(model, args, kwargs, rngs, root)
+    network, inputs = prepare(model, args, kwargs, rngs, root, as_hints(output, roles))
     draw = scheme_draw(network, as_scheme(scheme))
+    for sentence in draw.untouched:
+        warnings.warn(sentence, UntouchedWarning, stacklevel=3)
     check_data(draw, inputs, network)
     arrays = as_arrays(inputs)
     if shardings is None:
@@ -93,6 +109,7 @@ def prepare(
     kwargs: dict[str, Any],
     rngs: Any,
     key: jax.Array | None = None,
+    hints: Hints = NO_HINTS,
 ) -> tuple[Network, tuple[Any, ...]]:
     """Traces and reads a model whose weights will be drawn from keys like ``key``.
 
@@ -113,7 +130,7 @@ def prepare(
             f"`model` must have parameters, got {traced.name} without any. There is "
             "nothing to initialize."
         )
-    return read_network(traced, given), given.inputs
+    return read_network(traced, given, hints), given.inputs
 
 
 def check_data(draw: SchemeDraw, inputs: Sequence[Any], network: Network) -> None:
@@ -122,6 +139,33 @@ def check_data(draw: SchemeDraw, inputs: Sequence[Any], network: Network) -> Non
         raise ValueError(
             f"this scheme looks at data as it initializes {network.traced.name}, and "
             "got a shape. Pass a batch of real inputs."
+        )
+    if draw.reads_data:
+        for name, value in zip(network.given.names, inputs, strict=True):
+            _check_values(name, value)
+
+
+# The square of a larger number is beyond float32.
+_LARGEST = 1e18
+
+
+def _check_values(name: str, value: Any) -> None:
+    """Raises unless layers can be scaled by these data."""
+    if isinstance(value, jax.core.Tracer) or is_key(value):
+        return
+    if 0 in np.shape(value):
+        raise ValueError(
+            f"`{name}` must not be empty, got shape {np.shape(value)}: this scheme "
+            "scales layers by data. Pass a batch of real inputs."
+        )
+    if not jnp.issubdtype(value.dtype, jnp.inexact):
+        return
+    largest = float(jnp.max(jnp.abs(jnp.asarray(value))))
+    if not largest <= _LARGEST:
+        raise ValueError(
+            f"`{name}` must hold finite numbers of at most {_LARGEST:g}, got "
+            f"{largest:g}: this scheme scales layers by data, and squares them. "
+            "Normalize the inputs, or leave out what is not finite."
         )
 
 

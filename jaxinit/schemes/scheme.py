@@ -14,6 +14,10 @@ from jaxinit.schemes.fitted import fitted
 Array = jax.Array
 
 
+class UntouchedWarning(UserWarning):
+    """A scheme for every weight left a parameter alone whose role is not known."""
+
+
 class Refined(NamedTuple):
     """What data made of the parameters.
 

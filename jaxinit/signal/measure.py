@@ -156,8 +156,10 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
     network, programs = prepared.network, prepared.compiled
     traced, options = network.traced, prepared.options
     draw: Draw = own_draw(traced)
+    untouched: tuple[str, ...] = ()
     if scheme is not None:
         draw = scheme_draw(network, as_scheme(scheme))
+        untouched = draw.untouched
     draws = traced.draws or scheme is not None
     indices = _seed_indices(options.seeds, draws, network.sites)
     check_draws(traced, draw.ignores_key, draw.depends_on_key)
@@ -203,6 +205,7 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
     notes = _remarks(programs.analysis, prepared.fed)
     if programs.no_gradient is not None:
         notes.append(f"No gradients: {programs.no_gradient}")
+    notes += untouched
     notes += finished.notes
     return _report(prepared, programs.analysis, finished, notes, settings)
 

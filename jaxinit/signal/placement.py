@@ -102,18 +102,10 @@ def placed_by(traced: Traced, inputs: Sequence[jax.Array]) -> str:
 def _places(traced: Traced) -> str:
     """The equations of a model by which it says where its values lie."""
     programs = [p for p in (traced.init, traced.apply) if p is not None]
-    names = {name for program in programs for name in _primitives(program.jaxpr)}
+    names = {
+        name
+        for program in programs
+        for equation in program.jaxpr.eqns
+        for name in versions.primitive_names(equation)
+    }
     return ", ".join(sorted(names & _PLACED))
-
-
-def _primitives(jaxpr: versions.Jaxpr) -> set[str]:
-    """Names of all primitives in a program and in those that it calls."""
-    found = set()
-    for equation in jaxpr.eqns:
-        found.add(str(equation.primitive.name))
-        for value in equation.params.values():
-            for part in value if isinstance(value, tuple | list) else (value,):
-                inner = getattr(part, "jaxpr", part)
-                if hasattr(inner, "eqns"):
-                    found |= _primitives(inner)
-    return found

@@ -12,7 +12,8 @@ from jaxinit.layers.find import Sites
 from jaxinit.layers.taps import plan_taps
 from jaxinit.models.trace import Traced
 from jaxinit.program import versions
-from jaxinit.program.run import Hooks, Tap, replay
+from jaxinit.program.repeats import Repeat, find_repeats
+from jaxinit.program.run import Hooks, Plan, Tap, mark, replay
 from jaxinit.signal import records as moments
 from jaxinit.signal.records import Axes
 
@@ -50,6 +51,7 @@ class Analysis(NamedTuple):
       batch: number of samples in the input, 0 if unknown.
       loss: the user's loss of the output, or ``None`` for a random probe.
       backward: whether gradients are taken.
+      rolled: whether blocks that repeat are run as loops, which compile faster.
     """
 
     traced: Traced
@@ -57,6 +59,7 @@ class Analysis(NamedTuple):
     batch: int
     loss: Loss | None
     backward: bool
+    rolled: bool = False
 
 
 def sample_axis(shape: Sequence[int], batch: int) -> int | None:
@@ -191,14 +194,43 @@ def instrumented(
     sites = analysis.sites
     plan = plan_taps(sites.numbers, sites.events)
     hooks = _hooks(analysis)
+    repeats = _repeats(analysis, plan) if analysis.rolled else []
 
     def run(
         values: Sequence[Any], probes: dict[int, Array]
     ) -> tuple[list[Any], dict[Tap, Array]]:
-        outputs, records = replay(analysis.traced.apply, values, plan, hooks, probes)
+        outputs, records = replay(
+            analysis.traced.apply, values, plan, hooks, probes, repeats
+        )
         return _watch_outputs(outputs, probes), records
 
     return run
+
+
+def _repeats(analysis: Analysis, plan: Plan) -> list[Repeat]:
+    """The blocks of the model that repeat, with like layers in like places."""
+    sites = analysis.sites
+    kinds = {
+        number: (
+            *(event.shape, event.dtype, event.channels),
+            tuple((loop.kind, loop.length) for loop in event.loops),
+        )
+        for number, event in zip(sites.numbers, sites.events, strict=True)
+    }
+    return find_repeats(
+        analysis.traced.apply,
+        lambda index: mark(plan, index, kinds.__getitem__),
+        _rolls,
+    )
+
+
+def _rolls(equation: versions.Equation) -> bool:
+    """Whether an equation may run in a loop: on CPU convolutions are slow there."""
+    if equation.effects:
+        return False
+    if jax.default_backend() != "cpu":
+        return True
+    return "conv_general_dilated" not in versions.primitive_names(equation)
 
 
 def empty_probes(analysis: Analysis) -> dict[int, Array]:

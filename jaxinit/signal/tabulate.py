@@ -271,7 +271,9 @@ def _weights(analysis: Analysis, raw: Raw) -> tuple[tuple[str, ...], Arrays]:
         name: [] for name in ("weight_norm", "wgrad_norm", "wgrad_rms", "wgrad_rel")
     }
     shapes = [v.aval.shape for v in analysis.traced.apply.jaxpr.invars]
-    for leaf, parts in enumerate(analysis.traced.params):
+    all_parts = analysis.traced.params
+    for leaf in analysis.sites.leaf_order(len(all_parts)):
+        parts = all_parts[leaf]
         weight2 = _second_moment(raw.weights[leaf])
         gradient = raw.gradients[leaf]
         grad2 = (

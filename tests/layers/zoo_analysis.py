@@ -63,6 +63,8 @@ def case(name: str) -> Case:
         },
     )
     variables = init(key, *inputs)
-    analysis = Analysis(traced, sites, batch_size(inputs, ()), None, entry.differentiable)
+    analysis = Analysis(
+        traced, sites, batch_size(inputs, ()), None, entry.differentiable
+    )
     names = row_names(sites, traced.params)
     return Case(analysis, names, [*variables, jax.random.key(1), *inputs])

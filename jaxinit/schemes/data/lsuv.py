@@ -44,8 +44,10 @@ def lsuv(
     (a kernel shared by the steps of a recurrent loop, or ``target="activation"``),
     passes are repeated until every such variance is within ``tolerance`` of 1, at
     most ``max_iterations`` times. A kernel with several uses is scaled by the first.
-    A layer whose output does not vary keeps its kernel, with a warning that names it
-    (under ``jax.jit`` without one).
+    A last pass checks what was reached. A layer whose output does not vary keeps its
+    kernel; it, and every layer that is still more than ``tolerance`` off (a kernel
+    that the model normalizes, without a gain), is named in a warning (under
+    ``jax.jit`` without one).
 
     Args:
       base: what weights are drawn with; by default ``orthogonal()``.
@@ -146,7 +148,7 @@ class _Lsuv(Scheme):
 
     def layers(self, network: Network) -> list[Layer]:
         found = layers_to_scale(network)
-        if not found:
+        if not any(layer.scaled for layer in found):
             raise ValueError(
                 "this scheme scales the weights of layers, and finds none to scale in "
                 f"{network.traced.name}. Give it a model with dense, convolution or "
@@ -181,7 +183,8 @@ class _Lsuv(Scheme):
             found = run(params)
             if once.needs_more:
                 found = self._repeated(run, found)
-            return Refined(found.params, found.idle)
+            off = once.off(found.params, state, key, inputs, self.tolerance)
+            return Refined(found.params, {**found.idle, **off})
 
         return refine
 

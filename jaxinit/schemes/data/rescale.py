@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ class Layer(NamedTuple):
       event: the event.
       weights: its weights.
       scaled: the leaves that are multiplied: the weights, or a gain on them, which
-        alone has an effect where they are normalized.
+        alone has an effect where they are normalized. None where nothing has.
       biases: leaves that are multiplied along, and shifted where channels are centered.
       leader: the layer whose factor holds here, another one if the kernel is its.
       exact: whether one pass gives the right factor, as the kernel acts once (or once
@@ -40,6 +40,11 @@ class Layer(NamedTuple):
     biases: tuple[int, ...]
     leader: int
     exact: bool
+
+    @property
+    def handle(self) -> int:
+        """A leaf that stands for the layer: what is scaled, or the weight."""
+        return (*self.scaled, *self.weights)[0]
 
     @property
     def follows(self) -> bool:
@@ -110,12 +115,14 @@ def _layer(network: Network, number: int, event: Event) -> Layer | None:
         leaf for leaf in having("weight", used) if leaf in free and leaf not in tables
     )
     gains = tuple(leaf for leaf in having("gain", others) if leaf in free)
-    scaled = gains or weights
-    if not scaled or (event.uses and not weights):
+    effective = tuple(w for w in weights if network.anchors.has_effect(number, w))
+    scaled = gains or effective
+    if not (scaled or weights) or (event.uses and not weights):
         return None
     biases = having("bias", others)
     exact = (
-        free.issuperset(biases)
+        bool(scaled)
+        and free.issuperset(biases)
         and all(loop.kind == "layers" for loop in event.loops)
         and all(len(network.params[leaf].layers) == len(event.loops) for leaf in scaled)
     )
@@ -155,7 +162,7 @@ class Pass:
     def needs_more(self) -> bool:
         """Whether one pass may leave variances other than 1."""
         behind = self.point == "activation"
-        return behind or not all(layer.exact for layer in self.layers)
+        return behind or not all(layer.exact for layer in self.layers if layer.scaled)
 
     def __call__(
         self,
@@ -165,14 +172,6 @@ class Pass:
         inputs: Sequence[Array],
     ) -> Found:
         layers = {layer.number: layer for layer in self.layers}
-        plan = Plan()
-        for layer in self.layers:
-            event = layer.event
-            assert event.at is not None
-            if self._behind(layer) and event.activation is not None:
-                plan.at(event.activation.at, Tap(layer.number, "activation"))
-            else:
-                plan.at(event.at, Tap(layer.number, "output"))
         seen: dict[int, Array] = {}
 
         def record(tap: Tap, value: Array) -> Array:
@@ -187,11 +186,58 @@ class Pass:
                 return value
             return self._moved(value, seen[layer.leader], layer)
 
-        values = [*params, *state, key, *inputs]
         hooks = Hooks(record, passes, lambda earlier, later: later)
+        records = self._run([*params, *state, key, *inputs], hooks)
+        return self._scaled(params, records)
+
+    def off(
+        self,
+        params: list[Array],
+        state: list[Array],
+        key: Array,
+        inputs: Sequence[Array],
+        tolerance: float,
+    ) -> dict[str, Array]:
+        """One more pass: by message, whether a layer is not where it should be."""
+        layers = {layer.number: layer for layer in self.layers}
+        hooks = Hooks(
+            lambda tap, value: self._measured(value, layers[tap.number]),
+            lambda tap, value, probe: value,
+            lambda earlier, later: later,
+        )
+        records = self._run([*params, *state, key, *inputs], hooks)
+        found = {}
+        for layer in self.layers:
+            if layer.follows or layer.event.conditional:
+                continue
+            variance = self._over_steps(records[layer.number], layer)[..., 1, :]
+            name = self.network.params[layer.handle].name
+            why = (
+                "took more passes than allowed"
+                if layer.scaled
+                else "does not depend on the size of its weights: the model normalizes "
+                "them. Give it a gain, or scale what comes before it"
+            )
+            message = (
+                f"the output of the layer with {name} is more than {tolerance:g} away "
+                f"from variance 1; it {why}."
+            )
+            far = (jnp.abs(variance - 1) > tolerance) & (variance > 0)
+            found[message] = jnp.any(far)
+        return found
+
+    def _run(self, values: list[Any], hooks: Hooks) -> dict[int, Array]:
+        plan = Plan()
+        for layer in self.layers:
+            event = layer.event
+            assert event.at is not None
+            if self._behind(layer) and event.activation is not None:
+                plan.at(event.activation.at, Tap(layer.number, "activation"))
+            else:
+                plan.at(event.at, Tap(layer.number, "output"))
         program = self.network.traced.apply
         _, records = replay(program, values, plan, hooks, {})
-        return self._scaled(params, {tap.number: r for tap, r in records.items()})
+        return {tap.number: record for tap, record in records.items()}
 
     def _behind(self, layer: Layer) -> bool:
         return self.point == "activation" and layer.event.activation is not None
@@ -218,7 +264,7 @@ class Pass:
         params = list(params)
         error, idle = jnp.zeros(()), {}
         for layer in self.layers:
-            if layer.follows:
+            if layer.follows or not layer.scaled:
                 continue
             measured = self._over_steps(records[layer.number], layer)
             mean, variance = measured[..., 0, :], measured[..., 1, :]
@@ -252,7 +298,7 @@ class Pass:
         record = record.reshape(*record.shape[:lead], 2, -1)
         if layer.exact:
             return record
-        stacked = len(self.network.params[layer.scaled[0]].layers)
+        stacked = len(self.network.params[layer.handle].layers)
         layered = [i for i, lp in enumerate(layer.event.loops) if lp.kind == "layers"]
         kept = layered[:stacked] if len(layered) == stacked else []
         steps = tuple(axis for axis in range(lead) if axis not in kept)
