@@ -81,6 +81,7 @@ def one_seed(
     num_params = len(traced.params)
     splits = [sites.scanned.get(leaf, ()) for leaf in range(num_params)]
     measured = instrumented(analysis)
+    sizes = _sizes_at_once if analysis.rolled else _sizes
 
     def run(
         variables: Sequence[Array],
@@ -114,11 +115,8 @@ def one_seed(
             {t.number: r for t, r in records.items() if t.point == "output"},
             {t.number: r for t, r in records.items() if t.point == "activation"},
             backward,
-            [_size(p, s) for p, s in zip(params, splits, strict=True)],
-            [
-                None if g is None else _size(g, s)
-                for g, s in zip(gradients, splits, strict=True)
-            ],
+            sizes(params, splits),
+            sizes(gradients, splits),
             loss,
         )
 
@@ -320,6 +318,33 @@ def _watch_outputs(outputs: Sequence[Array], probes: dict[int, Array]) -> list[A
 def _size(value: Array, kept: tuple[int, ...]) -> Array:
     record: Array = versions.summarized(lambda x: _size_record(x, kept), value)
     return record
+
+
+def _sizes(
+    values: Sequence[Array | None], splits: Sequence[tuple[int, ...]]
+) -> list[Any]:
+    """The record of each array, of those that there are."""
+    return [
+        None if value is None else _size(value, split)
+        for value, split in zip(values, splits, strict=True)
+    ]
+
+
+def _sizes_at_once(
+    values: Sequence[Array | None], splits: Sequence[tuple[int, ...]]
+) -> list[Any]:
+    """`_sizes`, those of like arrays by one operation on their stack."""
+    groups: dict[Any, list[int]] = {}
+    for index, (value, split) in enumerate(zip(values, splits, strict=True)):
+        if value is not None:
+            groups.setdefault((value.shape, value.dtype, split), []).append(index)
+    found: list[Any] = [None] * len(values)
+    for (_, _, split), members in groups.items():
+        stack = jnp.stack([values[i] for i in members])
+        records = jax.vmap(lambda x, split=split: _size(x, split))(stack)
+        for place, index in enumerate(members):
+            found[index] = records[place]
+    return found
 
 
 def _gaussian(key: Array, outputs: Sequence[Array]) -> list[Array]:
