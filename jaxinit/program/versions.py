@@ -235,3 +235,14 @@ def evaluate(program: Program, values: Sequence[Any]) -> list[Any]:
     """Runs a whole program as it stands."""
     results: list[Any] = jax.core.eval_jaxpr(program.jaxpr, program.consts, *values)
     return results
+
+
+def primitive_names(equation: Equation) -> set[str]:
+    """The names of an equation's primitive and of all in the programs that it runs."""
+    found = {str(equation.primitive.name)}
+    for value in equation.params.values():
+        for part in value if isinstance(value, tuple | list) else (value,):
+            inner = getattr(part, "jaxpr", part)
+            for called in getattr(inner, "eqns", ()):
+                found |= primitive_names(called)
+    return found
