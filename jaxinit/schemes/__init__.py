@@ -61,6 +61,7 @@ from jaxinit.schemes.transformer.small_init import small_init as small_init
 from jaxinit.schemes.transformer.small_init import wang_init as wang_init
 from jaxinit.schemes.transformer.t5 import t5 as t5
 from jaxinit.schemes.transformer.t_fixup import t_fixup as t_fixup
+from jaxinit.schemes.untouched import UntouchedWarning as UntouchedWarning
 from jaxinit.schemes.width.depth_mup import DepthFactors as DepthFactors
 from jaxinit.schemes.width.depth_mup import depth_mup_factors as depth_mup_factors
 from jaxinit.schemes.width.depth_mup import (
@@ -89,6 +90,7 @@ __all__ = [
     "ResidualBranch",
     "ResidualStructure",
     "Scheme",
+    "UntouchedWarning",
     "Where",
     "Width",
     "act_norm",

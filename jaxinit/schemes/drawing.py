@@ -50,6 +50,7 @@ class SchemeDraw:
             bool(self._own_leaves) and self._own.reads_inputs
         )
         self._traceable = scheme.traceable
+        self._passes = scheme.passes
         self._refine: Callable[..., list[Array] | Refined] | None = refine
         self._compiled = self._mapped = self._refine
         if refine is not None and scheme.traceable:
@@ -145,13 +146,17 @@ class SchemeDraw:
             return leaves
         first = len(self._network.params)
         params, state = leaves[:first], leaves[first:]
-        result = refine(params, state, _refining_key(keys), tuple(inputs))
-        if not isinstance(result, Refined):
-            return [*result, *state]
-        for message, holds in result.complaints.items():
+        complaints: dict[str, Array] = {}
+        for _ in range(self._passes):
+            result = refine(params, state, _refining_key(keys), tuple(inputs))
+            if isinstance(result, Refined):
+                params, complaints = result
+            else:
+                params = result
+        for message, holds in complaints.items():
             if not isinstance(holds, jax.core.Tracer) and bool(jnp.any(holds)):
                 warnings.warn(message, stacklevel=2)
-        return [*result.params, *state]
+        return [*params, *state]
 
 
 def _refining_key(keys: Array) -> Array:

@@ -8,11 +8,12 @@ import jax
 
 from jaxinit._keys import root_key
 from jaxinit.draw.own_init import as_arrays
-from jaxinit.roles.network import Parameter
+from jaxinit.roles.network import Network, Parameter
 from jaxinit.schemes.drawing import SchemeDraw, scheme_draw, std_of
 from jaxinit.schemes.fitted import real_fans
 from jaxinit.schemes.initialize import check_data, prepare
-from jaxinit.schemes.scheme import as_scheme
+from jaxinit.schemes.scheme import Scheme, as_scheme
+from jaxinit.schemes.untouched import reason
 
 _OWN = "(the model's own)"
 
@@ -29,6 +30,8 @@ class Explained(NamedTuple):
       rule: the rule that takes it.
       law: the law of its samples.
       std: the standard deviation of one draw.
+      kept: where no rule takes it, why the scheme leaves it; empty if for no reason
+        that it knows: then ``initialize`` names it in a warning.
     """
 
     name: str
@@ -39,6 +42,7 @@ class Explained(NamedTuple):
     rule: str
     law: str
     std: float
+    kept: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,8 @@ class Explanation:
 
     Attributes:
       model: the model's name.
-      rows: one for each parameter, in the order of the model's tree.
+      rows: one for each parameter, in the order in which data meets them; last those
+        that no data meets.
       refined: whether the scheme then changes weights by looking at data.
     """
 
@@ -59,6 +64,15 @@ class Explanation:
     def unmatched(self) -> tuple[str, ...]:
         """The parameters that keep what the model's own init draws."""
         return tuple(row.name for row in self.rows if row.rule == _OWN)
+
+    @property
+    def untouched(self) -> tuple[str, ...]:
+        """Those among them that the scheme does not leave on purpose."""
+        return tuple(
+            row.name
+            for row in self.rows
+            if row.rule == _OWN and row.shape and not row.kept
+        )
 
     def __str__(self) -> str:
         head = ("parameter", "shape", "fan in, out", "rule", "law", "std", "roles")
@@ -72,6 +86,11 @@ class Explanation:
         ]
         if self.refined:
             lines.append("std is that before the scheme looks at data.")
+        if self.untouched:
+            lines.append(
+                f"Left, though they may be weights: {', '.join(self.untouched)}. Give "
+                "each a rule by override."
+            )
         return "\n".join([f"{self.model}: {len(self.rows)} parameters", *lines])
 
 
@@ -109,8 +128,8 @@ def explain(
       >>> print(jaxinit.explain(nn.Dense(8), jaxinit.normal(0.02), x))
       Dense: 2 parameters
       parameter  shape  fan in, out  rule               law               std    roles
-      bias       8      ...
       kernel     4x8    4, 8         every weight       normal, std 0.02  0.0... ...
+      bias       8                   (the model's own)  a bias            ...
     """
     network, inputs = prepare(model, args, {**kwargs, **(model_kwargs or {})}, rngs)
     chosen = as_scheme(scheme)
@@ -120,13 +139,26 @@ def explain(
         check_data(draw, inputs, network)
     leaves = draw.started(root_key(key), *as_arrays(inputs))
     rows = tuple(
-        _explained(parameter, draw, leaves[parameter.leaf])
-        for parameter in network.params
+        _explained(parameter, draw, leaves[parameter.leaf], network, chosen)
+        for parameter in in_order_of_data(network)
     )
     return Explanation(network.traced.name, rows, refined)
 
 
-def _explained(parameter: Parameter, draw: SchemeDraw, value: jax.Array) -> Explained:
+def in_order_of_data(network: Network) -> list[Parameter]:
+    """The parameters in the order in which data meets them, a layer's kernels first."""
+    met = [leaf for event in network.sites.events for leaf in event.params]
+    order = dict.fromkeys([*met, *range(len(network.params))])
+    return [network.params[leaf] for leaf in order]
+
+
+def _explained(
+    parameter: Parameter,
+    draw: SchemeDraw,
+    value: jax.Array,
+    network: Network,
+    scheme: Scheme,
+) -> Explained:
     assignment = draw.assignments.get(parameter.leaf)
     fans = None if parameter.use is None else real_fans(parameter)
     return Explained(
@@ -138,6 +170,7 @@ def _explained(parameter: Parameter, draw: SchemeDraw, value: jax.Array) -> Expl
         _OWN if assignment is None else assignment.rule,
         "" if assignment is None else assignment.law,
         std_of(value),
+        "" if assignment is not None else reason(parameter, network, scheme),
     )
 
 
@@ -148,7 +181,7 @@ def _cells(row: Explained) -> tuple[str, ...]:
         "x".join(map(str, row.shape)) or "scalar",
         fans,
         row.rule,
-        row.law,
+        row.law or row.kept,
         f"{row.std:.3g}",
         ", ".join(row.roles),
     )

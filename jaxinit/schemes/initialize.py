@@ -12,6 +12,7 @@ from jaxinit.models.trace import Traced, arguments, infer_inputs, trace
 from jaxinit.roles.network import Network, read_network
 from jaxinit.schemes.drawing import SchemeDraw, Shardings, scheme_draw
 from jaxinit.schemes.scheme import as_scheme
+from jaxinit.schemes.untouched import warn_of_untouched
 
 
 def initialize(
@@ -29,7 +30,8 @@ def initialize(
     What a parameter does (a weight and its fans, a bias, the end of a residual
     branch, ...) is read off the model's program, not off its names. Parameters that
     the scheme does not name keep what the model's own init draws under the same key;
-    ``explain`` says which. A parameter's key depends on its path alone, so that
+    ``explain`` says which, and an ``UntouchedWarning`` names those among them that
+    are no bias, norm, table or the like. A parameter's key depends on its path alone, so that
     layers added to a model leave the weights of the others as they were.
 
     It may be called under ``jax.jit``, ``jax.vmap`` over keys and ``jax.eval_shape``,
@@ -73,8 +75,10 @@ def initialize(
     # Within a trace a copy of the key belongs to it, wherever the key came from.
     root = jax.random.clone(root_key(key))
     network, inputs = prepare(model, args, {**kwargs, **(model_kwargs or {})}, rngs)
-    draw = scheme_draw(network, as_scheme(scheme))
+    chosen = as_scheme(scheme)
+    draw = scheme_draw(network, chosen)
     check_data(draw, inputs, network)
+    warn_of_untouched(network, draw.assignments, chosen)
     arrays = as_arrays(inputs)
     if shardings is None:
         leaves = draw(root, *arrays)

@@ -134,6 +134,10 @@ class _Rules(Scheme):
 
     given: tuple[tuple[Where, Any], ...]
 
+    def leaves(self, parameter: Parameter) -> str:
+        del parameter
+        return "no rule names it"
+
     def assign(self, network: Network) -> list[Assignment]:
         takers: dict[int, int] = {}
         assignments = []
@@ -169,6 +173,13 @@ class _Overridden(Scheme):
     @property
     def reads_data(self) -> bool:
         return self.base.reads_data
+
+    @property
+    def passes(self) -> int:
+        return self.base.passes
+
+    def leaves(self, parameter: Parameter) -> str:
+        return self.base.leaves(parameter)
 
     def assign(self, network: Network) -> list[Assignment]:
         mine = self.rules.assign(network)

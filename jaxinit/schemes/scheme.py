@@ -71,6 +71,16 @@ class Scheme:
         """Whether ``refine`` looks at the values of the model's inputs."""
         return True
 
+    @property
+    def passes(self) -> int:
+        """How often ``refine`` runs; what it complains of last is said."""
+        return 1
+
+    def leaves(self, parameter: Parameter) -> str:
+        """Why this scheme leaves a weight on purpose; empty if it means to draw it."""
+        del parameter
+        return ""
+
     def assign(self, network: Network) -> list[Assignment]:
         """The parameters that this scheme draws or changes, each at most once.
 

@@ -22,6 +22,7 @@ from jaxinit.report.report import Report
 from jaxinit.roles.network import Network, read_network
 from jaxinit.schemes.drawing import scheme_draw
 from jaxinit.schemes.scheme import as_scheme
+from jaxinit.schemes.untouched import warn_of_untouched
 from jaxinit.signal.checks import (
     check_draws,
     check_loss,
@@ -105,7 +106,9 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
     traced, options = network.traced, prepared.options
     draw: Draw = own_draw(traced)
     if scheme is not None:
-        draw = scheme_draw(network, as_scheme(scheme))
+        chosen = as_scheme(scheme)
+        draw = scheme_draw(network, chosen)
+        warn_of_untouched(network, draw.assignments, chosen)
     draws = traced.draws or scheme is not None
     indices = _seed_indices(options.seeds, draws, network.sites)
     check_draws(traced, draw.ignores_key, draw.depends_on_key)

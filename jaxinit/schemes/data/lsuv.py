@@ -9,7 +9,7 @@ from jax import lax
 
 from jaxinit._typing import Initializer
 from jaxinit.initializers import normal, orthogonal, zeros
-from jaxinit.roles.network import Network
+from jaxinit.roles.network import Network, Parameter
 from jaxinit.schemes.data.rescale import (
     POINTS,
     Found,
@@ -144,6 +144,11 @@ class _Lsuv(Scheme):
     tolerance: float
     max_iterations: int
 
+    @property
+    def passes(self) -> int:
+        """Once to scale, and once more to see what was reached."""
+        return 2
+
     def layers(self, network: Network) -> list[Layer]:
         found = layers_to_scale(network)
         if not found:
@@ -167,7 +172,13 @@ class _Lsuv(Scheme):
         return [a._replace(fresh=self.base in _OURS) for a in found]
 
     def refine(self, network: Network) -> Refine:
-        once = Pass(network, self.layers(network), self.target, self.per_channel)
+        once = Pass(
+            network,
+            self.layers(network),
+            self.target,
+            self.per_channel,
+            self.tolerance,
+        )
 
         def refine(
             params: list[Array],
@@ -181,7 +192,7 @@ class _Lsuv(Scheme):
             found = run(params)
             if once.needs_more:
                 found = self._repeated(run, found)
-            return Refined(found.params, found.idle)
+            return Refined(found.params, found.complaints)
 
         return refine
 
@@ -201,6 +212,10 @@ class _Lsuv(Scheme):
 
 @dataclass(frozen=True)
 class _ActNorm(_Lsuv):
+    def leaves(self, parameter: Parameter) -> str:
+        del parameter
+        return "a scheme for gains"
+
     def layers(self, network: Network) -> list[Layer]:
         found = layers_to_scale(network, gains=True)
         if not found:

@@ -12,6 +12,7 @@ import numpy as np
 from jaxinit.layers.event import Event
 from jaxinit.program.run import Hooks, Plan, Tap, replay, sees
 from jaxinit.roles.network import Network, Parameter
+from jaxinit.schemes.data.degree import degrees, is_linear
 
 Array = jax.Array
 Point = Literal["output", "activation"]
@@ -29,6 +30,8 @@ class Layer(NamedTuple):
         alone has an effect where they are normalized.
       biases: leaves that are multiplied along, and shifted where channels are centered.
       leader: the layer whose factor holds here, another one if the kernel is its.
+        None where the kernel is normalized and has no gain: such a layer is
+        measured, and named if it is off.
       exact: whether one pass gives the right factor, as the kernel acts once (or once
         in each of several stacked layers).
     """
@@ -42,6 +45,11 @@ class Layer(NamedTuple):
     exact: bool
 
     @property
+    def handles(self) -> tuple[int, ...]:
+        """What stands for the layer: the leaves that are scaled, else its weights."""
+        return self.scaled or self.weights
+
+    @property
     def follows(self) -> bool:
         return self.leader != self.number
 
@@ -53,12 +61,13 @@ class Found(NamedTuple):
       params: the parameters, rescaled.
       error: the largest distance from 1 of a variance that one pass does not settle,
         as it was in this pass.
-      idle: by message, whether the output of a layer does not vary.
+      complaints: by message, whether the output of a layer did not vary, or was not
+        finite, or had another variance than 1, as it was in this pass.
     """
 
     params: list[Array]
     error: Array
-    idle: dict[str, Array]
+    complaints: dict[str, Array]
 
 
 def layers_to_scale(network: Network, *, gains: bool = False) -> list[Layer]:
@@ -81,6 +90,9 @@ def layers_to_scale(network: Network, *, gains: bool = False) -> list[Layer]:
             continue
         layer = _layer(network, number, event)
         if layer is None:
+            continue
+        if not layer.scaled:
+            layers[number] = layer
             continue
         leader = next((first[leaf] for leaf in layer.scaled if leaf in first), number)
         for leaf in layer.scaled:
@@ -114,8 +126,13 @@ def _layer(network: Network, number: int, event: Event) -> Layer | None:
     if not scaled or (event.uses and not weights):
         return None
     biases = having("bias", others)
+    flow = network.anchors.flow
+    linear = all(is_linear(flow, leaf) for leaf in scaled)
+    if not linear and not any(degrees(flow, leaf) - {0.0} for leaf in scaled):
+        scaled = ()  # nothing that is normalized changes as it is scaled
     exact = (
-        free.issuperset(biases)
+        linear
+        and free.issuperset(biases)
         and all(loop.kind == "layers" for loop in event.loops)
         and all(len(network.params[leaf].layers) == len(event.loops) for leaf in scaled)
     )
@@ -139,12 +156,14 @@ class Pass:
       layers: what to scale.
       point: whose variance is to be 1.
       per_channel: whether each channel is scaled, and centered by the bias.
+      tolerance: how far from 1 a variance may be without being named.
     """
 
     network: Network
     layers: list[Layer]
     point: Point
     per_channel: bool
+    tolerance: float = 0.1
 
     def __post_init__(self) -> None:
         if self.per_channel:
@@ -155,7 +174,7 @@ class Pass:
     def needs_more(self) -> bool:
         """Whether one pass may leave variances other than 1."""
         behind = self.point == "activation"
-        return behind or not all(layer.exact for layer in self.layers)
+        return behind or not all(layer.exact for layer in self.layers if layer.scaled)
 
     def __call__(
         self,
@@ -216,35 +235,61 @@ class Pass:
 
     def _scaled(self, params: list[Array], records: dict[int, Array]) -> Found:
         params = list(params)
-        error, idle = jnp.zeros(()), {}
+        error, complaints = jnp.zeros(()), {}
         for layer in self.layers:
             if layer.follows:
                 continue
             measured = self._over_steps(records[layer.number], layer)
             mean, variance = measured[..., 0, :], measured[..., 1, :]
-            factor = _factor(variance)
-            for leaf in layer.scaled:
-                scaled = self.network.params[leaf]
-                axes = _channel_axes(scaled) if self.per_channel else ()
-                params[leaf] = _times(params[leaf], factor, scaled, axes)
-            for leaf in layer.biases:
-                bias = self.network.params[leaf]
-                axes = _channel_axes(bias) if self.per_channel else ()
-                moved = params[leaf]
-                if self.per_channel:
-                    moved = moved - _spread(mean, bias, axes).astype(moved.dtype)
-                params[leaf] = _times(moved, factor, bias, axes)
-            if not layer.exact or self.point == "activation":
-                far = jnp.where(variance > 0, jnp.abs(variance - 1), 0)
-                error = jnp.maximum(error, far.max())
+            far = jnp.where(variance > 0, jnp.abs(variance - 1), 0)
             if not layer.event.conditional:
-                name = self.network.params[layer.scaled[0]].name
-                message = (
-                    f"the output of the layer with {name} does not vary on the data "
-                    "given; its weights were not scaled."
-                )
-                idle[message] = jnp.any(variance == 0)
-        return Found(params, error, idle)
+                complaints |= self._complaints(layer, variance, far)
+            if not layer.scaled:
+                continue
+            if not layer.exact or self.point == "activation":
+                error = jnp.maximum(error, far.max())
+            self._rescale(params, layer, mean, _factor(variance))
+        return Found(params, error, complaints)
+
+    def _rescale(
+        self, params: list[Array], layer: Layer, mean: Array, factor: Array
+    ) -> None:
+        """Multiplies a layer's parameters where they are in ``params``."""
+        for leaf in layer.scaled:
+            scaled = self.network.params[leaf]
+            axes = _channel_axes(scaled) if self.per_channel else ()
+            params[leaf] = _times(params[leaf], factor, scaled, axes)
+        for leaf in layer.biases:
+            bias = self.network.params[leaf]
+            axes = _channel_axes(bias) if self.per_channel else ()
+            moved = params[leaf]
+            if self.per_channel:
+                moved = moved - _spread(mean, bias, axes).astype(moved.dtype)
+            params[leaf] = _times(moved, factor, bias, axes)
+
+    def _complaints(
+        self, layer: Layer, variance: Array, far: Array
+    ) -> dict[str, Array]:
+        """What may be wrong with a layer, and whether it is."""
+        name = self.network.params[layer.handles[0]].name
+        off = (
+            f"the {self.point} of the layer with {name} is off: its variance is not "
+            f"within {self.tolerance:g} of 1 after all passes. "
+        )
+        if not layer.scaled:
+            off += (
+                "The model normalizes that kernel, so that its scale has no effect, and "
+                "no gain follows. Give the layer a gain, or a norm behind it."
+            )
+        else:
+            off += "Raise max_iterations, or give the layer a gain of its own."
+        return {
+            f"the output of the layer with {name} does not vary on the data "
+            "given; its weights were not scaled.": jnp.any(variance == 0),
+            f"the output of the layer with {name} is not finite on the data "
+            "given. Scale the inputs.": ~jnp.all(jnp.isfinite(variance)),
+            off: jnp.any(far > self.tolerance),
+        }
 
     def _over_steps(self, record: Array, layer: Layer) -> Array:
         """Mean and variance, ``(*stacked layers, 2, channels)``, over all steps."""
@@ -252,7 +297,7 @@ class Pass:
         record = record.reshape(*record.shape[:lead], 2, -1)
         if layer.exact:
             return record
-        stacked = len(self.network.params[layer.scaled[0]].layers)
+        stacked = len(self.network.params[layer.handles[0]].layers)
         layered = [i for i, lp in enumerate(layer.event.loops) if lp.kind == "layers"]
         kept = layered[:stacked] if len(layered) == stacked else []
         steps = tuple(axis for axis in range(lead) if axis not in kept)
@@ -308,7 +353,7 @@ def _check_channels(layer: Layer, network: Network) -> None:
                 f"override(scheme, [({parameter.name!r}, initializer)])."
             )
     if not layer.biases:
-        name = network.params[layer.scaled[0]].name
+        name = network.params[layer.handles[0]].name
         raise ValueError(
             f"the layer with {name} has no bias of {count} entries that could center "
             "its channels. Give it one, or use lsuv()."
