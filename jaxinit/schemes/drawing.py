@@ -32,6 +32,8 @@ class SchemeDraw:
 
     Attributes:
       assignments: by leaf, what the scheme makes of it.
+      refines_on_data: whether the scheme computes with the values of the model's
+        inputs.
       reads_data: whether weights depend on the values of the model's inputs.
     """
 
@@ -46,7 +48,8 @@ class SchemeDraw:
             if leaf not in self.assignments or self.assignments[leaf].init is None
         ]
         self._own = OwnDraw(network.traced, self._own_leaves)
-        self.reads_data = (refine is not None and scheme.reads_data) or (
+        self.refines_on_data = refine is not None and scheme.reads_data
+        self.reads_data = self.refines_on_data or (
             bool(self._own_leaves) and self._own.reads_inputs
         )
         self._traceable = scheme.traceable

@@ -10,6 +10,7 @@ from jaxinit._keys import root_key
 from jaxinit.draw.own_init import as_arrays, is_shape
 from jaxinit.models.trace import Traced, arguments, infer_inputs, trace
 from jaxinit.roles.network import Network, read_network
+from jaxinit.schemes.data.check_batch import check_batch
 from jaxinit.schemes.drawing import SchemeDraw, Shardings, scheme_draw
 from jaxinit.schemes.scheme import as_scheme
 from jaxinit.schemes.untouched import warn_of_untouched
@@ -111,12 +112,18 @@ def prepare(
 
 
 def check_data(draw: SchemeDraw, inputs: Sequence[Any], network: Network) -> None:
-    """Raises if the draw needs the values of inputs that are only shapes."""
+    """Raises if the draw needs the values of inputs that it cannot use.
+
+    Raises:
+      ValueError: if they are only shapes, empty, not finite or too large.
+    """
     if draw.reads_data and any(is_shape(x) for x in inputs):
         raise ValueError(
             f"this scheme looks at data as it initializes {network.traced.name}, and "
             "got a shape. Pass a batch of real inputs."
         )
+    if draw.refines_on_data:
+        check_batch(inputs, network.given.names)
 
 
 def _by_leaf(shardings: Any, traced: Traced) -> Shardings:

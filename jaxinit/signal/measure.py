@@ -21,6 +21,7 @@ from jaxinit.report.findings import Finding
 from jaxinit.report.report import Report
 from jaxinit.roles.network import Network, read_network
 from jaxinit.schemes.drawing import scheme_draw
+from jaxinit.schemes.initialize import check_data
 from jaxinit.schemes.scheme import as_scheme
 from jaxinit.schemes.untouched import warn_of_untouched
 from jaxinit.signal.checks import (
@@ -108,6 +109,7 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
     if scheme is not None:
         chosen = as_scheme(scheme)
         draw = scheme_draw(network, chosen)
+        check_data(draw, prepared.fed.arrays, network)
         warn_of_untouched(network, draw.assignments, chosen)
     draws = traced.draws or scheme is not None
     indices = _seed_indices(options.seeds, draws, network.sites)

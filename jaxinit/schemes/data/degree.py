@@ -48,6 +48,9 @@ def degrees(flow: Flow, leaf: int) -> set[float | None]:
             of = [known.get(v, 0.0) for v in node.operands]
             found = _degree(flow, node, of)
             known.update(dict.fromkeys(node.results, found))
+            if node.primitive == "svd" and of[0] is not None:  # values, then vectors
+                known.update(dict.fromkeys(node.results, 0.0))
+                known[node.results[0]] = of[0]
     return {known.get(value) for value in met}
 
 
@@ -74,7 +77,9 @@ def _degree(flow: Flow, node: Node, of: list[float | None]) -> float | None:
         case "cbrt":
             return known[0] / 3
     if name in ("select_n", CHOICE):
-        return known[1] if len(set(known[1:])) == 1 and not known[0] else None
+        pairs = zip(node.operands[1:], known[1:], strict=True)
+        growing = {d for v, d in pairs if not _guard(flow, v)}
+        return growing.pop() if len(growing) == 1 and not known[0] else None
     if name == CARRY:
         return known[0] if len(set(known)) == 1 else None
     if name in _SAME:
@@ -88,10 +93,11 @@ def _degree(flow: Flow, node: Node, of: list[float | None]) -> float | None:
 
 
 def _guard(flow: Flow, value: int) -> bool:
-    """Whether a value is a small constant, written in the program."""
+    """Whether a value is a small constant, or no number, written in the program."""
     while flow.values[value].literal is None:
         maker = flow.values[value].maker
         if maker is None or flow.nodes[maker].primitive not in primitives.LAYOUT:
             return False
         value = flow.nodes[maker].operands[0]
-    return bool(np.abs(np.max(flow.values[value].literal)) <= _GUARD)
+    size = np.abs(np.max(flow.values[value].literal))
+    return bool(np.isnan(size) or size <= _GUARD)

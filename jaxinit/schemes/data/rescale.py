@@ -10,8 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinit.layers.event import Event
+from jaxinit.program.flow import Flow
+from jaxinit.program.paths import Location
 from jaxinit.program.run import Hooks, Plan, Tap, replay, sees
 from jaxinit.roles.network import Network, Parameter
+from jaxinit.schemes.data.behind import activation_end
 from jaxinit.schemes.data.degree import degrees, is_linear
 
 Array = jax.Array
@@ -122,16 +125,16 @@ def _layer(network: Network, number: int, event: Event) -> Layer | None:
         leaf for leaf in having("weight", used) if leaf in free and leaf not in tables
     )
     gains = tuple(leaf for leaf in having("gain", others) if leaf in free)
-    scaled = gains or weights
-    if not scaled or (event.uses and not weights):
+    if not (gains or weights) or (event.uses and not weights):
         return None
     biases = having("bias", others)
     flow = network.anchors.flow
+    # What is normalized does not change as it is scaled.
+    scaled = next((s for s in (weights, gains) if s and _grows(flow, s)), ())
     linear = all(is_linear(flow, leaf) for leaf in scaled)
-    if not linear and not any(degrees(flow, leaf) - {0.0} for leaf in scaled):
-        scaled = ()  # nothing that is normalized changes as it is scaled
     exact = (
-        linear
+        bool(scaled)
+        and linear
         and free.issuperset(biases)
         and all(loop.kind == "layers" for loop in event.loops)
         and all(len(network.params[leaf].layers) == len(event.loops) for leaf in scaled)
@@ -145,6 +148,10 @@ def _layer(network: Network, number: int, event: Event) -> Layer | None:
         number,
         exact,
     )
+
+
+def _grows(flow: Flow, leaves: Sequence[int]) -> bool:
+    return not any(degrees(flow, leaf) & {0.0, None} for leaf in leaves)
 
 
 @dataclass(frozen=True)
@@ -186,12 +193,12 @@ class Pass:
         layers = {layer.number: layer for layer in self.layers}
         plan = Plan()
         for layer in self.layers:
-            event = layer.event
-            assert event.at is not None
-            if self._behind(layer) and event.activation is not None:
-                plan.at(event.activation.at, Tap(layer.number, "activation"))
+            assert layer.event.at is not None
+            end = self._behind(layer)
+            if end is not None:
+                plan.at(end, Tap(layer.number, "activation"))
             else:
-                plan.at(event.at, Tap(layer.number, "output"))
+                plan.at(layer.event.at, Tap(layer.number, "output"))
         seen: dict[int, Array] = {}
 
         def record(tap: Tap, value: Array) -> Array:
@@ -212,8 +219,13 @@ class Pass:
         _, records = replay(program, values, plan, hooks, {})
         return self._scaled(params, {tap.number: r for tap, r in records.items()})
 
-    def _behind(self, layer: Layer) -> bool:
-        return self.point == "activation" and layer.event.activation is not None
+    def _behind(self, layer: Layer) -> Location | None:
+        """Where the layer's activation ends, if its variance is what counts."""
+        if self.point == "output":
+            return None
+        end = activation_end(self.network, layer.number)
+        known = layer.event.activation
+        return known.at if end is None and known is not None else end
 
     def _measured(self, value: Array, layer: Layer) -> Array:
         """Mean and variance of all entries, or of each channel, in full precision."""
@@ -278,8 +290,9 @@ class Pass:
         )
         if not layer.scaled:
             off += (
-                "The model normalizes that kernel, so that its scale has no effect, and "
-                "no gain follows. Give the layer a gain, or a norm behind it."
+                "The model computes its kernel from it in a way in which its scale has "
+                "no effect, or none that is known, and no gain follows. Give the layer "
+                "a gain, or a norm behind it."
             )
         else:
             off += "Raise max_iterations, or give the layer a gain of its own."
