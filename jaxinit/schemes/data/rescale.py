@@ -189,6 +189,7 @@ class Pass:
         state: list[Array],
         key: Array,
         inputs: Sequence[Array],
+        power: Array | float = 1.0,
     ) -> Found:
         layers = {layer.number: layer for layer in self.layers}
         plan = Plan()
@@ -211,13 +212,14 @@ class Pass:
             layer = layers[tap.number]
             if not layers[layer.leader].exact:
                 return value
-            return self._moved(value, seen[layer.leader], layer)
+            return self._moved(value, seen[layer.leader], layer, power)
 
         values = [*params, *state, key, *inputs]
         hooks = Hooks(record, passes, lambda earlier, later: later)
         program = self.network.traced.apply
         _, records = replay(program, values, plan, hooks, {})
-        return self._scaled(params, {tap.number: r for tap, r in records.items()})
+        by_number = {tap.number: r for tap, r in records.items()}
+        return self._scaled(params, by_number, power)
 
     def _behind(self, layer: Layer) -> Location | None:
         """Where the layer's activation ends, if its variance is what counts."""
@@ -236,16 +238,20 @@ class Pass:
         variance = jnp.square(jnp.abs(wide - mean)).mean(axes)
         return jnp.stack([mean.reshape(variance.shape).real, variance])
 
-    def _moved(self, value: Array, measured: Array, layer: Layer) -> Array:
+    def _moved(
+        self, value: Array, measured: Array, layer: Layer, power: Array | float
+    ) -> Array:
         kept = layer.event.channels if self.per_channel else ()
         shape = [n if axis in kept else 1 for axis, n in enumerate(value.shape)]
-        mean, factor = measured[0], _factor(measured[1])
+        mean, factor = measured[0], _factor(measured[1], power)
         wide = value.astype(jnp.promote_types(value.dtype, jnp.float32))
         if self.per_channel:
             wide = wide - mean.reshape(shape)
         return (wide * factor.reshape(shape)).astype(value.dtype)
 
-    def _scaled(self, params: list[Array], records: dict[int, Array]) -> Found:
+    def _scaled(
+        self, params: list[Array], records: dict[int, Array], power: Array | float
+    ) -> Found:
         params = list(params)
         error, complaints = jnp.zeros(()), {}
         for layer in self.layers:
@@ -260,7 +266,7 @@ class Pass:
                 continue
             if not layer.exact or self.point == "activation":
                 error = jnp.maximum(error, far.max())
-            self._rescale(params, layer, mean, _factor(variance))
+            self._rescale(params, layer, mean, _factor(variance, power))
         return Found(params, error, complaints)
 
     def _rescale(
@@ -328,8 +334,11 @@ def _channel_axes(parameter: Parameter) -> tuple[int, ...]:
     return tuple(axis for axis in range(rank) if axis not in parameter.layer_axes)
 
 
-def _factor(variance: Array) -> Array:
-    return jnp.where(variance > 0, jax.lax.rsqrt(jnp.maximum(variance, 1e-37)), 1.0)
+def _factor(variance: Array, power: Array | float = 1.0) -> Array:
+    full = jax.lax.rsqrt(jnp.maximum(variance, 1e-37))
+    if not isinstance(power, float):
+        full = full**power
+    return jnp.where(variance > 0, full, 1.0)
 
 
 def _times(
