@@ -8,6 +8,7 @@ from jax.sharding import Sharding
 
 from jaxinit._keys import root_key
 from jaxinit.draw.own_init import as_arrays, is_shape
+from jaxinit.models.annotations import annotated
 from jaxinit.models.trace import Traced, arguments, infer_inputs, trace
 from jaxinit.roles.network import Network, read_network
 from jaxinit.schemes.data.check_batch import check_batch
@@ -47,8 +48,9 @@ def initialize(
       *args: the model's inputs, as in ``model.init(key, *args)``. A
         ``jax.ShapeDtypeStruct`` will do where no values are needed; schemes that look
         at data need real ones.
-      shardings: how the result is to be sharded; each device then draws its part. One
-        sharding for all, a tree of them like the result, or a function from
+      shardings: how the result is to be sharded; each device then draws its part. By
+        default as an nnx module's annotations say, where ``jax.set_mesh`` set a mesh,
+        as nnx itself has it. One sharding for all, a tree of them like the result, or a function from
         a parameter's path and shape to a sharding or ``None``.
       rngs: names of random streams that a linen module uses beyond ``params`` and
         ``dropout``.
@@ -81,10 +83,12 @@ def initialize(
     check_data(draw, inputs, network)
     warn_of_untouched(network, draw.assignments, chosen)
     arrays = as_arrays(inputs)
-    if shardings is None:
-        leaves = draw(root, *arrays)
-    else:
-        leaves = draw(root, *arrays, shardings=_by_leaf(shardings, network.traced))
+    to = _placed(shardings, network.traced, root)
+    leaves = draw(root, *arrays, shardings=to) if to else draw(root, *arrays)
+    for leaf, sharding in to.items():  # what data made of it may be elsewhere
+        if isinstance(root, jax.core.Tracer) or leaves[leaf].sharding == sharding:
+            continue
+        leaves[leaf] = jax.device_put(leaves[leaf], sharding)
     return network.traced.assemble(network.traced.variables(leaves))
 
 
@@ -126,6 +130,21 @@ def check_data(draw: SchemeDraw, inputs: Sequence[Any], network: Network) -> Non
         check_batch(inputs, network.given.names)
 
 
+def _placed(shardings: Any, traced: Traced, key: jax.Array) -> Shardings:
+    """The sharding of each leaf that is to have one."""
+    if shardings is not None:
+        return _by_leaf(shardings, traced)
+    if isinstance(key, jax.core.Tracer):
+        return {}
+    return annotated(_numbered(traced))
+
+
+def _numbered(traced: Traced) -> Any:
+    """What the model's init returns, with numbers in the place of its arrays."""
+    count = len(traced.params) + traced.num_state
+    return traced.assemble(traced.variables(list(range(count))))
+
+
 def _by_leaf(shardings: Any, traced: Traced) -> Shardings:
     """The sharding of each leaf of parameters and state."""
     count = len(traced.params) + traced.num_state
@@ -136,7 +155,7 @@ def _by_leaf(shardings: Any, traced: Traced) -> Shardings:
     leaves = jax.tree.leaves(
         shardings, is_leaf=lambda s: s is None or isinstance(s, Sharding)
     )
-    order = jax.tree.leaves(traced.assemble(traced.variables(list(range(count)))))
+    order = jax.tree.leaves(_numbered(traced))
     if len(leaves) != len(order):
         raise ValueError(
             f"`shardings` must have one entry for each of the {len(order)} arrays of "
