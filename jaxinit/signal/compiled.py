@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
-from jaxinit._caches import Cache
+from jaxinit._caches import Cache, cached
 from jaxinit._configuration import configuration
 from jaxinit.draw.pieces import draws, is_threefry
+from jaxinit.models.trace import Traced
 from jaxinit.program import versions
 from jaxinit.program.prune import prune
 from jaxinit.signal.statistics import (
@@ -217,7 +218,12 @@ class Compiled:
 
 def abstract_arguments(analysis: Analysis, chunk: int) -> tuple[list[Any], Any, Any]:
     """Variables, key and inputs of a program for ``chunk`` seeds, as shapes."""
-    traced, lead = analysis.traced, ((chunk,) if chunk else ())
+    return _abstract(analysis.traced, chunk)
+
+
+@cached(64)
+def _abstract(traced: Traced, chunk: int) -> tuple[list[Any], Any, Any]:
+    lead = (chunk,) if chunk else ()
     shape: Any = jax.ShapeDtypeStruct
     avals = [versions.shape_of(v) for v in traced.apply.jaxpr.invars]
     first = traced.input_positions.start - 1

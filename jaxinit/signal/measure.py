@@ -23,7 +23,9 @@ from jaxinit.report.findings import Finding
 from jaxinit.report.report import Report
 from jaxinit.roles.network import Network, read_network, read_sites
 from jaxinit.schemes.drawing import scheme_draw
+from jaxinit.schemes.initialize import check_data
 from jaxinit.schemes.scheme import as_scheme
+from jaxinit.schemes.untouched import warn_of_untouched
 from jaxinit.signal.checkpoint import Checkpoint, fingerprint
 from jaxinit.signal.checks import (
     check_draws,
@@ -156,10 +158,11 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
     network, programs = prepared.network, prepared.compiled
     traced, options = network.traced, prepared.options
     draw: Draw = own_draw(traced)
-    untouched: tuple[str, ...] = ()
     if scheme is not None:
-        draw = scheme_draw(network, as_scheme(scheme))
-        untouched = draw.untouched
+        chosen = as_scheme(scheme)
+        draw = scheme_draw(network, chosen)
+        check_data(draw, prepared.fed.arrays, network)
+        warn_of_untouched(network, draw.assignments, chosen)
     draws = traced.draws or scheme is not None
     indices = _seed_indices(options.seeds, draws, network.sites)
     check_draws(traced, draw.ignores_key, draw.depends_on_key)
@@ -205,7 +208,6 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
     notes = _remarks(programs.analysis, prepared.fed)
     if programs.no_gradient is not None:
         notes.append(f"No gradients: {programs.no_gradient}")
-    notes += untouched
     notes += finished.notes
     return _report(prepared, programs.analysis, finished, notes, settings)
 

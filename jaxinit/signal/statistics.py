@@ -12,7 +12,8 @@ from jaxinit.layers.find import Sites
 from jaxinit.layers.taps import plan_taps
 from jaxinit.models.trace import Traced
 from jaxinit.program import versions
-from jaxinit.program.run import Hooks, Tap, replay
+from jaxinit.program.repeats import Repeat, find_repeats
+from jaxinit.program.run import Hooks, Plan, Tap, mark, replay
 from jaxinit.signal import records as moments
 from jaxinit.signal.records import Axes
 
@@ -50,6 +51,7 @@ class Analysis(NamedTuple):
       batch: number of samples in the input, 0 if unknown.
       loss: the user's loss of the output, or ``None`` for a random probe.
       backward: whether gradients are taken.
+      rolled: whether blocks that repeat are run as loops, which compile faster.
     """
 
     traced: Traced
@@ -57,6 +59,7 @@ class Analysis(NamedTuple):
     batch: int
     loss: Loss | None
     backward: bool
+    rolled: bool = False
 
 
 def sample_axis(shape: Sequence[int], batch: int) -> int | None:
@@ -78,6 +81,7 @@ def one_seed(
     num_params = len(traced.params)
     splits = [sites.scanned.get(leaf, ()) for leaf in range(num_params)]
     measured = instrumented(analysis)
+    sizes = _sizes_at_once if analysis.rolled else _sizes
 
     def run(
         variables: Sequence[Array],
@@ -111,11 +115,8 @@ def one_seed(
             {t.number: r for t, r in records.items() if t.point == "output"},
             {t.number: r for t, r in records.items() if t.point == "activation"},
             backward,
-            [_size(p, s) for p, s in zip(params, splits, strict=True)],
-            [
-                None if g is None else _size(g, s)
-                for g, s in zip(gradients, splits, strict=True)
-            ],
+            sizes(params, splits),
+            sizes(gradients, splits),
             loss,
         )
 
@@ -191,14 +192,43 @@ def instrumented(
     sites = analysis.sites
     plan = plan_taps(sites.numbers, sites.events)
     hooks = _hooks(analysis)
+    repeats = _repeats(analysis, plan) if analysis.rolled else []
 
     def run(
         values: Sequence[Any], probes: dict[int, Array]
     ) -> tuple[list[Any], dict[Tap, Array]]:
-        outputs, records = replay(analysis.traced.apply, values, plan, hooks, probes)
+        outputs, records = replay(
+            analysis.traced.apply, values, plan, hooks, probes, repeats
+        )
         return _watch_outputs(outputs, probes), records
 
     return run
+
+
+def _repeats(analysis: Analysis, plan: Plan) -> list[Repeat]:
+    """The blocks of the model that repeat, with like layers in like places."""
+    sites = analysis.sites
+    kinds = {
+        number: (
+            *(event.shape, event.dtype, event.channels),
+            tuple((loop.kind, loop.length) for loop in event.loops),
+        )
+        for number, event in zip(sites.numbers, sites.events, strict=True)
+    }
+    return find_repeats(
+        analysis.traced.apply,
+        lambda index: mark(plan, index, kinds.__getitem__),
+        _rolls,
+    )
+
+
+def _rolls(equation: versions.Equation) -> bool:
+    """Whether an equation may run in a loop: on CPU convolutions are slow there."""
+    if equation.effects:
+        return False
+    if jax.default_backend() != "cpu":
+        return True
+    return "conv_general_dilated" not in versions.primitive_names(equation)
 
 
 def empty_probes(analysis: Analysis) -> dict[int, Array]:
@@ -225,19 +255,29 @@ def float_outputs(traced: Traced) -> list[int]:
     ]
 
 
+# Traced once for each shape, however many places have it.
+_forward_record = jax.jit(moments.forward_record, static_argnums=1)
+_dead_record = jax.jit(moments.dead_record, static_argnums=1)
+_size_record = jax.jit(moments.size_record, static_argnums=1)
+
+
 def _hooks(analysis: Analysis) -> Hooks:
     sites = analysis.sites
     axes = {
-        number: Axes(sample_axis(event.shape, analysis.batch), event.channels)
+        number: Axes(
+            sample_axis(event.shape, analysis.batch),
+            () if event.masked else event.channels,
+            event.masked,
+        )
         for number, event in zip(sites.numbers, sites.events, strict=True)
     }
 
     def record(tap: Tap, value: Array) -> Array:
         value = lax.stop_gradient(value)
         if tap.point == "activation":
-            summary = moments.dead_record
+            summary = _dead_record
         else:
-            summary = moments.forward_record
+            summary = _forward_record
         found: Array = versions.summarized(
             lambda x: summary(x, axes[tap.number]), value
         )
@@ -264,7 +304,7 @@ def _watched_forward(value: Array, probe: Array) -> tuple[Array, Array]:
 
 
 def _watched_backward(probe: Array, gradient: Array) -> tuple[Array, Array]:
-    record = versions.summarized(moments.size_record, gradient)
+    record = versions.summarized(lambda x: _size_record(x, ()), gradient)
     return gradient, versions.vary_like(record, probe)
 
 
@@ -280,8 +320,35 @@ def _watch_outputs(outputs: Sequence[Array], probes: dict[int, Array]) -> list[A
 
 
 def _size(value: Array, kept: tuple[int, ...]) -> Array:
-    record: Array = versions.summarized(lambda x: moments.size_record(x, kept), value)
+    record: Array = versions.summarized(lambda x: _size_record(x, kept), value)
     return record
+
+
+def _sizes(
+    values: Sequence[Array | None], splits: Sequence[tuple[int, ...]]
+) -> list[Any]:
+    """The record of each array, of those that there are."""
+    return [
+        None if value is None else _size(value, split)
+        for value, split in zip(values, splits, strict=True)
+    ]
+
+
+def _sizes_at_once(
+    values: Sequence[Array | None], splits: Sequence[tuple[int, ...]]
+) -> list[Any]:
+    """`_sizes`, those of like arrays by one operation on their stack."""
+    groups: dict[Any, list[int]] = {}
+    for index, (value, split) in enumerate(zip(values, splits, strict=True)):
+        if value is not None:
+            groups.setdefault((value.shape, value.dtype, split), []).append(index)
+    found: list[Any] = [None] * len(values)
+    for (_, _, split), members in groups.items():
+        stack = jnp.stack([values[i] for i in members])
+        records = jax.vmap(lambda x, split=split: _size(x, split))(stack)
+        for place, index in enumerate(members):
+            found[index] = records[place]
+    return found
 
 
 def _gaussian(key: Array, outputs: Sequence[Array]) -> list[Array]:

@@ -60,7 +60,8 @@ def tabulate(analysis: Analysis, raw: Raw) -> Tables:
         gradient = None
         if cell.number in raw.backward:
             gradient = _second_moment(_per_step(raw.backward[cell.number], cell))
-        counts.append(int(np.max(steps["count"].sum(axis=1), initial=1)))
+        count = int(np.max(steps["count"].sum(axis=1), initial=1))
+        counts.append(max(count // cell.event.copies, 1))
         forward.append(_pooled(steps))
         backward.append(
             _mean(gradient)
