@@ -12,6 +12,7 @@ from rich.console import RenderableType
 from jaxinit.report import json as serialize
 from jaxinit.report.files import write
 from jaxinit.report.findings import KINDS, Finding, Kind, UnhealthyError
+from jaxinit.report.html import fragment, page
 from jaxinit.report.measured import Measured
 from jaxinit.report.plot import save_plot
 from jaxinit.report.table import plain_text, printed, renderable
@@ -91,6 +92,28 @@ class Report(Measured):
                 f"`key_impl` names; got {report.key_data.tolist()!r:.80}."
             ) from error
         return report
+
+    def to_html(self, path: str | PathLike[str] | None = None) -> str:
+        """The report as one page for a browser; nothing is fetched to show it.
+
+        Args:
+          path: a file to write it to as well.
+
+        Returns:
+          The HTML document.
+
+        Raises:
+          TypeError: if ``path`` is no path.
+          OSError: if it cannot be written.
+        """
+        text = page({"": self})
+        if path is not None:
+            write(path, text.encode())
+        return text
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return fragment(self)
 
     def to_records(
         self, of: Literal["rows", "params"] = "rows"
