@@ -22,6 +22,7 @@ _HERE = pathlib.Path(__file__).parent / "page"
 # A page that fetches nothing, and that cannot be made to.
 _POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    "img-src data:; "
     "base-uri 'none'; form-action 'none'"
 )
 
@@ -64,14 +65,11 @@ def page(reports: Mapping[str, Measured]) -> str:
     return document.encode("ascii", "xmlcharrefreplace").decode()
 
 
-def fragment(report: Measured) -> str:
-    """The verdict and the table alone, for the output of a notebook's cell."""
+def frame(document: str) -> str:
+    """A page inside of another, for the output of a notebook's cell."""
     return (
-        "<div>"
-        + "".join([*_facts(report), *_verdict(report)])
-        + f"<details open><summary>{len(report.rows)} rows</summary>"
-        + "".join(_table(report, 60))
-        + "</details></div>"
+        '<iframe sandbox="allow-scripts" style="width:100%;height:42rem;border:0" '
+        f'title="jaxinit report" srcdoc="{html.escape(document)}"></iframe>'
     )
 
 
@@ -95,7 +93,7 @@ def _section(report: Measured) -> Iterator[str]:
         '<span class="shown hint" role="status"></span></div>'
     )
     yield '<div class="scroll">'
-    yield from _table(report, None)
+    yield from _table(report)
     yield "</div>"
     if report.notes:
         notes = "".join(f"<li>{_text(note)}</li>" for note in report.notes)
@@ -146,7 +144,7 @@ _COLUMNS = (
 _WIDE = {1, 2, 6, 7}
 
 
-def _table(report: Measured, limit: int | None) -> Iterator[str]:
+def _table(report: Measured) -> Iterator[str]:
     yield "<table><thead><tr>"
     for i, name in enumerate(_COLUMNS):
         wide = ' class="wide"' if i in _WIDE else ""
@@ -158,14 +156,12 @@ def _table(report: Measured, limit: int | None) -> Iterator[str]:
         for metric, values in (report.forward | report.backward).items()
         if metric in ("second_moment", "dead", "grad_rms")
     }
-    for i, row in enumerate(report.rows[:limit]):
+    for i, row in enumerate(report.rows):
         problem = ' class="problem"' if row.name in named else ""
         yield f'<tr data-row="{i}" tabindex="-1"{problem}>'
         yield from _cells(row, {name: float(m[i]) for name, m in medians.items()})
         yield "</tr>"
     yield "</tbody></table>"
-    if limit is not None and len(report.rows) > limit:
-        yield f"<p>and {len(report.rows) - limit} more rows: report.to_html(path)</p>"
 
 
 def _cells(row: Row, medians: Mapping[str, float]) -> Iterator[str]:
