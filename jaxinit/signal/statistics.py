@@ -344,7 +344,8 @@ def _sizes_at_once(
             groups.setdefault((value.shape, value.dtype, split), []).append(index)
     found: list[Any] = [None] * len(values)
     for (_, _, split), members in groups.items():
-        stack = jnp.stack([values[i] for i in members])
+        alike: list[Any] = [values[i] for i in members]
+        stack = jnp.stack(alike)
         records = jax.vmap(lambda x, split=split: _size(x, split))(stack)
         for place, index in enumerate(members):
             found[index] = records[place]
