@@ -1,13 +1,14 @@
 """Draws a model's variables by its own init."""
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 
+from jaxinit._caches import cached
 from jaxinit.draw.drawer import Drawer, drawer
+from jaxinit.models.arguments import zeros_like
 from jaxinit.models.trace import Traced
 from jaxinit.program import versions
 from jaxinit.program.prune import prune, reached
@@ -97,7 +98,7 @@ class OwnDraw:
         return leaves if self._wanted is None else [leaves[i] for i in self._wanted]
 
 
-@functools.lru_cache(maxsize=16)
+@cached(16)
 def own_draw(traced: Traced) -> OwnDraw:
     """The draw of all variables by the model's own init."""
     return OwnDraw(traced)
@@ -115,6 +116,4 @@ def is_shape(value: Any) -> bool:
 
 def as_arrays(inputs: Sequence[Any]) -> tuple[Any, ...]:
     """The inputs with zeros in place of shapes."""
-    return tuple(
-        jnp.zeros(x.shape, x.dtype) if is_shape(x) else jnp.asarray(x) for x in inputs
-    )
+    return tuple(zeros_like(x) if is_shape(x) else jnp.asarray(x) for x in inputs)

@@ -11,6 +11,8 @@ from jaxinit.program.axes import Layout
 from jaxinit.program.paths import Location
 from jaxinit.program.primitives import LINEAR
 
+_STRAIGHT_STEPS = LINEAR | {"dropout"}
+
 
 class Unary(NamedTuple):
     """A value that is an elementwise function of one event's output.
@@ -19,15 +21,17 @@ class Unary(NamedTuple):
       event: that event.
       steps: names of the primitives or functions applied, in order.
       at: where the value is computed.
+      real: whether it is a real number; a comparison is not.
     """
 
     event: int
     steps: tuple[str, ...]
     at: Location
+    real: bool = True
 
     @property
     def nonlinear(self) -> bool:
-        return any(step not in LINEAR for step in self.steps)
+        return any(step not in _STRAIGHT_STEPS for step in self.steps)
 
 
 class Fact(NamedTuple):
@@ -43,6 +47,11 @@ class Fact(NamedTuple):
       statistic: whether it is computed from reductions of data alone.
       scales: an event whose parameter scaled a statistic and waits to be applied.
       source: the input leaf that an integer value was taken from.
+      latents: leaves that kernels among the parameters were applied to, which so may
+        be learned data; the layout is then that of the last kernel's outputs.
+      masked: whether something was added that no parameter made, as masks are.
+      one_hot: the input leaf whose integers it marks with a one each, -1 if unknown.
+      spectrum: for a parameter value, over how many points it was Fourier transformed.
     """
 
     data: bool = False
@@ -54,6 +63,10 @@ class Fact(NamedTuple):
     statistic: bool = False
     scales: int | None = None
     source: int | None = None
+    spectrum: int = 1
+    one_hot: int | None = None
+    latents: frozenset[int] = frozenset()
+    masked: bool = False
 
     @property
     def is_param(self) -> bool:
@@ -73,4 +86,8 @@ def union(facts: Sequence[Fact]) -> Fact:
     data = any(f.data for f in facts)
     params: frozenset[int] = frozenset().union(*(f.params for f in facts))
     up: frozenset[int] = frozenset().union(*(f.up for f in facts))
-    return Fact(data=data, params=frozenset() if data else params, up=up)
+    spectrum = 1 if data else max((f.spectrum for f in facts), default=1)
+    params = frozenset() if data else params
+    latents = frozenset[int]().union(*(f.latents for f in facts if not data))
+    masked = not data and any(f.masked for f in facts)
+    return Fact(data, params, up=up, spectrum=spectrum, latents=latents, masked=masked)

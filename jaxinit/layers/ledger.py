@@ -21,8 +21,13 @@ class Ledger:
       reached: parameter leaves that data meets.
       scanned: for each leaf that a scan slices, the sliced axes, outermost first.
       lookups: tables read at integers that come from an input; used as an ordered set.
+      latents: parameter leaves that kernels act on as on data.
+      keys: input leaves that are random keys.
       opaque: names of functions taken as a whole; used as an ordered set.
       idle_taps: names of taps at values that depend on no input; an ordered set.
+      shards: within a ``shard_map``, for each leaf and its axes the number of
+        devices that these are split over.
+      devices: within a ``shard_map``, the sizes of the mesh's axes.
       conditional: how many branches of ``cond`` the equation being read lies in.
     """
 
@@ -32,8 +37,12 @@ class Ledger:
         self.reached: set[int] = set()
         self.scanned: dict[int, tuple[int, ...]] = {}
         self.lookups: dict[Lookup, None] = {}
+        self.keys: set[int] = set()
+        self.latents: set[int] = set()
         self.opaque: dict[str, None] = {}
         self.idle_taps: dict[str, None] = {}
+        self.shards: dict[int, dict[int, int]] = {}
+        self.devices: dict[str, int] = {}
         self.conditional = 0
         self._numbers: dict[Hashable, int] = {}
         self._raw: set[int] = set()
@@ -55,6 +64,8 @@ class Ledger:
         branch: frozenset[int] = frozenset(),
         label: str = "",
         shortcut: int | None = None,
+        operation: str | None = None,
+        masked: bool = False,
     ) -> Fact:
         """Records an event whose output is the equation's first float result.
 
@@ -71,6 +82,8 @@ class Ledger:
           branch: for a join, those of what is added to it.
           label: for a tap, its name.
           shortcut: for a join, which operand the skip is.
+          masked: whether its output may hold a mask's numbers.
+          operation: what it counts as, by default the equation's primitive.
 
         Returns:
           What is known of the output.
@@ -84,7 +97,7 @@ class Ledger:
         self.events[number] = Event(
             kind=kind,
             at=place.at._replace(result=result),
-            operation=equation.primitive.name,
+            operation=operation or equation.primitive.name,
             params=params,
             uses=uses,
             parents=facts.union([f for f in data if f.data]).up,
@@ -98,8 +111,23 @@ class Ledger:
             conditional=self.conditional > 0,
             start=place.at,
             shortcut=shortcut,
+            masked=masked,
         )
         return Fact(data=True, up=frozenset({number}), of=number)
+
+    def add_inner(self, results: Sequence[Fact], found: Sequence[Event]) -> None:
+        """Gives a layer that is taken as a whole the weights of the layers in it."""
+        (number,) = {fact.of for fact in results if fact.of is not None}
+        whole = self.events[number]
+        uses = tuple(use for event in found for use in event.uses)
+        last = found[-1]
+        self.events[number] = replace(
+            whole,
+            uses=uses,
+            params=tuple(dict.fromkeys([*(u.leaf for u in uses), *whole.params])),
+            channels=last.channels if last.shape == whole.shape else whole.channels,
+            inside=tuple(e.start for e in found if e.uses and e.start is not None),
+        )
 
     def source(self, path: Path, parents: frozenset[int] = frozenset()) -> int:
         """Records a value that data comes from, and gives its number."""
@@ -117,6 +145,22 @@ class Ledger:
                 found.add(current)
                 todo += self.events[current].parents
         return frozenset(found)
+
+    def behind_a_layer(self, numbers: frozenset[int]) -> bool:
+        """Whether any parameter has acted on what comes from these events."""
+        return any(
+            self.events[above].kind == "layer"
+            for number in numbers
+            for above in self.ancestors(number)
+        )
+
+    def gain_of(self, number: int) -> int | None:
+        """The event that a learned gain alone multiplies, if this is such a layer."""
+        event = self.events[number]
+        if event.kind == "layer" and not event.uses and len(event.parents) == 1:
+            (parent,) = event.parents
+            return parent if self.events[parent].loops == event.loops else None
+        return None
 
     def note_idle_tap(self, name: str) -> None:
         """Notes a tap that becomes no row, since no input reaches it."""
@@ -154,6 +198,8 @@ class Ledger:
 
     def leaves_region(self, fact: Fact) -> None:
         """Notes that an elementwise function's value is used by something else."""
+        if fact.unary is not None and not fact.unary.real:
+            return
         if fact.unary is None or not fact.unary.nonlinear:
             if fact.base is not None:
                 self._raw.add(fact.base)
@@ -166,7 +212,9 @@ class Ledger:
     def finish(self) -> None:
         """Settles the activations that depend on all uses of a layer's output."""
         for number, unary in self._reduced.items():
-            event = self.events[number]
+            event = self.events.get(number)
+            if event is None:  # a body that was read again has other events
+                continue
             if event.activation is None and number not in self._raw:
                 self.events[number] = replace(event, activation=unary)
 

@@ -1,6 +1,7 @@
 """What is known of the result of an equation that is no event."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 from jaxinit.layers import facts
 from jaxinit.layers.facts import Fact, Unary
@@ -14,6 +15,7 @@ def elementwise(
     operands: Sequence[Fact],
     at: Location,
     inner: versions.Program | None,
+    gain_of: Callable[[int], int | None],
 ) -> Fact | None:
     """The result of an elementwise function of one event's output, if it is one.
 
@@ -22,6 +24,8 @@ def elementwise(
       operands: what is known of its operands.
       at: where it is.
       inner: the program that it calls, if any.
+      gain_of: for an event that is a learned gain, the event that it multiplies: a
+        leak with a learned slope is a function of that one.
     """
     if len(equation.outvars) != 1:
         return None
@@ -29,6 +33,8 @@ def elementwise(
     if not data or any(f.is_param for f in operands):
         return None
     bases = {f.base for f in data}
+    if len(bases) == 2 and None not in bases:
+        bases -= {b for b in bases if b is not None and gain_of(b) in bases}
     if len(bases) != 1:
         return None
     (base,) = bases
@@ -45,13 +51,13 @@ def elementwise(
     for fact in data:
         if fact.unary is not None:
             steps += tuple(s for s in fact.unary.steps if s not in steps)
-    unary = Unary(base, (*steps, step), at)
+    unary = Unary(base, (*steps, step), at, primitives.is_float(out))
     scaled = unary.nonlinear or step in ("add", "sub")
     return Fact(
         data=True,
         up=facts.union(data).up,
         of=None if scaled else base,
-        unary=unary if primitives.is_float(out) else None,
+        unary=unary,
         statistic=all(f.statistic for f in data),
         scales=data[0].scales if not unary.nonlinear and len(data) == 1 else None,
     )
@@ -65,7 +71,20 @@ def parameter_value(
     layout = None
     params = [f for f in operands if f.is_param]
     name = equation.primitive.name
-    if name == "concatenate":
+    if name in ADDS and any(
+        not f.params and not isinstance(atom, versions.Literal) and atom.aval.shape
+        for atom, f in zip(equation.invars, operands, strict=True)
+    ):
+        known = known._replace(masked=True)
+    if name == "fft":
+        size = math.prod(equation.params["fft_lengths"])
+        known = known._replace(spectrum=known.spectrum * size)
+    elif name == "dot_general" and len(params) == 2:
+        layout, latents = _applied(equation, operands)
+        known = known._replace(latents=known.latents | latents)
+    elif known.latents and name in _SUMS:
+        layout, known = _sum_with_applied(equation, operands, known)
+    elif name == "concatenate":
         layout = concatenated([f.layout for f in operands])
     elif name in primitives.LAYOUT and operands[0].layout is not None:
         layout = rearranged(equation, operands[0].layout)
@@ -79,9 +98,52 @@ def parameter_value(
         # What was spread out along an axis acts on the leaf that fills it.
         filled = [w for w in whole if _fills(w, out)]
         whole = filled or whole
-        if len(whole) == 1 or (len(params) > 1 and len(set(whole)) == 1):
+        if len(whole) == 1:
+            layout = whole[0]
+        elif name in _SUMS:  # of parts, such as a real and an imaginary one
+            layout = concatenated(whole) if whole else None
+        elif len(params) > 1 and len(set(whole)) == 1:
             layout = whole[0]
     return [known._replace(layout=layout) for _ in equation.outvars]
+
+
+def _applied(
+    equation: versions.Equation, operands: Sequence[Fact]
+) -> tuple[Layout | None, frozenset[int]]:
+    """A kernel times parameters: the layout of its outputs, and what it acts on.
+
+    Learned queries that are projected look like this; so do two factors of a kernel
+    of low rank, and only what meets the product tells which they are.
+    """
+    left, right = operands
+    if left.layout is None or right.layout is None:
+        return None, frozenset()
+    (_, summed), (_, stacked) = equation.params["dimension_numbers"]
+    rank = len(equation.outvars[0].aval.shape)
+    free = [
+        axes
+        for i, axes in enumerate(right.layout.axes)
+        if i not in summed and i not in stacked
+    ]
+    axes = (*((),) * (rank - len(free)), *free)
+    found = Layout(right.layout.leaves, axes, right.layout.scanned)
+    return found, frozenset() if left.latents else frozenset(left.layout.leaves)
+
+
+def _sum_with_applied(
+    equation: versions.Equation, operands: Sequence[Fact], known: Fact
+) -> tuple[Layout | None, Fact]:
+    """A kernel times parameters, plus a bias; or a kernel plus factors of another."""
+    out = equation.outvars[0].aval.shape
+    for fact in operands:
+        if fact.is_param and not fact.latents and fact.layout is not None:
+            if len(fact.layout.axes) == len(out) and _fills(fact.layout, out):
+                return fact.layout, known._replace(latents=frozenset())
+    return next(f.layout for f in operands if f.latents), known
+
+
+ADDS = ("add", "sub", "add_any", "select_n")
+_SUMS = ("add", "sub", "complex", "select_n")
 
 
 def _fills(layout: Layout, shape: Shape) -> bool:
@@ -110,13 +172,34 @@ def data_value(equation: versions.Equation, operands: Sequence[Fact]) -> list[Fa
         name in primitives.LAYOUT or name in ("add", "select_n", "max", "min", "clamp")
     ):
         (source,) = sources
+    one_hot = first.one_hot if name in primitives.LAYOUT else None
+    if name == "eq" and len(data) == 1:
+        one_hot = _marks(equation, operands)
     reduces = name in primitives.REDUCTIONS
     passes = name in primitives.ELEMENTWISE or name in primitives.LAYOUT
     statistic = reduces or (passes and all(f.statistic for f in data))
     fact = known._replace(
-        of=of, scales=scales, source=source, unary=unary, statistic=statistic
+        of=of,
+        scales=scales,
+        source=source,
+        unary=unary,
+        statistic=statistic,
+        one_hot=one_hot,
+        masked=(name in ADDS or name in primitives.LAYOUT)
+        and any(f.masked for f in data),
     )
     return [fact for _ in equation.outvars]
+
+
+def _marks(equation: versions.Equation, operands: Sequence[Fact]) -> int | None:
+    """Which integers a comparison with all classes marks, if it is one."""
+    for atom, fact, other in zip(
+        equation.invars, operands, reversed(equation.invars), strict=True
+    ):
+        constant = isinstance(other, versions.Literal) or not other.aval.shape
+        if fact.data and not constant and "int" in str(atom.aval.dtype):
+            return -1 if fact.source is None else fact.source
+    return None
 
 
 def _step(

@@ -11,13 +11,14 @@ from typing import Any
 from jaxinit.layers import facts, values
 from jaxinit.layers.event import Loop, Place
 from jaxinit.layers.facts import NEITHER, Fact
+from jaxinit.layers.fans import is_product
 from jaxinit.layers.joins import join
 from jaxinit.layers.ledger import Ledger
-from jaxinit.layers.meeting import applied_statistic, meeting
+from jaxinit.layers.meeting import applied_statistic, meeting, moved_on
 from jaxinit.layers.tap import tap_label
 from jaxinit.program import primitives, versions
 from jaxinit.program.axes import Layout
-from jaxinit.program.liveness import live_equations
+from jaxinit.program.liveness import live_equations, live_of_scan
 from jaxinit.program.paths import Location, Path
 
 
@@ -75,17 +76,31 @@ def _equation(
         if inner is not None:
             read(ledger, inner, operands, place.inside(), place.loops, wanted)
         return [NEITHER for _ in equation.outvars]
+    if primitives.is_random(name):
+        ledger.keys.update(f.source for f in operands if f.source is not None)
+        return [NEITHER for _ in equation.outvars]
     inner = versions.called_program(equation)
-    unit = values.elementwise(equation, operands, place.at, inner)
+    if name == "convert_element_type":
+        number = _becomes_real(ledger, equation, operands[0])
+        if number is not None:
+            return [moved_on(ledger, number, equation, place.at)]
+    unit = values.elementwise(equation, operands, place.at, inner, ledger.gain_of)
     if unit is not None:
         return [unit]
     if inner is not None and (
         name in versions.TRANSPARENT_CALLS or name in versions.REMAT_CALLS
     ):
         return read(ledger, inner, operands, place.inside(), place.loops, wanted)
+    if (
+        name in versions.CUSTOM_RULES
+        and inner is not None
+        and any(f.data for f in operands)
+        and any(f.is_param for f in operands)
+    ):
+        return _custom_rule(ledger, equation, inner, operands, place)
     match name:
         case "scan":
-            return _scan(ledger, equation, operands, place)
+            return _scan(ledger, equation, operands, place, wanted)
         case "while":
             return _while(ledger, equation, operands, place)
         case "cond":
@@ -95,6 +110,17 @@ def _equation(
     results = _primitive(ledger, equation, operands, place)
     ledger.watch_exits(equation, operands, results)
     return results
+
+
+def _becomes_real(
+    ledger: Ledger, equation: versions.Equation, fact: Fact
+) -> int | None:
+    """The layer of integers whose output is real from this conversion on, if any."""
+    if fact.of is None or not primitives.has_float_result(equation):
+        return None
+    layer = ledger.events[fact.of]
+    whole = layer.dtype.startswith(("int", "uint"))
+    return fact.of if layer.kind == "layer" and whole else None
 
 
 def _primitive(
@@ -109,7 +135,9 @@ def _primitive(
         if name == "name":
             ledger.note_idle_tap(str(equation.params["name"]))
         return values.parameter_value(equation, operands)
-    if any(f.is_param for f in operands) and primitives.has_float_result(equation):
+    if any(f.is_param for f in operands) and (
+        primitives.has_float_result(equation) or is_product(equation)
+    ):
         return meeting(ledger, equation, operands, place)
     if name == "name":
         label = tap_label(str(equation.params["name"]))
@@ -119,6 +147,10 @@ def _primitive(
         joined = join(ledger, equation, operands, place)
         if joined is not None:
             return [joined]
+    if primitives.is_sum_over_devices(name) and len(operands) == 1:
+        (fact,) = operands
+        if fact.of is not None and ledger.events[fact.of].uses:
+            return [moved_on(ledger, fact.of, equation, place.at)]
     if name == "mul" and len(data) == 2:
         applied = applied_statistic(ledger, equation, operands, place)
         if applied is not None:
@@ -126,11 +158,40 @@ def _primitive(
     return values.data_value(equation, operands)
 
 
+def _custom_rule(
+    ledger: Ledger,
+    equation: versions.Equation,
+    inner: versions.Program,
+    operands: list[Fact],
+    place: Place,
+) -> list[Fact]:
+    """A function with a derivative of its own: read inside, measured as a whole.
+
+    Opened when it runs it would lose its derivative, so that its layers are one.
+    """
+    before = dict(ledger.events)
+    read(ledger, inner, operands, place.inside(), place.loops)
+    found = [
+        event
+        for number, event in ledger.events.items()
+        if number not in before and event.kind == "layer"
+    ]
+    ledger.events = before
+    results = _primitive(ledger, equation, operands, place)
+    if any(event.uses for event in found):
+        ledger.add_inner(results, found)
+    return results
+
+
 # Loops and branches.
 
 
 def _scan(
-    ledger: Ledger, equation: versions.Equation, operands: list[Fact], place: Place
+    ledger: Ledger,
+    equation: versions.Equation,
+    operands: list[Fact],
+    place: Place,
+    wanted: Sequence[bool],
 ) -> list[Fact]:
     parts = versions.scan_parts(equation)
     split = parts.num_consts + parts.num_carry
@@ -141,7 +202,8 @@ def _scan(
         "layers" if layered else "steps", place.inside(), parts.length, parts.reverse
     )
     entry = (inside[: parts.num_consts], inside[parts.num_consts : split], scanned)
-    return _fixed_point(ledger, parts.body, entry, loop, place.loops)
+    live = live_of_scan(parts, wanted)
+    return _fixed_point(ledger, parts.body, entry, loop, place.loops, live)
 
 
 def _while(
@@ -164,6 +226,7 @@ def _fixed_point(
     entry: tuple[list[Fact], list[Fact], list[Fact]],
     loop: Loop,
     around: tuple[Loop, ...],
+    wanted: Sequence[bool] | None = None,
 ) -> list[Fact]:
     """Reads a loop's body until what is known of its carry stays the same.
 
@@ -180,7 +243,7 @@ def _fixed_point(
             for k, f in enumerate(carry)
         ]
         start = [*consts, *current, *scanned]
-        results = read(ledger, body, start, loop.path, (*around, loop))
+        results = read(ledger, body, start, loop.path, (*around, loop), wanted)
         merged = [
             facts.union([old, new])
             if (new.data, new.params) != (old.data, old.params)
@@ -221,8 +284,25 @@ def _shard_map(
     )
     loop = Loop("shards", place.inside(), num_shards)
     entry = [_enters_loop(ledger, f) for f in operands]
+    before, around = dict(ledger.shards), dict(ledger.devices)
+    ledger.devices.update({str(k): v for k, v in parts.mesh.shape.items()})
+    for fact, spec in zip(operands, parts.in_specs, strict=True):
+        _note_shards(ledger, fact, spec, parts.mesh)
     results = read(ledger, parts.body, entry, loop.path, (*place.loops, loop))
+    ledger.shards, ledger.devices = before, around
     return [_leaves_loop(ledger, f) for f in results]
+
+
+def _note_shards(ledger: Ledger, fact: Fact, spec: Any, mesh: Any) -> None:
+    """Over how many devices each axis of a parameter's leaves is split."""
+    if not fact.is_param or fact.layout is None:
+        return
+    for axes, names in zip(fact.layout.axes, spec, strict=False):
+        names = (names,) if isinstance(names, str) else names or ()
+        count = math.prod(mesh.shape[name] for name in names)
+        for leaf in fact.layout.leaves if count > 1 and axes else ():
+            known = ledger.shards.setdefault(leaf, {})
+            known[axes[0]] = known.get(axes[0], 1) * count
 
 
 def _enters_loop(ledger: Ledger, fact: Fact) -> Fact:

@@ -29,7 +29,7 @@ def adapt(module: nn.Module, streams: tuple[str, ...]) -> Model:
         key: jax.Array, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Variables:
         rngs = {name: _stream(key, name) for name in names}
-        variables = dict(module.init(rngs, *args, **kwargs))
+        variables = dict(module.init(rngs, *args, **_own(kwargs)))
         return Variables(variables.pop("params", {}), variables)
 
     def assemble(variables: Variables) -> Any:
@@ -46,11 +46,30 @@ def adapt(module: nn.Module, streams: tuple[str, ...]) -> Model:
             *args,
             rngs={name: _stream(key, name) for name in names},
             mutable=list(variables.state),
-            **kwargs,
+            **_own(kwargs),
         )
         return output
 
     return Model(type(module).__name__, init, apply, assemble, True, _param_path)
+
+
+# Names that `init` and `apply` take for themselves.
+_TAKEN = ("rngs", "mutable", "variables", "capture_intermediates")
+
+
+def _own(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Keyword arguments for `init` and `apply`, whatever the model's are called."""
+    if not any(name in kwargs for name in _TAKEN):
+        return kwargs
+    rest = dict(kwargs)
+    method = rest.pop("method", "__call__")
+
+    def call(module: nn.Module, *args: Any) -> Any:
+        function = getattr(module, method) if isinstance(method, str) else method
+        bound = () if isinstance(method, str) else (module,)
+        return function(*bound, *args, **rest)
+
+    return {"method": call}
 
 
 def _stream(key: jax.Array, name: str) -> jax.Array:

@@ -1,68 +1,20 @@
 """A model and its inputs as two programs: one that draws weights, one that runs."""
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
+from jaxinit._caches import Cache, Same, hashable
+from jaxinit._configuration import configuration
+from jaxinit.models.arguments import Arguments, arguments, zeros_like
 from jaxinit.models.functional import Functional
 from jaxinit.models.functional import adapt as adapt_functional
 from jaxinit.models.model import Model, Variables
 from jaxinit.program import versions
 
 Parts = tuple[str, ...]
-
-
-class Arguments(NamedTuple):
-    """A model's arguments, the arrays apart from what is fixed.
-
-    Attributes:
-      inputs: the arrays among them, or ``jax.ShapeDtypeStruct``, still to be drawn.
-      names: what to call each of them (``args[0]``, ``kwargs['mask']``).
-      positions: which leaves they are.
-      leaves: all leaves; an array's place holds its shape.
-      structure: of positional and keyword arguments.
-    """
-
-    inputs: tuple[Any, ...]
-    names: tuple[str, ...]
-    positions: tuple[int, ...]
-    leaves: tuple[Any, ...]
-    structure: Any
-
-    @property
-    def shapes(self) -> list[jax.ShapeDtypeStruct]:
-        return [self.leaves[position] for position in self.positions]
-
-    def call(self, values: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Positional and keyword arguments with ``values`` for the arrays."""
-        filled = list(self.leaves)
-        for position, value in zip(self.positions, values, strict=True):
-            filled[position] = value
-        args, kwargs = jax.tree.unflatten(self.structure, filled)
-        return args, dict(kwargs)
-
-
-def arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
-    """Sorts a model's arguments: arrays are inputs, everything else is fixed."""
-    paths, structure = jax.tree_util.tree_flatten_with_path((args, kwargs))
-    inputs, names, positions, leaves = [], [], [], []
-    for position, (path, leaf) in enumerate(paths):
-        if _is_array(leaf):
-            inputs.append(leaf)
-            root = "args" if path[0].idx == 0 else "kwargs"
-            names.append(root + jax.tree_util.keystr(path[1:]))
-            positions.append(position)
-            leaf = jax.ShapeDtypeStruct(np.shape(leaf), _dtype(leaf))
-        leaves.append(leaf)
-    return Arguments(
-        tuple(inputs), tuple(names), tuple(positions), tuple(leaves), structure
-    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,12 +75,15 @@ class Traced:
         return jax.tree.unflatten(self.output_structure, leaves)
 
 
-_CACHE_SIZE = 16
-_cache: OrderedDict[Any, Traced] = OrderedDict()
-_lock = threading.Lock()
+_cache: Cache[Traced] = Cache(16)
 
 
-def trace(model: Any, given: Arguments, streams: Sequence[str] = ()) -> Traced:
+def trace(
+    model: Any,
+    given: Arguments,
+    streams: Sequence[str] = (),
+    impl: Any = None,
+) -> Traced:
     """Traces a model's init and forward pass.
 
     As with ``jax.jit``, the same model with arguments of the same shapes is traced
@@ -141,6 +96,7 @@ def trace(model: Any, given: Arguments, streams: Sequence[str] = ()) -> Traced:
       given: the model's arguments.
       streams: names of random streams that a linen module uses beyond ``params``
         and ``dropout``.
+      impl: the kind of random keys that weights will be drawn from; by default jax's.
 
     Returns:
       The traced model.
@@ -151,21 +107,16 @@ def trace(model: Any, given: Arguments, streams: Sequence[str] = ()) -> Traced:
         what it was called with.
     """
     adapted = adapt(model, tuple(streams))
+    key = jax.random.key(0, impl=impl)
     fixed = tuple((type(leaf), leaf) for leaf in given.leaves)
-    identity = model if _hashable(model) else _Same(model)
-    name = (type(model), identity, fixed, given.structure, tuple(streams))
-    if not adapted.draws or not _hashable(name):
-        return _trace(adapted, given)
-    with _lock:
-        found = _cache.get(name)
-    if found is None:
-        found = _trace(adapted, given)
-    with _lock:
-        _cache[name] = found
-        _cache.move_to_end(name)
-        while len(_cache) > _CACHE_SIZE:
-            _cache.popitem(last=False)
-    return found
+    identity = model if hashable(model) else Same(model)
+    name = (
+        *(type(model), identity, fixed, given.structure, tuple(streams)),
+        *(key.dtype, configuration()),
+    )
+    if not adapted.draws or not hashable(name):
+        return _trace(adapted, given, key)
+    return _cache.get(name, lambda: _trace(adapted, given, key))
 
 
 _NOT_TRACEABLE = (
@@ -177,28 +128,7 @@ _NOT_TRACEABLE = (
 )
 
 
-class _Same:
-    """An object that cannot be hashed, by its identity."""
-
-    def __init__(self, held: Any) -> None:
-        self.held = held
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.held is other.held
-
-    def __hash__(self) -> int:
-        return id(self.held)
-
-
-def _hashable(value: Any) -> bool:
-    try:
-        hash(value)
-    except TypeError:
-        return False
-    return True
-
-
-def _trace(adapted: Model, given: Arguments) -> Traced:
+def _trace(adapted: Model, given: Arguments, key: jax.Array) -> Traced:
     """Traces init as well if that can be done.
 
     It cannot where a constructor looks at values, or leaves arrays that it computed
@@ -206,9 +136,9 @@ def _trace(adapted: Model, given: Arguments) -> Traced:
     """
     try:
         try:
-            return _programs(adapted, given, eager=False)
+            return _programs(adapted, given, key, eager=False)
         except _NOT_TRACEABLE:
-            return _programs(adapted, given, eager=True)
+            return _programs(adapted, given, key, eager=True)
     except Exception as error:
         fed = ", ".join(
             f"{name}: {shape.dtype}{list(shape.shape)}"
@@ -221,15 +151,16 @@ def _trace(adapted: Model, given: Arguments) -> Traced:
         raise
 
 
-def _programs(adapted: Model, given: Arguments, *, eager: bool) -> Traced:
-    key = jax.random.key(0)
+def _programs(
+    adapted: Model, given: Arguments, key: jax.Array, *, eager: bool
+) -> Traced:
 
     def draw(key: jax.Array, *values: Any) -> Variables:
         return adapted.init(key, *given.call(values))
 
     init = None
     if eager:
-        variables = draw(key, *(jnp.zeros(s.shape, s.dtype) for s in given.shapes))
+        variables = draw(key, *map(zeros_like, given.shapes))
     else:
         init, variables = versions.trace(draw, key, *given.shapes)
         versions.check_no_tracers(init)
@@ -308,11 +239,3 @@ def infer_inputs(model: Any) -> tuple[jax.ShapeDtypeStruct, ...]:
         "jaxinit.analyze(model, jax.ShapeDtypeStruct((32, 32, 32, 3), jnp.float32)) "
         "for images, or ((8, 128), jnp.int32) for tokens."
     )
-
-
-def _is_array(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array | np.ndarray | np.generic | jax.ShapeDtypeStruct)
-
-
-def _dtype(leaf: Any) -> Any:
-    return jax.dtypes.canonicalize_dtype(leaf.dtype, allow_extended_dtype=True)

@@ -10,15 +10,6 @@ from jaxinit.moments.law import Law
 from jaxinit.moments.shares import is_share, share
 from jaxinit.program import primitives, versions
 
-ELEMENTWISE = primitives.ELEMENTWISE | frozenset(
-    "shift_left shift_right_logical shift_right_arithmetic bitcast_convert_type "
-    "population_count clz exp2 lgamma igamma erf_inv".split()
-)
-IDENTITIES = frozenset(
-    "copy copy_p stop_gradient reduce_precision name optimization_barrier "
-    "sharding_constraint pvary pcast reshard".split()
-)
-
 
 def elementwise(equation: versions.Equation, laws: Sequence[Law]) -> Law:
     """The law of an elementwise function of entries."""

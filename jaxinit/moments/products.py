@@ -18,9 +18,6 @@ from jaxinit.moments.values import (
 )
 from jaxinit.program import versions
 
-PRODUCTS = frozenset(
-    {"dot_general", "conv_general_dilated", "ragged_dot_general", "ragged_dot"}
-)
 # Sums of fewer products are not taken as normal.
 _FEW = 4
 

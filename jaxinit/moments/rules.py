@@ -7,13 +7,9 @@ from typing import Any
 import numpy as np
 
 from jaxinit.moments import layout, reductions
-from jaxinit.moments.elementwise import (
-    ELEMENTWISE,
-    IDENTITIES,
-    elementwise,
-)
+from jaxinit.moments.elementwise import elementwise
 from jaxinit.moments.law import Law, discrete, shrunk
-from jaxinit.moments.products import PRODUCTS, product
+from jaxinit.moments.products import product
 from jaxinit.moments.values import (
     KEY,
     Context,
@@ -55,18 +51,18 @@ def primitive(
         raise no_rule(context, equation, "it computes with random keys")
     if all(isinstance(v, Known) for v in operands):
         return _evaluated(equation, operands)
-    if name in IDENTITIES:
+    if name in primitives.IDENTITIES:
         return list(operands[: len(equation.outvars)])
     if name.startswith("psum") or name in _ALONE:
         if not _is_alone(equation):
             raise no_rule(context, equation, "it joins several devices")
         return list(operands)
-    if name in PRODUCTS:
+    if name in primitives.CONTRACTIONS:
         return [product(context, equation, operands)]
     if any(isinstance(v, Weight) for v in operands):
         return _kernel(equation, operands)
     laws = [as_law(value) for value in operands]
-    if name in ELEMENTWISE:
+    if name in primitives.ELEMENTWISE:
         if name in ("select_n", "convert_element_type", "bitcast_convert_type"):
             if primitives.is_float(equation.outvars[0].aval):
                 if not primitives.is_float(equation.invars[0].aval):
@@ -83,10 +79,13 @@ _ALONE = frozenset("pmean all_gather all_to_all ppermute reduce_scatter".split()
 
 def _is_alone(equation: versions.Equation) -> bool:
     """Whether what is exchanged between devices stays what it is, as there is one."""
-    return all(
-        getattr(before.aval, "shape", None) == getattr(after.aval, "shape", None)
-        for before, after in zip(equation.invars, equation.outvars, strict=True)
-    ) and versions.num_devices(equation) == 1
+    return (
+        all(
+            getattr(before.aval, "shape", None) == getattr(after.aval, "shape", None)
+            for before, after in zip(equation.invars, equation.outvars, strict=True)
+        )
+        and versions.num_devices(equation) == 1
+    )
 
 
 def _dtype(atom: Any) -> Any:
@@ -151,7 +150,11 @@ def _kernel(equation: versions.Equation, operands: Sequence[Value]) -> list[Valu
         and operands[0] is first
     ):
         return [first._replace(shape=shape) for shape in shapes]
-    if name in ("concatenate", "stack") and len({w.factor for w in weights}) == 1 and not others:
+    if (
+        name in ("concatenate", "stack")
+        and len({w.factor for w in weights}) == 1
+        and not others
+    ):
         of = tuple(dict.fromkeys(pair for weight in weights for pair in weight.of))
         return [Weight(of, first.factor, shapes[0])]
     if name in ("mul", "div") and len(weights) == 1 and isinstance(others[0], Known):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from jaxinit.program import primitives, versions
 from jaxinit.program.axes import Shape
-from jaxinit.program.liveness import live_equations
+from jaxinit.program.liveness import live_equations, live_of_scan
 from jaxinit.program.paths import Location, Path
 
 CARRY, SLICE, STACK, CHOICE = "loop_carry", "loop_slice", "loop_stack", "branch_choice"
@@ -200,7 +200,7 @@ class Flow:
 
         live = live_equations(program.jaxpr, wanted)
         for index, equation in enumerate(program.jaxpr.eqns):
-            if index in live:
+            if index in live and equation.outvars:  # a print or a check gives nothing
                 operands = [number_of(atom) for atom in equation.invars]
                 place = (Location(path, index), loops)
                 results = self._equation(equation, operands, place, live[index])
@@ -219,7 +219,7 @@ class Flow:
         inside = (*at.path, (at.equation, 0))
         match name:
             case "scan":
-                return self._scan(equation, operands, place)
+                return self._scan(equation, operands, place, wanted)
             case "while":
                 parts = versions.while_parts(equation)
                 held = operands[parts.num_condition_consts :]
@@ -260,6 +260,7 @@ class Flow:
         equation: versions.Equation,
         operands: list[int],
         place: tuple[Location, tuple[Path, ...]],
+        wanted: Sequence[bool],
     ) -> list[int]:
         parts = versions.scan_parts(equation)
         split = parts.num_consts + parts.num_carry
@@ -269,7 +270,8 @@ class Flow:
             for value, var in zip(operands[split:], inner, strict=True)
         ]
         entry = (operands[: parts.num_consts], operands[parts.num_consts : split])
-        results = self._loop(equation, parts.body, (*entry, scanned), place)
+        live = live_of_scan(parts, wanted)
+        results = self._loop(equation, parts.body, (*entry, scanned), place, live)
         stacked = [
             self._add(STACK, equation, [value], [var], place)[0]
             for value, var in zip(
@@ -286,6 +288,7 @@ class Flow:
         body: versions.Program,
         entry: tuple[Sequence[int], Sequence[int], Sequence[int]],
         place: tuple[Location, tuple[Path, ...]],
+        wanted: Sequence[bool] | None = None,
     ) -> list[int]:
         at, loops = place
         consts, carry, scanned = entry
@@ -296,7 +299,8 @@ class Flow:
             self._add(CARRY, equation, [value], [var], (at, around))[0]
             for value, var in zip(carry, body.jaxpr.invars[len(consts) :], strict=False)
         ]
-        results = self._read(body, [*consts, *held, *scanned], inside, around)
+        start = [*consts, *held, *scanned]
+        results = self._read(body, start, inside, around, wanted)
         for slot in range(len(carry)):
             self._backs[first + slot] = results[slot]
         return results
@@ -314,6 +318,8 @@ class Flow:
         while changed:  # again where a loop feeds back what is not known yet
             changed = False
             for node in self.nodes:
+                if primitives.is_random(node.primitive):
+                    continue
                 data = any(self.data[v] for v in node.operands)
                 leaves = frozenset[int]().union(
                     *(self.leaves[v] for v in node.operands)

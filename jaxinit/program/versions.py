@@ -7,11 +7,13 @@ its constants. ``scan`` counted its operands in ``num_consts`` and ``num_carry``
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.extend.core as jex
+import jax.numpy as jnp
+import numpy as np
 
 # jax's own types leave out what the abstract values of a program's variables have.
 Jaxpr: TypeAlias = Any
@@ -66,7 +68,11 @@ class ShardMap(NamedTuple):
 
 def program(obj: Any) -> Program:
     """The open jaxpr and constants of a ``ClosedJaxpr`` or of a plain ``Jaxpr``."""
-    return Program(getattr(obj, "jaxpr", obj), tuple(getattr(obj, "consts", ())))
+    consts = getattr(obj, "consts", ())
+    return Program(
+        getattr(obj, "jaxpr", obj),
+        tuple(jnp.asarray(c) if isinstance(c, np.ndarray) else c for c in consts),
+    )
 
 
 def called_program(equation: Equation) -> Program | None:
@@ -147,6 +153,12 @@ def call_name(equation: Equation) -> str | None:
     return str(inner.jaxpr.debug_info.func_name)
 
 
+def literal(atom: Literal) -> Any:
+    """A constant written in a program; an array is one of jax's, as it was traced."""
+    value = atom.val
+    return jnp.asarray(value) if isinstance(value, np.ndarray) else value
+
+
 def bind(equation: Equation, values: Sequence[Any]) -> list[Any]:
     """Runs one equation as it stands on ``values``; its results are always a list."""
     params = equation.primitive.get_bind_params(equation.params)
@@ -182,6 +194,11 @@ def check_no_tracers(program: Program) -> None:
             raise TracerLeak(f"a constant of shape {const.shape} is a tracer")
 
 
+def vary_like(value: jax.Array, other: jax.Array) -> jax.Array:
+    """``value``, differing between the devices as ``other`` does."""
+    return vary(value, tuple(jax.typeof(other).manual_axis_type.varying))
+
+
 def vary(value: jax.Array, axes: tuple[str, ...]) -> jax.Array:
     """``value`` as one that differs between the devices along ``axes``."""
     known = jax.typeof(value).manual_axis_type.varying
@@ -189,7 +206,55 @@ def vary(value: jax.Array, axes: tuple[str, ...]) -> jax.Array:
     return jax.lax.pcast(value, missing, to="varying") if missing else value
 
 
+def summarized(function: Callable[[jax.Array], jax.Array], value: jax.Array) -> Any:
+    """A small summary of ``value``, also where its sharding is part of its type."""
+    mesh = jax.typeof(value).sharding.mesh
+    explicit = jax.sharding.AxisType.Explicit
+    names = tuple(
+        name
+        for name, kind in zip(mesh.axis_names, mesh.axis_types, strict=True)
+        if kind == explicit
+    )
+    if not names:
+        return function(value)
+    inside = jax.sharding.auto_axes(
+        function, axes=names, out_sharding=jax.sharding.PartitionSpec()
+    )
+    return inside(value)
+
+
+def shape_of(var: Var) -> jax.ShapeDtypeStruct:
+    """The shape and dtype of a variable, and its sharding if that is in its type."""
+    aval: Any = var.aval
+    sharding = getattr(aval, "sharding", None)
+    kinds = () if sharding is None else sharding.mesh.axis_types
+    explicit = jax.sharding.AxisType.Explicit in kinds
+    return jax.ShapeDtypeStruct(
+        aval.shape, aval.dtype, sharding=sharding if explicit else None
+    )
+
+
+def like(value: jax.Array, other: Any) -> jax.Array:
+    """``value``, sharded as ``other`` where that is part of its type."""
+    sharding = jax.typeof(other).sharding
+    if jax.typeof(value).sharding == sharding:
+        return value
+    placed: jax.Array = jax.sharding.reshard(value, sharding)
+    return placed
+
+
 def evaluate(program: Program, values: Sequence[Any]) -> list[Any]:
     """Runs a whole program as it stands."""
     results: list[Any] = jax.core.eval_jaxpr(program.jaxpr, program.consts, *values)
     return results
+
+
+def primitive_names(equation: Equation) -> set[str]:
+    """The names of an equation's primitive and of all in the programs that it runs."""
+    found = {str(equation.primitive.name)}
+    for value in equation.params.values():
+        for part in value if isinstance(value, tuple | list) else (value,):
+            inner = getattr(part, "jaxpr", part)
+            for called in getattr(inner, "eqns", ()):
+                found |= primitive_names(called)
+    return found

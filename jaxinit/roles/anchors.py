@@ -1,9 +1,11 @@
 """Where the events of a program are in its flow graph."""
 
+import functools
 from collections.abc import Callable, Iterable
 
 from jaxinit.layers.event import Event, Use
 from jaxinit.layers.find import Sites
+from jaxinit.program import primitives
 from jaxinit.program.flow import Flow, Node
 from jaxinit.program.paths import Location
 
@@ -13,6 +15,7 @@ class Anchors:
 
     Attributes:
       flow: the graph.
+      latents: parameter leaves that are learned data.
       events: all events by number, sources included.
       weights: for each node that uses a weight, its event's number.
       lookups: for each node that reads a table, its event's number.
@@ -23,10 +26,12 @@ class Anchors:
     def __init__(self, flow: Flow, sites: Sites) -> None:
         self.flow = flow
         self.events: dict[int, Event] = sites.ancestry
+        self.latents = sites.latents
         self._starts = {
-            (e.start.path, e.start.equation): number
+            (start.path, start.equation): number
             for number, e in self.events.items()
-            if e.start is not None
+            for start in (e.start, *e.inside)
+            if start is not None
         }
         self.weights: dict[int, int] = {}
         self.lookups: dict[int, int] = {}
@@ -44,6 +49,20 @@ class Anchors:
                 self.weights[index] = number
             elif event.uses:
                 self.lookups[index] = number
+
+    @functools.cached_property
+    def statistics(self) -> list[bool]:
+        """For each value, whether it is computed from reductions of data alone."""
+        flow = self.flow
+        found = [False] * len(flow.values)
+        for index, node in enumerate(flow.nodes):
+            moving = [v for v in node.operands if flow.data[v]]
+            if not moving or index in self.weights:
+                continue
+            reduces = node.primitive in primitives.REDUCTIONS
+            for value in node.results:
+                found[value] = reduces or all(found[v] for v in moving)
+        return found
 
     def event_at(self, at: Location) -> int | None:
         """The event that starts at a place, or at a call that the place is inside."""

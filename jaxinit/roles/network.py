@@ -1,6 +1,5 @@
 """What a scheme sees of a model: its parameters and what each of them does."""
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -8,15 +7,17 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxinit._caches import cached
 from jaxinit.layers.event import Event, Use
 from jaxinit.layers.find import Sites, find_sites
 from jaxinit.layers.names import param_name
-from jaxinit.models.trace import Arguments, Traced
+from jaxinit.models.arguments import Arguments
+from jaxinit.models.trace import Traced
 from jaxinit.program import versions
 from jaxinit.program.flow import Flow
 from jaxinit.roles.anchors import Anchors
+from jaxinit.roles.structure import NO_HINTS, Hints, Structure, read_structure
 from jaxinit.roles.structure import ROLES as ROLES
-from jaxinit.roles.structure import Structure, read_structure
 
 Array = jax.Array
 
@@ -83,6 +84,11 @@ class Network:
         return [p for p in self.free if p.roles & wanted]
 
     @property
+    def in_order(self) -> list[Parameter]:
+        """All parameters in the order in which data meets them; the rest last."""
+        return [self.params[leaf] for leaf in self.sites.leaf_order(len(self.params))]
+
+    @property
     def free(self) -> list[Parameter]:
         """The parameters that no rule of the user's has taken."""
         return [p for p in self.params if p.leaf not in self.taken]
@@ -123,23 +129,25 @@ def check_role(role: str) -> None:
         raise ValueError(f"`role` must be one of {', '.join(ROLES)}, got {role!r}.")
 
 
-def read_network(traced: Traced, given: Arguments) -> Network:
+def read_network(traced: Traced, given: Arguments, hints: Hints = NO_HINTS) -> Network:
     """Reads a traced model: its layers, its structure, the roles of its parameters."""
     shapes = given._replace(inputs=tuple(given.shapes))
-    return Network(traced, read_sites(traced), *_reading(traced), shapes)
+    return Network(traced, read_sites(traced), *_reading(traced, hints), shapes)
 
 
-@functools.lru_cache(maxsize=16)
-def _reading(traced: Traced) -> tuple[Anchors, Structure, tuple[Parameter, ...]]:
+@cached(16)
+def _reading(
+    traced: Traced, hints: Hints
+) -> tuple[Anchors, Structure, tuple[Parameter, ...]]:
     sites = read_sites(traced)
     flow = Flow(
         traced.apply,
         traced.param_positions,
         traced.state_positions,
-        traced.input_positions,
+        [*traced.input_positions, *(traced.param_positions[i] for i in sites.latents)],
     )
     anchors = Anchors(flow, sites)
-    structure = read_structure(anchors, traced)
+    structure = read_structure(anchors, traced, hints)
     first: dict[int, Use] = {}
     for event in sites.events:
         for use in event.uses:
@@ -164,7 +172,7 @@ def _reading(traced: Traced) -> tuple[Anchors, Structure, tuple[Parameter, ...]]
     return anchors, structure, tuple(params)
 
 
-@functools.lru_cache(maxsize=16)
+@cached(16)
 def read_sites(traced: Traced) -> Sites:
     """The layers and joins of a traced model."""
     return find_sites(

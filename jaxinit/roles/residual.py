@@ -38,7 +38,7 @@ def residual_join(
         return None
     node = anchors.flow.nodes[anchors.nodes[number]]
     skip, branch = node.operands[event.shortcut], node.operands[1 - event.shortcut]
-    if _is_gated(anchors, skip):
+    if _is_gated(anchors, skip) or _are_logits(anchors, node.results[0]):
         return None
     if any(loop.kind != "layers" for loop in event.loops[-1:]):
         if not _comes_back(anchors, skip, branch):
@@ -48,7 +48,7 @@ def residual_join(
     own: frozenset[int] = frozenset()
     if not event.skip <= above:
         fork, own = _fork(anchors, event.skip, above, known)
-        if not fork or not _only_through(anchors, event.branch, fork):
+        if not fork:
             return None
         if any(is_weight(anchors.events[n]) for n in own):
             if _bends(anchors, skip, branch) or not _bends(anchors, branch, skip):
@@ -57,6 +57,28 @@ def residual_join(
     if not any(is_weight(anchors.events[n]) for n in inside):
         return None
     return Residual(number, fork, inside)
+
+
+_TO_LOGITS = primitives.LAYOUT | {"add", "sub", "mul", "div", "select_n", "max"}
+
+
+def _are_logits(anchors: Anchors, value: int) -> bool:
+    """Whether a sum is the scores of a softmax: no stream, whatever was added."""
+    flow = anchors.flow
+
+    def on(user: int, position: int) -> bool:
+        return flow.nodes[user].primitive in _TO_LOGITS and user not in anchors.weights
+
+    return any(
+        flow.nodes[user].primitive == "exp" and _is_summed(anchors, user)
+        for user, _ in flow.downstream([value], on)
+    )
+
+
+def _is_summed(anchors: Anchors, index: int) -> bool:
+    flow = anchors.flow
+    users = flow.users[flow.nodes[index].results[0]]
+    return any(flow.nodes[user].primitive == "reduce_sum" for user, _ in users)
 
 
 def _is_gated(anchors: Anchors, value: int) -> bool:
@@ -158,36 +180,21 @@ def _fork(
     return frozenset(fork), frozenset(own)
 
 
-def _only_through(
-    anchors: Anchors, numbers: Iterable[int], fork: frozenset[int]
-) -> bool:
-    """Whether all that is upstream of events goes through the fork."""
-    seen, todo = set(fork), list(numbers)
-    while todo:
-        number = todo.pop()
-        if number not in seen:
-            seen.add(number)
-            if anchors.events[number].kind == "source":
-                return False
-            todo += anchors.events[number].parents
-    return True
-
-
 _SAME = primitives.KEEPS_ELEMENTS | {"mul", "div", "neg"}
-LINEAR = primitives.LAYOUT | {SLICE, STACK, CHOICE}
-LINEAR |= frozenset(
-    "mul div add add_any sub neg dot_general conv_general_dilated concatenate pad "
-    "reduce_sum reduce_window_sum select_n gather cumsum rsqrt sqrt ragged_dot "
-    "ragged_dot_general integer_pow square split".split()
-)
+LINEAR = primitives.STRAIGHT | {SLICE, STACK, CHOICE}
+LINEAR |= {"concatenate", "pad", "gather", "split"}
 
 
 def _bends(anchors: Anchors, value: int, other: int) -> bool:
-    """Whether a nonlinearity is upstream of a value but not of another, norms apart."""
+    """Whether a nonlinearity is upstream of a value but not of another.
+
+    What statistics of the data pass through on the way to a norm does not count.
+    """
     flow = anchors.flow
 
     def on(node: Node, position: int) -> bool:
-        return flow.data[node.operands[position]]
+        value = node.operands[position]
+        return flow.data[value] and not anchors.statistics[value]
 
     shared = set(flow.upstream([other], on))
     return any(

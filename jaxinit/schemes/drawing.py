@@ -1,10 +1,8 @@
 """Draws a network's variables by a scheme."""
 
 import functools
-import threading
 import warnings
 import zlib
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxinit._caches import Cache
 from jaxinit.draw.compiling import quick_options
 from jaxinit.draw.own_init import OwnDraw, stacked
 from jaxinit.initializers._call import call
@@ -189,9 +188,7 @@ def _compiled(
     return call
 
 
-_CACHE_SIZE = 16
-_cache: OrderedDict[Any, SchemeDraw] = OrderedDict()
-_lock = threading.RLock()  # assigning may draw another model by a scheme
+_cache: Cache[SchemeDraw] = Cache(16)
 
 
 def scheme_draw(network: Network, scheme: Scheme) -> SchemeDraw:
@@ -205,13 +202,7 @@ def scheme_draw(network: Network, scheme: Scheme) -> SchemeDraw:
         hash(name)
     except TypeError:  # a scheme that holds arrays
         return SchemeDraw(network, scheme)
-    with _lock:
-        if name not in _cache:
-            _cache[name] = SchemeDraw(network, scheme)
-        _cache.move_to_end(name)
-        while len(_cache) > _CACHE_SIZE:
-            _cache.popitem(last=False)
-        return _cache[name]
+    return _cache.get(name, lambda: SchemeDraw(network, scheme))
 
 
 def leaf_key(parameter: Parameter) -> Callable[[Array], Array]:

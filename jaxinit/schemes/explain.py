@@ -1,14 +1,16 @@
 """``explain``: which rule of a scheme takes which parameter."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 
+from jaxinit._configuration import measuring
 from jaxinit._keys import root_key
 from jaxinit.draw.own_init import as_arrays
 from jaxinit.roles.network import Network, Parameter
+from jaxinit.roles.structure import as_hints
 from jaxinit.schemes.drawing import SchemeDraw, scheme_draw, std_of
 from jaxinit.schemes.fitted import real_fans
 from jaxinit.schemes.initialize import check_data, prepare
@@ -94,11 +96,14 @@ class Explanation:
         return "\n".join([f"{self.model}: {len(self.rows)} parameters", *lines])
 
 
+@measuring
 def explain(
     model: Any,
     scheme: Any,
     *args: Any,
     key: int | jax.Array = 0,
+    output: int | str | None = None,
+    roles: Mapping[str, str] | None = None,
     rngs: Sequence[str] = (),
     model_kwargs: dict[str, Any] | None = None,
     **kwargs: Any,
@@ -110,6 +115,8 @@ def explain(
       scheme: as in ``initialize``.
       *args: the model's inputs; shapes will do.
       key: the key of the draw whose standard deviations are shown.
+      output: as in ``initialize``.
+      roles: as in ``initialize``.
       rngs: as in ``initialize``.
       model_kwargs: as in ``initialize``.
       **kwargs: further keyword arguments of the model.
@@ -131,7 +138,9 @@ def explain(
       kernel     4x8    4, 8         every weight       normal, std 0.02  0.0... ...
       bias       8                   (the model's own)  a bias            ...
     """
-    network, inputs = prepare(model, args, {**kwargs, **(model_kwargs or {})}, rngs)
+    kwargs = {**kwargs, **(model_kwargs or {})}
+    hints = as_hints(output, roles)
+    network, inputs = prepare(model, args, kwargs, rngs, root_key(key), hints)
     chosen = as_scheme(scheme)
     draw = scheme_draw(network, chosen)
     refined = chosen.refine(network) is not None
@@ -140,16 +149,9 @@ def explain(
     leaves = draw.started(root_key(key), *as_arrays(inputs))
     rows = tuple(
         _explained(parameter, draw, leaves[parameter.leaf], network, chosen)
-        for parameter in in_order_of_data(network)
+        for parameter in network.in_order
     )
     return Explanation(network.traced.name, rows, refined)
-
-
-def in_order_of_data(network: Network) -> list[Parameter]:
-    """The parameters in the order in which data meets them, a layer's kernels first."""
-    met = [leaf for event in network.sites.events for leaf in event.params]
-    order = dict.fromkeys([*met, *range(len(network.params))])
-    return [network.params[leaf] for leaf in order]
 
 
 def _explained(

@@ -1,28 +1,34 @@
 """``initialize``: a model's variables by a scheme."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 from jax.sharding import Sharding
 
+from jaxinit._configuration import measuring
 from jaxinit._keys import root_key
 from jaxinit.draw.own_init import as_arrays, is_shape
 from jaxinit.models.annotations import annotated
-from jaxinit.models.trace import Traced, arguments, infer_inputs, trace
+from jaxinit.models.arguments import arguments, streams_and_kwargs
+from jaxinit.models.trace import Traced, infer_inputs, trace
 from jaxinit.roles.network import Network, read_network
+from jaxinit.roles.structure import NO_HINTS, Hints, as_hints
 from jaxinit.schemes.data.check_batch import check_batch
 from jaxinit.schemes.drawing import SchemeDraw, Shardings, scheme_draw
 from jaxinit.schemes.scheme import as_scheme
 from jaxinit.schemes.untouched import warn_of_untouched
 
 
+@measuring
 def initialize(
     model: Any,
     scheme: Any,
     key: int | jax.Array,
     *args: Any,
     shardings: Any = None,
+    output: int | str | None = None,
+    roles: Mapping[str, str] | None = None,
     rngs: Sequence[str] = (),
     model_kwargs: dict[str, Any] | None = None,
     **kwargs: Any,
@@ -33,8 +39,8 @@ def initialize(
     branch, ...) is read off the model's program, not off its names. Parameters that
     the scheme does not name keep what the model's own init draws under the same key;
     ``explain`` says which, and an ``UntouchedWarning`` names those among them that
-    are no bias, norm, table or the like. A parameter's key depends on its path alone, so that
-    layers added to a model leave the weights of the others as they were.
+    are no bias, norm, table or the like. A parameter's key depends on its path alone,
+    so that layers added to a model leave the weights of the others as they were.
 
     It may be called under ``jax.jit``, ``jax.vmap`` over keys and ``jax.eval_shape``,
     unless the scheme says otherwise.
@@ -50,8 +56,12 @@ def initialize(
         at data need real ones.
       shardings: how the result is to be sharded; each device then draws its part. By
         default as an nnx module's annotations say, where ``jax.set_mesh`` set a mesh,
-        as nnx itself has it. One sharding for all, a tree of them like the result, or a function from
-        a parameter's path and shape to a sharding or ``None``.
+        as nnx itself has it. One sharding for all, a tree of them like the result, or
+        a function from a parameter's path and shape to a sharding or ``None``.
+      output: which leaf of the model's output is the main one, by its path
+        (``"logits"``) or position; by default one that no other is computed from.
+      roles: for parameters by their path a role that they have besides those that the
+        program shows, one of ``jaxinit.ROLES``.
       rngs: names of random streams that a linen module uses beyond ``params`` and
         ``dropout``.
       model_kwargs: keyword arguments of the model whose names are taken here.
@@ -60,6 +70,10 @@ def initialize(
     Returns:
       What the model's own init returns: linen's dict of variables, an nnx module, the
       pytree of a ``Functional``.
+
+    Warns:
+      UntouchedWarning: if the scheme draws every weight and a parameter is left whose
+        role the program does not tell.
 
     Raises:
       TypeError: if ``model`` is no model or ``scheme`` no scheme.
@@ -77,7 +91,8 @@ def initialize(
     """
     # Within a trace a copy of the key belongs to it, wherever the key came from.
     root = jax.random.clone(root_key(key))
-    network, inputs = prepare(model, args, {**kwargs, **(model_kwargs or {})}, rngs)
+    kwargs = {**kwargs, **(model_kwargs or {})}
+    network, inputs = prepare(model, args, kwargs, rngs, root, as_hints(output, roles))
     chosen = as_scheme(scheme)
     draw = scheme_draw(network, chosen)
     check_data(draw, inputs, network)
@@ -93,9 +108,14 @@ def initialize(
 
 
 def prepare(
-    model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], rngs: Sequence[str]
+    model: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    rngs: Any,
+    key: jax.Array | None = None,
+    hints: Hints = NO_HINTS,
 ) -> tuple[Network, tuple[Any, ...]]:
-    """Traces and reads a model.
+    """Traces and reads a model whose weights will be drawn from keys like ``key``.
 
     Returns:
       The network, and the arrays (or shapes) among the arguments.
@@ -105,14 +125,16 @@ def prepare(
     """
     if not args and not kwargs:
         args = infer_inputs(model)
+    streams, kwargs = streams_and_kwargs(rngs, kwargs)
     given = arguments(args, kwargs)
-    traced = trace(model, given, rngs)
+    impl = None if key is None else jax.random.key_impl(key)
+    traced = trace(model, given, streams, impl)
     if not traced.params:
         raise ValueError(
             f"`model` must have parameters, got {traced.name} without any. There is "
             "nothing to initialize."
         )
-    return read_network(traced, given), given.inputs
+    return read_network(traced, given, hints), given.inputs
 
 
 def check_data(draw: SchemeDraw, inputs: Sequence[Any], network: Network) -> None:

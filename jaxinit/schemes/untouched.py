@@ -70,9 +70,7 @@ def suspects(
     ]
 
 
-def warn_of_untouched(
-    network: Network, taken: Collection[int], scheme: Scheme
-) -> None:
+def warn_of_untouched(network: Network, taken: Collection[int], scheme: Scheme) -> None:
     """Names the parameters that a scheme neither draws nor keeps on purpose."""
     left = suspects(network, taken, scheme)
     if not left:

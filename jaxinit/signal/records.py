@@ -1,8 +1,11 @@
 """Statistics of one array, small enough to leave the device.
 
-Every record is a float32 vector. Values are divided by a power of two near their
-largest magnitude before they are squared, and its exponent is kept: a gradient of
-1e-30 or an activation of 1e30 comes out as such.
+Every record is a float32 vector; that of a float64 array is a float64 vector. Values
+are divided by a power of two near their largest magnitude before they are squared, and
+its exponent is kept: a gradient of 1e-30 or an activation of 1e30 comes out as such.
+
+A complex value counts by its modulus: the second moment is :math:`E|y|^2`, the
+variance :math:`E|y - E y|^2`, and the mean :math:`|E y|`.
 """
 
 import math
@@ -10,7 +13,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
+from jax.typing import DTypeLike
 
 Array = jax.Array
 
@@ -52,10 +57,22 @@ class Axes(NamedTuple):
     Attributes:
       sample: the axis over the batch; ``None`` if there is none.
       channels: the axes over features; all others are positions.
+      masked: whether entries at or below ``MASK`` stand for none and do not count.
     """
 
     sample: int | None
     channels: tuple[int, ...]
+    masked: bool = False
+
+
+MASK = -9e3
+"""The fills of masks are -1e4, -1e9, -1e10, the least number of a dtype, -infinity."""
+
+
+def record_dtype(dtype: DTypeLike) -> np.dtype:
+    """The dtype of the records of an array of ``dtype``."""
+    wide = jnp.dtype(dtype) in (jnp.dtype(jnp.float64), jnp.dtype(jnp.complex128))
+    return np.dtype(np.float64 if wide else np.float32)
 
 
 def forward_record(value: Array, axes: Axes) -> Array:
@@ -65,46 +82,60 @@ def forward_record(value: Array, axes: Axes) -> Array:
     running them. The variance is that of the distance to one of the elements, so
     that a mean far from zero does no harm.
     """
-    x, axes = _real(value, axes)
+    is_complex = jnp.iscomplexobj(value)
+    x, size, axes = _real(value, axes)
     channels = tuple(axis % x.ndim for axis in axes.channels)
     others = tuple(axis for axis in range(x.ndim) if axis not in channels)
-    per_channel = 1 / max(math.prod(x.shape[axis] for axis in others), 1)
-    chan_absmax = lax.reduce_max(lax.abs(x), others).reshape(-1)
+    per_channel: Any = 1 / max(math.prod(x.shape[axis] for axis in others), 1)
+    counted: Any = None
+    if axes.masked:
+        counted = (~(x <= MASK)).astype(x.dtype)
+        x, size = (jnp.where(counted > 0, v, 0) for v in (x, size))
+        per_channel = 1 / jnp.maximum(lax.reduce_sum(counted, others), 1)
+    chan_absmax = lax.reduce_max(size, others).reshape(-1)
     exponent, unit = _unit(lax.reduce_max(chan_absmax, (0,)))
-    x = x * unit
-    shift = x[(0,) * x.ndim]
-    distance = x - shift
-    chan_mean = lax.reduce_sum(distance, others) * per_channel
-    centred = distance - lax.expand_dims(chan_mean, others)
-    chan_var = lax.reduce_sum(centred * centred, others) * per_channel
-    zero = lax.reduce_sum((x == 0).astype(jnp.float32), others) * per_channel
-    finite = (lax.abs(x) < jnp.inf).astype(jnp.float32)
+    zero = lax.reduce_sum(_kept((size == 0).astype(x.dtype), counted), others)
+    finite = _kept((size < jnp.inf).astype(x.dtype), counted)
     nonfinite = 1 - lax.reduce_sum(finite, others) * per_channel
-    mean = chan_mean + shift
+    x = x * unit
+    shift = _mean_of_parts(x) if is_complex else x[(0,) * x.ndim]
+    distance = _kept(x - shift, counted)
+    chan_mean = lax.reduce_sum(distance, others) * per_channel
+    centred = _kept(distance - lax.expand_dims(chan_mean, others), counted)
+    chan_var = lax.reduce_sum(centred * centred, others) * per_channel
+    mean = chan_mean + (shift.reshape(-1) if is_complex else shift)
     columns = (
         mean,
         chan_mean,
         chan_mean * chan_mean,
         mean * mean,
         chan_var,
-        (chan_absmax == 0).astype(jnp.float32),
-        zero,
+        (chan_absmax == 0).astype(x.dtype),
+        zero * per_channel,
         nonfinite,
     )
     table = lax.concatenate([column.reshape(1, -1) for column in columns], 0)
     means = lax.reduce_sum(table, (1,)) * (1 / max(table.shape[1], 1))
+    if is_complex:
+        means = means.at[0].set(jnp.sqrt(jnp.sum(shift * shift) / 2))
     absmax = lax.reduce_max(chan_absmax, (0,)) * unit
-    rest = [jnp.float32(1), exponent, absmax, *_sum_of_units(x, axes.sample)]
+    one = jnp.ones((), x.dtype)
+    rest = [one, exponent, absmax, *_sum_of_units(x, axes.sample)]
     return lax.concatenate([means, *(scalar[None] for scalar in rest)], 0)
+
+
+def _kept(x: Array, counted: Array | None) -> Array:
+    """``x`` where it counts, and zero elsewhere."""
+    return x if counted is None else x * counted
 
 
 def dead_record(value: Array, axes: Axes) -> Array:
     """The share of channels that are zero for all samples, as in ``DEAD``."""
-    x, axes = _real(value, axes)
-    channels = tuple(axis % x.ndim for axis in axes.channels)
-    others = tuple(axis for axis in range(x.ndim) if axis not in channels)
-    zero = lax.reduce_max(lax.abs(x), others) == 0
-    return jnp.stack([jnp.float32(1), _share(zero)])
+    _, size, axes = _real(value, axes)
+    channels = tuple(axis % size.ndim for axis in axes.channels)
+    others = tuple(axis for axis in range(size.ndim) if axis not in channels)
+    zero = lax.reduce_max(size, others) == 0
+    return jnp.stack([jnp.ones((), size.dtype), _share(zero, size.dtype)])
 
 
 def size_record(value: Array, kept: tuple[int, ...] = ()) -> Array:
@@ -117,10 +148,10 @@ def size_record(value: Array, kept: tuple[int, ...] = ()) -> Array:
     Returns:
       The records, of shape ``(*kept sizes, len(SIZE))``.
     """
-    x, _ = _real(value, Axes(None, ()))
+    x, size, _ = _real(value, Axes(None, ()))
     others = tuple(axis for axis in range(x.ndim) if axis not in kept)
     number = max(math.prod(x.shape[axis] for axis in others), 1)
-    exponent, unit = _unit(lax.reduce_max(lax.abs(x), others))
+    exponent, unit = _unit(lax.reduce_max(size, others))
     x = x * lax.expand_dims(unit, others)
     mean_square = lax.reduce_sum(x * x, others) * (1 / number)
     record = jnp.stack([jnp.ones_like(exponent), exponent, mean_square], -1)
@@ -211,30 +242,50 @@ _MERGE_POWER = {
 }
 
 
-def _real(value: Array, axes: Axes) -> tuple[Array, Axes]:
-    """As float32, a complex number's parts as two channels, of rank at least 1."""
+def _real(value: Array, axes: Axes) -> tuple[Array, Array, Axes]:
+    """In the record's dtype and of rank at least 1, with the elements' magnitudes.
+
+    A complex number's parts become two channels, times the root of 2: the mean of
+    their squares is then that of the modulus.
+    """
     # XLA must not see a constant: it would square it before it is scaled.
     value = lax.optimization_barrier(value)
-    if jnp.iscomplexobj(value):
-        value = jnp.stack([value.real, value.imag], axis=-1)
-        axes = Axes(axes.sample, (*axes.channels, value.ndim - 1))
     if value.ndim == 0:
         value, axes = value[None], Axes(None, (0,))
-    return value.astype(jnp.float32), axes
+    dtype = record_dtype(value.dtype)
+    if not jnp.iscomplexobj(value):
+        x = value.astype(dtype)
+        return x, lax.abs(x), axes
+    size = lax.abs(value).astype(dtype)
+    parts = jnp.stack([value.real, value.imag], axis=-1).astype(dtype) * _ROOT_2
+    channels = (*(axis % value.ndim for axis in axes.channels), value.ndim)
+    return parts, jnp.stack([size, size], axis=-1), Axes(axes.sample, channels)
+
+
+_ROOT_2 = math.sqrt(2)
+
+
+def _mean_of_parts(x: Array) -> Array:
+    """The mean of each of a complex array's parts, which are its last axis."""
+    return jnp.mean(x, axis=tuple(range(x.ndim - 1)), keepdims=True)
 
 
 def _unit(absmax: Array) -> tuple[Array, Array]:
-    """``(e, 2**-e)`` with ``absmax * 2**-e`` in [1, 2), from float32's own bits."""
-    bits = lax.bitcast_convert_type(absmax, jnp.int32)
+    """``(e, 2**-e)`` with ``absmax * 2**-e`` in [1, 2), from the number's own bits."""
+    form: Any = jnp.finfo(absmax.dtype)  # type: ignore[no-untyped-call]
+    whole = np.dtype(f"int{form.bits}").type
+    bits = lax.bitcast_convert_type(absmax, whole)
+    bias = whole(1 - form.minexp)
     # Within these bounds neither the unit nor its inverse is subnormal. A zero, an
     # infinity and a NaN end on a bound and stay what they are.
-    exponent = lax.clamp(-125, (bits >> 23) - 127, 125)
-    unit = lax.bitcast_convert_type((127 - exponent) << 23, jnp.float32)
-    return exponent.astype(jnp.float32), unit
+    bound = whole(bias - 2)
+    exponent = lax.clamp(-bound, (bits >> whole(form.nmant)) - bias, bound)
+    unit = lax.bitcast_convert_type((bias - exponent) << whole(form.nmant), form.dtype)
+    return exponent.astype(form.dtype), unit
 
 
-def _share(mask: Array) -> Array:
-    counted = lax.reduce_sum(mask.astype(jnp.float32), tuple(range(mask.ndim)))
+def _share(mask: Array, dtype: np.dtype) -> Array:
+    counted = lax.reduce_sum(mask.astype(dtype), tuple(range(mask.ndim)))
     return counted * (1 / max(mask.size, 1))
 
 
@@ -244,7 +295,7 @@ def _sum_of_units(x: Array, sample: int | None) -> tuple[Array, Array]:
     With unit rows u_b the sum over pairs is |sum of u_b|^2 - B: no Gram matrix.
     """
     if sample is None:
-        return jnp.float32(0), jnp.float32(0)
+        return jnp.zeros((), x.dtype), jnp.zeros((), x.dtype)
     others = tuple(axis for axis in range(x.ndim) if axis != sample)
     norm2 = lax.reduce_sum(x * x, others)
     inverse = lax.select(norm2 == 0, jnp.zeros_like(norm2), lax.rsqrt(norm2))
@@ -252,5 +303,5 @@ def _sum_of_units(x: Array, sample: int | None) -> tuple[Array, Array]:
     total = lax.dot_general(
         inverse, x, (((0,), (sample,)), ((), ())), precision=lax.Precision.HIGHEST
     )
-    number = lax.reduce_sum((norm2 != 0).astype(jnp.float32), (0,))
+    number = lax.reduce_sum((norm2 != 0).astype(x.dtype), (0,))
     return lax.reduce_sum(total * total, tuple(range(total.ndim))), number

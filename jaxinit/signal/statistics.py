@@ -11,7 +11,9 @@ from jax import lax
 from jaxinit.layers.find import Sites
 from jaxinit.layers.taps import plan_taps
 from jaxinit.models.trace import Traced
-from jaxinit.program.run import Hooks, Tap, replay
+from jaxinit.program import versions
+from jaxinit.program.repeats import Repeat, find_repeats
+from jaxinit.program.run import Hooks, Plan, Tap, mark, replay
 from jaxinit.signal import records as moments
 from jaxinit.signal.records import Axes
 
@@ -49,6 +51,7 @@ class Analysis(NamedTuple):
       batch: number of samples in the input, 0 if unknown.
       loss: the user's loss of the output, or ``None`` for a random probe.
       backward: whether gradients are taken.
+      rolled: whether blocks that repeat are run as loops, which compile faster.
     """
 
     traced: Traced
@@ -56,6 +59,7 @@ class Analysis(NamedTuple):
     batch: int
     loss: Loss | None
     backward: bool
+    rolled: bool = False
 
 
 def sample_axis(shape: Sequence[int], batch: int) -> int | None:
@@ -67,20 +71,25 @@ def sample_axis(shape: Sequence[int], batch: int) -> int | None:
 
 def one_seed(
     analysis: Analysis,
-) -> Callable[[Sequence[Array], Array, Sequence[Array]], Raw]:
+) -> Callable[[Sequence[Array], tuple[Array, Array], Sequence[Array]], Raw]:
     """The function ``(variables, key, inputs) -> Raw`` that is to be compiled.
 
-    Its arguments are the leaves of parameters and state, a key for dropout and the
+    Its arguments are the leaves of parameters and state, two keys, for dropout and the
     like and for the probe, and the array inputs.
     """
     traced, sites = analysis.traced, analysis.sites
     num_params = len(traced.params)
     splits = [sites.scanned.get(leaf, ()) for leaf in range(num_params)]
     measured = instrumented(analysis)
+    sizes = _sizes_at_once if analysis.rolled else _sizes
 
-    def run(variables: Sequence[Array], key: Array, inputs: Sequence[Array]) -> Raw:
+    def run(
+        variables: Sequence[Array],
+        keys: tuple[Array, Array],
+        inputs: Sequence[Array],
+    ) -> Raw:
         params, state = list(variables[:num_params]), list(variables[num_params:])
-        model_key, probe_key = jax.random.split(key)
+        model_key, probe_key = keys
 
         def forward(params: list[Array], probes: dict[int, Array]) -> Any:
             values = [*params, *state, model_key, *inputs]
@@ -106,45 +115,68 @@ def one_seed(
             {t.number: r for t, r in records.items() if t.point == "output"},
             {t.number: r for t, r in records.items() if t.point == "activation"},
             backward,
-            [moments.size_record(p, s) for p, s in zip(params, splits, strict=True)],
-            [
-                None if g is None else moments.size_record(g, s)
-                for g, s in zip(gradients, splits, strict=True)
-            ],
+            sizes(params, splits),
+            sizes(gradients, splits),
             loss,
         )
 
     return run
 
 
-def no_gradient(analysis: Analysis) -> str | None:
-    """Why the model cannot be differentiated, ``None`` if it can.
+def no_float_output(analysis: Analysis) -> str | None:
+    """Why no gradient can start at the model's output, ``None`` if one can."""
+    traced = analysis.traced
+    if analysis.loss is not None or float_outputs(traced):
+        return None
+    kinds = ", ".join(str(v.aval) for v in traced.apply.jaxpr.outvars)
+    return (
+        f"the model returns no floating-point array ({kinds or 'nothing'}). "
+        "Analyze a method that returns logits: method=..."
+    )
+
+
+def not_differentiable(analysis: Analysis) -> str | None:
+    """Why the model, as it is without us, cannot be differentiated; ``None`` if it can.
 
     Raises:
       Exception: whatever the user's loss raises, with a note.
     """
-    traced = analysis.traced
-    if analysis.loss is None and not float_outputs(traced):
-        kinds = ", ".join(str(v.aval) for v in traced.apply.jaxpr.outvars)
-        return (
-            f"the model returns no floating-point array ({kinds or 'nothing'}). "
-            "Analyze a method that returns logits: method=..."
-        )
-    shapes = [
-        jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype)
-        for v in traced.apply.jaxpr.invars
-    ]
-    first = len(traced.params) + traced.num_state
+    forward, params, rest = plain_forward(analysis)
+
+    def gradient(params: list[Any], rest: list[Any]) -> Any:
+        result, pull = jax.vjp(lambda p: forward(p, rest), params)
+        return pull(jax.tree.map(jnp.ones_like, result))
+
     try:
-        jax.eval_shape(
-            one_seed(analysis), shapes[:first], shapes[first], shapes[first + 1 :]
-        )
+        jax.eval_shape(gradient, params, rest)
     except (ValueError, TypeError, NotImplementedError) as error:
         if analysis.loss is not None:
             error.add_note("jaxinit was differentiating `loss` of the model's output.")
             raise
         return str(error).splitlines()[0]
     return None
+
+
+def plain_forward(
+    analysis: Analysis,
+) -> tuple[Callable[[list[Any], list[Any]], Any], list[Any], list[Any]]:
+    """What gradients start from, without statistics.
+
+    Returns:
+      The function of the parameters and of all other inputs of the model's program,
+      and the shapes of both.
+    """
+    traced = analysis.traced
+    shapes: list[Any] = [versions.shape_of(v) for v in traced.apply.jaxpr.invars]
+    count = len(traced.params)
+
+    def forward(params: list[Any], rest: list[Any]) -> Any:
+        outputs = versions.evaluate(traced.apply, [*params, *rest])
+        if analysis.loss is not None:
+            return analysis.loss(traced.output(outputs))
+        return [out for out in outputs if _differentiable(out)]
+
+    return forward, shapes[:count], shapes[count:]
 
 
 def instrumented(
@@ -160,26 +192,59 @@ def instrumented(
     sites = analysis.sites
     plan = plan_taps(sites.numbers, sites.events)
     hooks = _hooks(analysis)
+    repeats = _repeats(analysis, plan) if analysis.rolled else []
 
     def run(
         values: Sequence[Any], probes: dict[int, Array]
     ) -> tuple[list[Any], dict[Tap, Array]]:
-        outputs, records = replay(analysis.traced.apply, values, plan, hooks, probes)
+        outputs, records = replay(
+            analysis.traced.apply, values, plan, hooks, probes, repeats
+        )
         return _watch_outputs(outputs, probes), records
 
     return run
+
+
+def _repeats(analysis: Analysis, plan: Plan) -> list[Repeat]:
+    """The blocks of the model that repeat, with like layers in like places."""
+    sites = analysis.sites
+    kinds = {
+        number: (
+            *(event.shape, event.dtype, event.channels),
+            tuple((loop.kind, loop.length) for loop in event.loops),
+        )
+        for number, event in zip(sites.numbers, sites.events, strict=True)
+    }
+    return find_repeats(
+        analysis.traced.apply,
+        lambda index: mark(plan, index, kinds.__getitem__),
+        _rolls,
+    )
+
+
+def _rolls(equation: versions.Equation) -> bool:
+    """Whether an equation may run in a loop: on CPU convolutions are slow there."""
+    if equation.effects:
+        return False
+    if jax.default_backend() != "cpu":
+        return True
+    return "conv_general_dilated" not in versions.primitive_names(equation)
 
 
 def empty_probes(analysis: Analysis) -> dict[int, Array]:
     """A zero record for each value whose gradient is wanted: events and outputs."""
     size = len(moments.SIZE)
     outputs = float_outputs(analysis.traced)
-    probes = {-1 - position: jnp.zeros(size) for position in outputs}
+    avals = [var.aval for var in analysis.traced.apply.jaxpr.outvars]
+    probes = {
+        -1 - i: jnp.zeros(size, moments.record_dtype(avals[i].dtype)) for i in outputs
+    }
     sites = analysis.sites
     for number, event in zip(sites.numbers, sites.events, strict=True):
         if all(loop.kind != "while" for loop in event.loops):
             lengths = [loop.length for loop in event.loops]
-            probes[number] = jnp.zeros((*lengths, size))
+            dtype = moments.record_dtype(event.dtype)
+            probes[number] = jnp.zeros((*lengths, size), dtype)
     return probes
 
 
@@ -190,22 +255,39 @@ def float_outputs(traced: Traced) -> list[int]:
     ]
 
 
+# Traced once for each shape, however many places have it.
+_forward_record = jax.jit(moments.forward_record, static_argnums=1)
+_dead_record = jax.jit(moments.dead_record, static_argnums=1)
+_size_record = jax.jit(moments.size_record, static_argnums=1)
+
+
 def _hooks(analysis: Analysis) -> Hooks:
     sites = analysis.sites
     axes = {
-        number: Axes(sample_axis(event.shape, analysis.batch), event.channels)
+        number: Axes(
+            sample_axis(event.shape, analysis.batch),
+            () if event.masked else event.channels,
+            event.masked,
+        )
         for number, event in zip(sites.numbers, sites.events, strict=True)
     }
 
     def record(tap: Tap, value: Array) -> Array:
         value = lax.stop_gradient(value)
         if tap.point == "activation":
-            return moments.dead_record(value, axes[tap.number])
-        return moments.forward_record(value, axes[tap.number])
+            summary = _dead_record
+        else:
+            summary = _forward_record
+        found: Array = versions.summarized(
+            lambda x: summary(x, axes[tap.number]), value
+        )
+        return found
 
     def passes(tap: Tap, value: Array, probe: Array | None) -> Array:
         del tap
-        return value if probe is None else _watched(value, probe)
+        if probe is None or not _differentiable(value):
+            return value
+        return _watched(value, probe)
 
     return Hooks(record, passes, moments.merge)
 
@@ -217,13 +299,13 @@ def _watched(value: Array, probe: Array) -> Array:
     return value
 
 
-def _watched_forward(value: Array, probe: Array) -> tuple[Array, None]:
-    del probe
-    return value, None
+def _watched_forward(value: Array, probe: Array) -> tuple[Array, Array]:
+    return value, probe
 
 
-def _watched_backward(_: None, gradient: Array) -> tuple[Array, Array]:
-    return gradient, moments.size_record(gradient)
+def _watched_backward(probe: Array, gradient: Array) -> tuple[Array, Array]:
+    record = versions.summarized(lambda x: _size_record(x, ()), gradient)
+    return gradient, versions.vary_like(record, probe)
 
 
 _watched.defvjp(_watched_forward, _watched_backward)
@@ -237,13 +319,48 @@ def _watch_outputs(outputs: Sequence[Array], probes: dict[int, Array]) -> list[A
     return watched
 
 
+def _size(value: Array, kept: tuple[int, ...]) -> Array:
+    record: Array = versions.summarized(lambda x: _size_record(x, kept), value)
+    return record
+
+
+def _sizes(
+    values: Sequence[Array | None], splits: Sequence[tuple[int, ...]]
+) -> list[Any]:
+    """The record of each array, of those that there are."""
+    return [
+        None if value is None else _size(value, split)
+        for value, split in zip(values, splits, strict=True)
+    ]
+
+
+def _sizes_at_once(
+    values: Sequence[Array | None], splits: Sequence[tuple[int, ...]]
+) -> list[Any]:
+    """`_sizes`, those of like arrays by one operation on their stack."""
+    groups: dict[Any, list[int]] = {}
+    for index, (value, split) in enumerate(zip(values, splits, strict=True)):
+        if value is not None:
+            groups.setdefault((value.shape, value.dtype, split), []).append(index)
+    found: list[Any] = [None] * len(values)
+    for (_, _, split), members in groups.items():
+        stack = jnp.stack([values[i] for i in members])
+        records = jax.vmap(lambda x, split=split: _size(x, split))(stack)
+        for place, index in enumerate(members):
+            found[index] = records[place]
+    return found
+
+
 def _gaussian(key: Array, outputs: Sequence[Array]) -> list[Array]:
     """Standard normal cotangents, drawn in float32 and cast last."""
     keys = jax.random.split(key, max(len(outputs), 1))
     drawn = []
     for k, out in zip(keys, outputs, strict=False):
-        wide = jnp.result_type(out.dtype, jnp.float32)
-        drawn.append(jax.random.normal(k, out.shape, wide).astype(out.dtype))
+        wide = moments.record_dtype(out.dtype)
+        if jnp.iscomplexobj(out):
+            wide = np.result_type(wide, np.complex64)
+        normal = jax.random.normal(k, out.shape, wide).astype(out.dtype)
+        drawn.append(versions.like(normal, out))
     return drawn
 
 

@@ -60,7 +60,8 @@ def tabulate(analysis: Analysis, raw: Raw) -> Tables:
         gradient = None
         if cell.number in raw.backward:
             gradient = _second_moment(_per_step(raw.backward[cell.number], cell))
-        counts.append(int(np.max(steps["count"].sum(axis=1), initial=1)))
+        count = int(np.max(steps["count"].sum(axis=1), initial=1))
+        counts.append(max(count // cell.event.copies, 1))
         forward.append(_pooled(steps))
         backward.append(
             _mean(gradient)
@@ -271,7 +272,9 @@ def _weights(analysis: Analysis, raw: Raw) -> tuple[tuple[str, ...], Arrays]:
         name: [] for name in ("weight_norm", "wgrad_norm", "wgrad_rms", "wgrad_rel")
     }
     shapes = [v.aval.shape for v in analysis.traced.apply.jaxpr.invars]
-    for leaf, parts in enumerate(analysis.traced.params):
+    all_parts = analysis.traced.params
+    for leaf in analysis.sites.leaf_order(len(all_parts)):
+        parts = all_parts[leaf]
         weight2 = _second_moment(raw.weights[leaf])
         gradient = raw.gradients[leaf]
         grad2 = (

@@ -11,6 +11,7 @@ from jaxinit.initializers._check import check_choice, check_count, check_number
 from jaxinit.initializers._draw import compute_dtype
 from jaxinit.initializers._draw import normal as draw_normal
 from jaxinit.initializers._jit import jit
+from jaxinit.transfer._features import INPUTS, OUTPUTS, resize
 from jaxinit.transfer._layers import (
     Layers,
     Layout,
@@ -18,7 +19,6 @@ from jaxinit.transfer._layers import (
     layer_names,
     unit_axis,
 )
-from jaxinit.transfer._features import INPUTS, OUTPUTS, resize
 from jaxinit.transfer._leaves import (
     Leaf,
     Tree,

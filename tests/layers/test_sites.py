@@ -8,7 +8,8 @@ from flax import linen as nn
 import jaxinit
 from jaxinit.layers.find import find_sites
 from jaxinit.layers.names import row_names
-from jaxinit.models.trace import arguments, trace
+from jaxinit.models.arguments import arguments
+from jaxinit.models.trace import trace
 from tests.layers.zoo_analysis import case
 from tests.zoo import ZOO
 

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import jaxinit
 from jaxinit.layers.find import Sites, find_sites
 from jaxinit.layers.names import row_names
-from jaxinit.models.trace import Traced, arguments, trace
+from jaxinit.models.arguments import arguments
+from jaxinit.models.trace import Traced, trace
 from jaxinit.program import versions
 from jaxinit.signal.inputs import batch_size
 from jaxinit.signal.statistics import Analysis
@@ -62,6 +63,8 @@ def case(name: str) -> Case:
         },
     )
     variables = init(key, *inputs)
-    analysis = Analysis(traced, sites, batch_size(inputs), None, entry.differentiable)
+    analysis = Analysis(
+        traced, sites, batch_size(inputs, ()), None, entry.differentiable
+    )
     names = row_names(sites, traced.params)
     return Case(analysis, names, [*variables, jax.random.key(1), *inputs])

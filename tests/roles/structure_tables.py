@@ -136,7 +136,7 @@ ROLES: dict[str, Table] = {
     "mixture_of_experts": {
         **dense("embed", "input"),
         **norm("ln"),
-        **under("moe", dense("router")),
+        **under("moe", dense("router", "router")),
         "moe/wi": "weight",
         "moe/wo": "weight branch_end",
         **HEAD,

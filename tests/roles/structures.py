@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 import jax
 
 import jaxinit
-from jaxinit.layers.find import Sites, find_sites
+from jaxinit.layers.find import Sites
 from jaxinit.layers.names import row_names
-from jaxinit.models.trace import arguments, trace
-from jaxinit.roles.structure import Structure, read_structure
+from jaxinit.models.arguments import arguments
+from jaxinit.models.trace import trace
+from jaxinit.roles.network import read_network
+from jaxinit.roles.structure import Structure
 from tests.layers.zoo_analysis import model_of
 from tests.zoo import ZOO
 
@@ -34,16 +36,13 @@ class Read(NamedTuple):
 
 def read(model: Any, *args: Any, streams: tuple[str, ...] = (), **kwargs: Any) -> Read:
     """The structure of a model on these arguments."""
-    traced = trace(model, arguments(args, kwargs), streams)
-    sites = find_sites(
-        traced.apply,
-        traced.param_positions,
-        traced.input_positions,
-        [parts[:-1] for parts in traced.params],
-    )
+    given = arguments(args, kwargs)
+    traced = trace(model, given, streams)
+    network = read_network(traced, given)
+    sites = network.sites
     names = dict(zip(sites.numbers, row_names(sites, traced.params), strict=True))
     params = tuple("/".join(parts) for parts in traced.params)
-    return Read(read_structure(sites, traced), sites, params, names)
+    return Read(network.structure, sites, params, names)
 
 
 @functools.cache

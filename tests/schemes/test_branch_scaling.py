@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.networks import residual_models as models
 
 import jaxinit
 from jaxinit.schemes.initialize import initialize
 from jaxinit.schemes.residual.branch_scaling import branch_scaling
 from tests.initializers.checks import assert_moments
+from tests.schemes import residual_models as models
 from tests.zoo import ZOO
 
 DEPTH = 10

@@ -8,7 +8,6 @@ import numpy as np
 import optax
 import pytest
 from flax import linen as nn
-from tests.networks import residual_models as models
 
 import jaxinit
 from jaxinit.schemes.initialize import initialize
@@ -16,6 +15,7 @@ from jaxinit.schemes.residual.fixup import fixup
 from jaxinit.schemes.residual.zero_gains import zero_output_projection
 from jaxinit.schemes.rules import override
 from tests.initializers.checks import assert_moments
+from tests.schemes import residual_models as models
 from tests.zoo import ZOO, forward
 
 pytestmark = pytest.mark.internals

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from flax import linen as nn
 from flax import nnx
-from tests.networks import residual_models as models
 
 import jaxinit
 from jaxinit.schemes.initialize import initialize
@@ -18,6 +17,7 @@ from jaxinit.schemes.residual.zero_gains import (
     zero_output_projection,
 )
 from jaxinit.schemes.rules import override
+from tests.schemes import residual_models as models
 from tests.zoo import ZOO
 
 RESNET = ZOO["resnet"]

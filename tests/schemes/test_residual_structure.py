@@ -2,9 +2,9 @@
 
 import pytest
 from flax import linen as nn
-from tests.networks import residual_models as models
 
 from jaxinit.schemes.residual.structure import residual_structure
+from tests.schemes import residual_models as models
 from tests.zoo import ZOO
 
 

@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pytest
 from flax import linen as nn
-from tests.networks import residual_models as models
 
 import jaxinit
 from jaxinit.schemes.initialize import initialize
 from jaxinit.schemes.presets.vision import efficientnet, vit_jax
 from jaxinit.schemes.rules import as_stored, override
 from tests.initializers.checks import assert_moments
+from tests.schemes import residual_models as models
 from tests.schemes.laws import assert_law, truncated, uniform
 from tests.schemes.residual_models import assigned
 from tests.zoo import ZOO

@@ -8,10 +8,14 @@ from jaxinit.program.flow import CARRY, CHOICE, SLICE, STACK, Flow, Node
 _GUARD = 1e-2
 """A constant of at most this size that is added keeps a division from blowing up."""
 
-_SAME = primitives.LAYOUT | frozenset(
-    "abs neg real imag conj reduce_sum reduce_max reduce_min cumsum cumlogsumexp sort "
-    "gather split slice dynamic_slice pad fft".split()
-) | {SLICE, STACK}
+_SAME = (
+    primitives.LAYOUT
+    | frozenset(
+        "abs neg real imag conj reduce_sum reduce_max reduce_min cumsum cumlogsumexp sort "
+        "gather split slice dynamic_slice pad fft".split()
+    )
+    | {SLICE, STACK}
+)
 _TERMS = frozenset("add sub add_any max min concatenate".split())
 
 

@@ -253,7 +253,8 @@ class Pass:
         self, params: list[Array], records: dict[int, Array], power: Array | float
     ) -> Found:
         params = list(params)
-        error, complaints = jnp.zeros(()), {}
+        error = jnp.zeros(())
+        complaints: dict[str, Array] = {}
         for layer in self.layers:
             if layer.follows:
                 continue

@@ -9,11 +9,9 @@ import numpy as np
 
 from jaxinit.program import versions
 from jaxinit.program.liveness import live_equations
-from jaxinit.program.primitives import ELEMENTWISE
+from jaxinit.program.primitives import ELEMENTWISE, IDENTITIES
 
 Array = jax.Array
-
-_SAME = frozenset("convert_element_type copy copy_p name optimization_barrier".split())
 
 
 class NotElementwise(ValueError):
@@ -60,7 +58,7 @@ def _run(program: versions.Program, values: Sequence[Any]) -> list[Any]:
             results = _run(inner, operands)
         elif name == "broadcast_in_dim" and np.ndim(operands[0]) == 0:
             results = operands
-        elif name in ELEMENTWISE | _SAME:
+        elif name in ELEMENTWISE | IDENTITIES:
             shape = np.broadcast_shapes(*(np.shape(x) for x in operands))
             spread = [
                 jnp.broadcast_to(jnp.asarray(x, atom.aval.dtype), shape)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from jaxinit._configuration import measuring
 from jaxinit.layers.event import Event
 from jaxinit.roles.network import Network, Parameter
 from jaxinit.roles.structure import Branch
@@ -61,6 +62,7 @@ class ResidualStructure:
         return "\n".join(lines)
 
 
+@measuring
 def residual_structure(
     model: Any,
     *args: Any,

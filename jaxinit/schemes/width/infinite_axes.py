@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
-from jaxinit.models.trace import arguments, trace
+from jaxinit.models.arguments import arguments
+from jaxinit.models.trace import trace
 from jaxinit.roles.network import Network, Parameter, read_network
 from jaxinit.schemes.initialize import prepare
 

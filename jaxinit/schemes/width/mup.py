@@ -14,7 +14,8 @@ from jaxinit.initializers._call import call
 from jaxinit.initializers._check import check_initializer
 from jaxinit.initializers._draw import from_sampler
 from jaxinit.initializers._refit import law_of, with_fans
-from jaxinit.models.trace import Arguments, adapt, arguments
+from jaxinit.models.arguments import Arguments, arguments
+from jaxinit.models.trace import adapt
 from jaxinit.roles.network import Network, Parameter
 from jaxinit.schemes.fitted import fitted, real_fans
 from jaxinit.schemes.scheme import Assignment, Scheme
