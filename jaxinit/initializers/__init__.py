@@ -14,7 +14,9 @@ from jaxinit.initializers.fans import fans as fans
 # Constants
 from jaxinit.initializers.constants import constant as constant
 from jaxinit.initializers.constants import ones as ones
+from jaxinit.initializers.constants import ones_init as ones_init
 from jaxinit.initializers.constants import zeros as zeros
+from jaxinit.initializers.constants import zeros_init as zeros_init
 
 # Independent samples
 from jaxinit.initializers.normal import normal as normal
@@ -169,6 +171,7 @@ __all__ = [
     "normal",
     "normalized",
     "ones",
+    "ones_init",
     "orthogonal",
     "orthogonal_gates",
     "prior_bias",
@@ -199,4 +202,5 @@ __all__ = [
     "xavier_uniform",
     "zero_hadamard",
     "zeros",
+    "zeros_init",
 ]
