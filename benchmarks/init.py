@@ -2,7 +2,7 @@
 
     python -m benchmarks.init [--models convnet resnet gpt mlp] [--repeats N] [--save]
 
-- drawer: `jaxinit.graph.draw.drawer`, from tracing to the first weights;
+- drawer: `jaxinit.draw.drawer.drawer`, from tracing to the first weights;
 - jitted: `jax.jit(model.init)`;
 - eager: `model.init`, op by op.
 
@@ -30,8 +30,8 @@ import numpy as np
 from flax import linen as nn
 
 from examples.resnet import ResNet
-from jaxinit.graph import compat
-from jaxinit.graph.draw import drawer
+from jaxinit.draw.drawer import drawer
+from jaxinit.program import versions
 
 RESULTS = Path(__file__).parent / "results" / "init.txt"
 
@@ -122,7 +122,7 @@ def compiled(name: str, repeats: int) -> dict[str, Any]:
         return model.init(key, x, **kwargs)
 
     def first_draw():
-        draw = drawer(compat.trace(init, keys[0], x)[0])
+        draw = drawer(versions.trace(init, keys[0], x)[0])
         return draw, draw(keys[0], x)
 
     (draw, leaves), drawer_cold = timed(first_draw)

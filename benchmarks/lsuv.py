@@ -28,11 +28,11 @@ from flax import linen as nn
 import jaxinit
 from benchmarks.analyze import MLP
 from examples import gpt, resnet
-from jaxinit.graph import compat
-from jaxinit.graph.instrument import Hooks, Plan, Tap, replay
-from jaxinit.networks.drawing import scheme_draw
-from jaxinit.networks.initialize import prepare
-from jaxinit.networks.variance.rescale import layers_to_scale
+from jaxinit.program import versions
+from jaxinit.program.run import Hooks, Plan, Tap, replay
+from jaxinit.schemes.data.rescale import layers_to_scale
+from jaxinit.schemes.drawing import scheme_draw
+from jaxinit.schemes.initialize import prepare
 
 RESULTS = Path(__file__).parent / "results" / "lsuv.txt"
 
@@ -69,7 +69,7 @@ def contenders(
     params, state = leaves[:count], leaves[count:]
     program = network.traced.apply
     forward = jax.jit(
-        lambda params: compat.evaluate(program, [*params, *state, key, x])
+        lambda params: versions.evaluate(program, [*params, *state, key, x])
     )
     refine = scheme.refine(network)
     # As in `initialize`: scaled kernels take the place of drawn ones.

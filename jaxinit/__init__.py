@@ -1,23 +1,61 @@
-"""Initializers and signal-propagation analysis for JAX and Flax models."""
-# isort: off
+"""Initializers and signal-propagation analysis for JAX and Flax models.
 
-# The analyzer
+The names of every day are here. All initializers are in `jaxinit.initializers`, all
+schemes for whole networks in `jaxinit.schemes`, weights from elsewhere in
+`jaxinit.transfer`; what these rooms hold can be had from here as well.
+"""
+
+from importlib import metadata as _metadata
+from typing import Any as _Any
+
+from jaxinit import initializers as initializers
+from jaxinit import schemes as schemes
+from jaxinit import transfer as transfer
+from jaxinit.initializers import calculate_gain as calculate_gain
+from jaxinit.initializers import constant as constant
+from jaxinit.initializers import critical_init as critical_init
+from jaxinit.initializers import delta_orthogonal as delta_orthogonal
+from jaxinit.initializers import glorot_normal as glorot_normal
+from jaxinit.initializers import glorot_uniform as glorot_uniform
+from jaxinit.initializers import he_normal as he_normal
+from jaxinit.initializers import he_uniform as he_uniform
+from jaxinit.initializers import identity as identity
+from jaxinit.initializers import lecun_normal as lecun_normal
+from jaxinit.initializers import lecun_uniform as lecun_uniform
+from jaxinit.initializers import normal as normal
+from jaxinit.initializers import ones as ones
+from jaxinit.initializers import orthogonal as orthogonal
+from jaxinit.initializers import truncated_normal as truncated_normal
+from jaxinit.initializers import uniform as uniform
+from jaxinit.initializers import variance_scaling as variance_scaling
+from jaxinit.initializers import zeros as zeros
+from jaxinit.layers.tap import tap as tap
+from jaxinit.models.functional import Functional as Functional
+from jaxinit.report.findings import Finding as Finding
+from jaxinit.report.findings import UnhealthyError as UnhealthyError
+from jaxinit.report.report import Report as Report
+from jaxinit.report.report import Row as Row
+from jaxinit.schemes import autoinit as autoinit
+from jaxinit.schemes import explain as explain
+from jaxinit.schemes import fixup as fixup
+from jaxinit.schemes import gpt2 as gpt2
+from jaxinit.schemes import initialize as initialize
+from jaxinit.schemes import lsuv as lsuv
+from jaxinit.schemes import mup as mup
+from jaxinit.schemes import override as override
+from jaxinit.schemes import residual_structure as residual_structure
+from jaxinit.schemes import t_fixup as t_fixup
 from jaxinit.signal.analyze import analyze as analyze
-from jaxinit.signal.findings import Finding as Finding
-from jaxinit.signal.findings import UnhealthyError as UnhealthyError
-from jaxinit.signal.report import Report as Report
-from jaxinit.signal.report import Row as Row
-
 from jaxinit.signal.compare import Comparison as Comparison
 from jaxinit.signal.compare import compare as compare
+from jaxinit.transfer import load_partial as load_partial
 
-# Whole networks
-from jaxinit.networks import *  # noqa: F403
+__version__ = _metadata.version("jaxinit")
 
-# What it takes beside Flax modules, and a name for any value in one
-from jaxinit.graph.functional import Functional as Functional
-from jaxinit.graph.tap import tap as tap
 
-# Every initializer
-from jaxinit import initializers as initializers
-from jaxinit.initializers import *  # noqa: F403
+def __getattr__(name: str) -> _Any:
+    """Any other name of the three rooms."""
+    for room in (initializers, schemes, transfer):
+        if name in room.__all__:
+            return getattr(room, name)
+    raise AttributeError(f"module 'jaxinit' has no attribute {name!r}")

@@ -2,7 +2,7 @@
 
 import sys
 
-from jaxinit.cli import main
+from jaxinit.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

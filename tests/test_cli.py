@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import jaxinit
-from jaxinit.cli import main
-from jaxinit.signal.report import Report
-from jaxinit.signal.verdict import judged
-from tests.signal.synthetic import dense_rows, make_report
+from jaxinit.cli.main import main
+from jaxinit.report.report import Report
+from jaxinit.verdict.judge import judged
+from tests.report.synthetic import dense_rows, make_report
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -304,9 +304,9 @@ def test_a_reader_that_closes_the_pipe(project):
     code = textwrap.dedent("""
         import sys
         import jaxinit
-        from jaxinit.cli import main
-        from jaxinit.signal.verdict import judged
-        from tests.signal.synthetic import dense_rows, make_report
+        from jaxinit.cli.main import main
+        from jaxinit.verdict.judge import judged
+        from tests.report.synthetic import dense_rows, make_report
         report = judged(make_report(dense_rows(2000), num_seeds=2))
         jaxinit.analyze = lambda *args, **options: report
         sys.exit(main(["analyze", "user_models:model", "--all", "--json", "r.json"]))

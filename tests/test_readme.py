@@ -20,7 +20,7 @@ from sybil import Document, Example
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
 import jaxinit
-from jaxinit import initializers, networks
+from jaxinit import initializers, schemes, transfer
 
 ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -60,7 +60,7 @@ def assert_same_text(got: str, expected: str) -> None:
 
 
 @pytest.mark.internals
-@pytest.mark.parametrize("path", ["README.md", "jaxinit/networks/README.md"])
+@pytest.mark.parametrize("path", ["README.md", "jaxinit/schemes/README.md"])
 def test_the_examples_print_what_is_shown(monkeypatch, path):
     monkeypatch.setenv("COLUMNS", "100")
     printed = io.StringIO()
@@ -218,9 +218,9 @@ def test_every_initializer_is_in_the_package():
 
 SCHEMES = {
     name
-    for name in networks.__all__
-    if callable(getattr(networks, name))
-    and not isinstance(getattr(networks, name), type)
+    for room in (schemes, transfer)
+    for name in room.__all__
+    if callable(getattr(room, name)) and not isinstance(getattr(room, name), type)
 }
 
 
@@ -231,8 +231,9 @@ def test_every_scheme_is_in_the_section():
     named = {re.match(r"\w*", span)[0] for span in spans(text)}
 
     assert SCHEMES - named == set()
-    for name in networks.__all__:
-        assert getattr(jaxinit, name) is getattr(networks, name)
+    for room in (schemes, transfer):
+        for name in room.__all__:
+            assert getattr(jaxinit, name) is getattr(room, name)
 
 
 def test_the_scheme_table_names_what_exists():

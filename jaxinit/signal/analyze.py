@@ -1,16 +1,31 @@
 """``analyze``: from a model and its inputs to a report."""
 
+import os
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal, overload
 
 import jax
 
+from jaxinit._configuration import measuring
 from jaxinit._progress import Bar
+from jaxinit.report.report import Report
 from jaxinit.signal.measure import Options, measure, prepare
-from jaxinit.signal.report import Report
-from jaxinit.signal.run import Strategy
+from jaxinit.signal.measure import plan as plan_run
+from jaxinit.signal.plan import RunPlan
+from jaxinit.signal.seeds import Strategy
 
 
+@overload
+def analyze(model: Any, *args: Any, plan: Literal[True], **kwargs: Any) -> RunPlan: ...
+
+
+@overload
+def analyze(
+    model: Any, *args: Any, plan: Literal[False] = ..., **kwargs: Any
+) -> Report: ...
+
+
+@measuring
 def analyze(
     model: Any,
     *args: Any,
@@ -22,11 +37,14 @@ def analyze(
     chunk: int | None = None,
     memory_budget: int | None = None,
     time_budget: float | None = None,
+    devices: int | Sequence[jax.Device] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
     rngs: Sequence[str] = (),
     model_kwargs: dict[str, Any] | None = None,
+    plan: bool = False,
     **kwargs: Any,
-) -> Report:
+) -> Report | RunPlan:
     r"""Measures how the signal travels through a model at initialization.
 
     For each of many random initializations it takes the moments of every layer's
@@ -57,6 +75,14 @@ def analyze(
       memory_budget: bytes that the seeds in flight may take; by default a share of
         the device's memory.
       time_budget: seconds after which no further seed is started.
+      devices: over which seeds are spread: devices, or how many of the local ones; by
+        default all of them, unless the model or an input has a place of its own, which
+        is kept. The numbers are those of one device.
+      checkpoint: a folder in which finished seeds are kept as they finish. The same
+        call, even after the process was killed, goes on from there; folders of several
+        runs may be copied together.
+      plan: returns what the call would take, rows, parameters, bytes and time, and
+        allocates nothing.
       progress: whether to show progress; by default on a terminal.
       rngs: names of random streams that a linen module uses beyond ``params`` and
         ``dropout``.
@@ -65,10 +91,11 @@ def analyze(
         ``method=`` for another method than ``__call__``.
 
     Returns:
-      The report. ``print`` it.
+      The report. ``print`` it. With ``plan=True`` a ``RunPlan``.
 
     Raises:
       TypeError: if ``model`` is no model.
+      RuntimeError: if one seed does not fit the memory, before it is drawn.
       ValueError: if an argument is out of range, the model has no parameters or no
         inputs, tokens lie outside the vocabulary, or the factory ignores its rngs.
       Exception: whatever the model raises on its inputs, with a note.
@@ -87,9 +114,21 @@ def analyze(
       transient chaos", 2016; Schoenholz et al., "Deep Information Propagation", 2017.
     """
     options = Options(
-        seeds, key, loss, strategy, chunk, memory_budget, time_budget, rngs
+        seeds,
+        key,
+        loss,
+        strategy,
+        chunk,
+        memory_budget,
+        time_budget,
+        rngs,
+        devices,
+        checkpoint,
     )
+    given = {**kwargs, **(model_kwargs or {})}
     with Bar(progress) as bar:
         bar.phase("tracing")
-        prepared = prepare(model, args, {**kwargs, **(model_kwargs or {})}, options)
+        if plan:
+            return plan_run(model, args, given, options)
+        prepared = prepare(model, args, given, options)
         return measure(prepared, scheme, bar)

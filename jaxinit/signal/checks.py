@@ -6,8 +6,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxinit.graph.trace import Traced
-from jaxinit.signal.run import STRATEGIES
+from jaxinit.models.trace import Traced
+from jaxinit.signal.seeds import STRATEGIES
 
 
 def check_options(

@@ -1,5 +1,6 @@
 """``compare``: one model under several schemes, side by side."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,10 +8,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxinit._configuration import measuring
 from jaxinit._progress import Bar
+from jaxinit.report.report import Report
 from jaxinit.signal.measure import Options, measure, prepare
-from jaxinit.signal.report import Report
-from jaxinit.signal.run import Strategy
+from jaxinit.signal.seeds import Strategy
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Comparison:
         return "\n".join([title, *lines, legend])
 
 
+@measuring
 def compare(
     model: Any,
     *args: Any,
@@ -71,6 +74,8 @@ def compare(
     chunk: int | None = None,
     memory_budget: int | None = None,
     time_budget: float | None = None,
+    devices: int | Sequence[jax.Device] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
     rngs: Sequence[str] = (),
     model_kwargs: dict[str, Any] | None = None,
@@ -93,6 +98,8 @@ def compare(
       chunk: seeds at once.
       memory_budget: bytes.
       time_budget: seconds, for each scheme.
+      devices: over which seeds are spread.
+      checkpoint: a folder that keeps finished seeds, of each scheme apart.
       progress: whether to show progress.
       rngs: names of random streams.
       model_kwargs: keyword arguments of the model whose names are taken here.
@@ -123,7 +130,16 @@ def compare(
     if not schemes:
         raise ValueError("`schemes` must hold at least one scheme, got none.")
     options = Options(
-        seeds, key, loss, strategy, chunk, memory_budget, time_budget, rngs
+        seeds,
+        key,
+        loss,
+        strategy,
+        chunk,
+        memory_budget,
+        time_budget,
+        rngs,
+        devices,
+        checkpoint,
     )
     reports = {}
     with Bar(progress) as bar:

@@ -1,114 +1,24 @@
-"""An analysis, compiled: cached from call to call, for one seed or a chunk of them."""
+"""Runs an analysis: draws weights and measures the signal, a seed or a chunk."""
 
-import math
-import threading
-import time
-from collections import OrderedDict
+import functools
 from collections.abc import Sequence
-from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, PartitionSpec
 
-from jaxinit.networks.drawing import Draw
-from jaxinit.signal.statistics import Analysis, Raw, no_gradient, one_seed
+from jaxinit.draw.own_init import Draw
+from jaxinit.draw.pieces import is_threefry
+from jaxinit.signal.compiled import (
+    SEEDS,
+    Compiled,
+    Noise,
+    Packed,
+    abstract_arguments,
+)
+from jaxinit.signal.statistics import Analysis
 
 Array = jax.Array
-
-
-class Compiled:
-    """The programs of one analysis: for one seed, and for chunks of them.
-
-    The methods may be called by several threads at once.
-
-    Attributes:
-      analysis: what is measured; without gradients if there can be none.
-      no_gradient: why there can be none, or ``None``.
-      compile_seconds: time spent compiling so far.
-      bytes_per_seed: memory that one seed takes, as far as it is known.
-    """
-
-    def __init__(self, analysis: Analysis, options: dict[str, Any] | None) -> None:
-        self.no_gradient = no_gradient(analysis)
-        if self.no_gradient is not None:
-            analysis = analysis._replace(backward=False)
-        self.analysis = analysis
-        self._options = options
-        self.compile_seconds = 0.0
-        self.bytes_per_seed = 0
-        self._function = one_seed(analysis)
-        self._layout: Any = None
-        self._compiled: dict[int, Any] = {}
-        self._lock = threading.Lock()
-
-    def __call__(
-        self,
-        chunk: int,
-        variables: Sequence[Array],
-        key: Array,
-        inputs: Sequence[Array],
-    ) -> Raw:
-        """Measures drawn weights, ``chunk`` seeds of them, or one (0) without an axis.
-
-        Args:
-          chunk: how many seeds.
-          variables: the leaves of parameters and state.
-          key: seeds what is random besides the weights.
-          inputs: the model's inputs.
-
-        Returns:
-          The records, on the host.
-        """
-        program = self.program(chunk, key, inputs)
-        return self._unpacked(program(variables, key, inputs))
-
-    def program(self, chunk: int, key: Array, inputs: Sequence[Array]) -> Any:
-        """The compiled analysis of ``chunk`` seeds, 0 for one without a seed axis."""
-        with self._lock:
-            if chunk not in self._compiled:
-                start = time.perf_counter()
-                lead = (chunk,) if chunk else ()
-                traced = self.analysis.traced
-                leaves = traced.apply.jaxpr.invars[: traced.input_positions.start - 1]
-                variables = [
-                    jax.ShapeDtypeStruct(lead + v.aval.shape, v.aval.dtype)
-                    for v in leaves
-                ]
-                keys = jax.ShapeDtypeStruct(lead, key.dtype)
-                function: Any = self._packed
-                if chunk:
-                    function = jax.vmap(function, in_axes=(0, 0, None))
-                compiled = (
-                    jax.jit(function)
-                    .lower(variables, keys, inputs)
-                    .compile(self._options)
-                )
-                self._compiled[chunk] = compiled
-                self.compile_seconds += time.perf_counter() - start
-                self.bytes_per_seed = _bytes(compiled) // max(chunk, 1)
-            return self._compiled[chunk]
-
-    def _packed(
-        self, variables: Sequence[Array], key: Array, inputs: Sequence[Array]
-    ) -> tuple[Array, Array]:
-        """All records as one array: fetching hundreds would take longer than work."""
-        raw = self._function(variables, key, inputs)
-        leaves, structure = jax.tree.flatten(raw._replace(loss=None))
-        self._layout = structure, [leaf.shape for leaf in leaves]
-        return jnp.concatenate([leaf.reshape(-1) for leaf in leaves]), raw.loss
-
-    def _unpacked(self, packed: tuple[Array, Array]) -> Raw:
-        values, loss = (np.asarray(part) for part in packed)
-        structure, shapes = self._layout
-        ends = np.cumsum([math.prod(shape) for shape in shapes])
-        parts = np.split(values, ends[:-1], axis=-1)
-        leaves = [
-            part.reshape(part.shape[:-1] + shape)
-            for part, shape in zip(parts, shapes, strict=True)
-        ]
-        raw: Raw = jax.tree.unflatten(structure, leaves)
-        return raw._replace(loss=loss)
 
 
 class Engine:
@@ -119,26 +29,45 @@ class Engine:
     Args:
       compiled: the analysis.
       draw: how weights are drawn.
+      root: the root key; seed i has the key ``fold_in(root, i)``.
+      inputs: the model's inputs.
     """
 
-    def __init__(self, compiled: Compiled, draw: Draw) -> None:
+    def __init__(
+        self, compiled: Compiled, draw: Draw, root: Array, inputs: Sequence[Array]
+    ) -> None:
         self.compiled = compiled
         self.draw = draw
+        self.root = root
+        self.inputs = inputs
 
-    def run(self, key: Array, inputs: Sequence[Array]) -> Raw:
-        """One seed, on the host: ``key`` seeds the weights and all that is random."""
-        variables = self.draw(key, *inputs)
-        return self.compiled(0, variables, jax.random.fold_in(key, 1), inputs)
+    def run(self, seed: int) -> Packed:
+        """One seed, on the host."""
+        key, noise = _keys(self.root, np.uint32(seed))
+        variables = self.draw(key, *self.inputs)
+        return self.compiled(0, variables, noise, self.inputs)
 
-    def run_batched(self, keys: Array, inputs: Sequence[Array]) -> Raw:
-        """A chunk of seeds at once; every result has a leading axis over them."""
+    def run_batched(self, seeds: Sequence[int], mesh: Mesh | None = None) -> Packed:
+        """A chunk of seeds at once, spread over the devices of ``mesh``."""
+        keys, noise = _many_keys(self.root, np.asarray(seeds, np.uint32))
+        inputs = self.inputs
+        if mesh is not None:
+            spread = jax.sharding.NamedSharding(mesh, PartitionSpec(SEEDS))
+            keys, noise = jax.device_put((keys, noise), spread)
+            whole = jax.sharding.NamedSharding(mesh, PartitionSpec())
+            inputs = jax.device_put(inputs, whole)
         variables = self.draw.batched(keys, *inputs)
-        rest = jax.vmap(lambda key: jax.random.fold_in(key, 1))(keys)
-        return self.compiled(len(keys), variables, rest, inputs)
+        if mesh is not None:
+            variables = jax.device_put(variables, spread)
+        return self.compiled(len(seeds), variables, noise, inputs, mesh)
 
-    def measure_memory(self, chunk: int, key: Array, inputs: Sequence[Array]) -> int:
-        """Compiles for a chunk of seeds; the bytes that it takes, 0 if unknown."""
-        self.compiled.program(chunk, key, inputs)
+    def measure_memory(self, chunk: int) -> int:
+        """Compiles for a chunk of seeds; the bytes that it takes, 0 if unknown.
+
+        Nothing is drawn for it.
+        """
+        variables, key, _ = abstract_arguments(self.compiled.analysis, chunk)
+        self.compiled.program(chunk, variables, key, self.inputs)
         return self.bytes_per_seed * max(chunk, 1)
 
     @property
@@ -150,39 +79,20 @@ class Engine:
         return self.compiled.bytes_per_seed
 
 
-def _bytes(compiled: Any) -> int:
-    """What a program needs: arguments, results and temporary arrays."""
-    memory = compiled.memory_analysis()
-    if memory is None:
-        return 0
-    return int(
-        memory.argument_size_in_bytes
-        + memory.output_size_in_bytes
-        + memory.temp_size_in_bytes
-    )
+@jax.jit
+def _keys(root: Array, seed: Array) -> tuple[Array, Noise]:
+    """The key of a seed's weights, and those of all else that is random."""
+    key = jax.random.fold_in(root, seed)
+    model_key, probe_key = jax.random.split(jax.random.fold_in(key, 1))
+    # Only the default kind is sure to give the same numbers under ``vmap``.
+    words = jax.random.key_data(probe_key).reshape(-1)[:2]
+    return key, (model_key, jax.random.wrap_key_data(words, impl="threefry2x32"))
 
 
-_CACHE_SIZE = 16
-_cache: OrderedDict[Any, Compiled] = OrderedDict()
-_cache_lock = threading.Lock()
-
-
-def compiled(analysis: Analysis, options: dict[str, Any] | None) -> Compiled:
-    """The programs for ``analysis``; those of an earlier call if there are any.
-
-    Args:
-      analysis: what is measured.
-      options: for the compiler (``quick_options``).
-
-    Returns:
-      The programs, compiled when they first run.
-    """
-    quick = options is not None
-    name = (analysis.traced, analysis.batch, analysis.loss, analysis.backward, quick)
-    with _cache_lock:
-        if name not in _cache:
-            _cache[name] = Compiled(analysis, options)
-        _cache.move_to_end(name)
-        while len(_cache) > _CACHE_SIZE:
-            _cache.popitem(last=False)
-        return _cache[name]
+@jax.jit
+def _many_keys(root: Array, seeds: Array) -> tuple[Array, Noise]:
+    """`_keys` of many seeds."""
+    one = functools.partial(_keys, root)
+    spread = jax.vmap(one) if is_threefry(root) else functools.partial(jax.lax.map, one)
+    found: tuple[Array, Noise] = spread(seeds)
+    return found

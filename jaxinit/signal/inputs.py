@@ -1,13 +1,15 @@
 """What is fed to the model: the user's arrays, checked, or random ones, described."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Container, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxinit.graph.events import Lookup
+from jaxinit.layers.find import Sites
+from jaxinit.models.arguments import is_key, key_impl
 
 
 class Fed(NamedTuple):
@@ -27,7 +29,7 @@ class Fed(NamedTuple):
 def feed(
     inputs: Sequence[Any],
     names: Sequence[str],
-    lookups: Sequence[Lookup],
+    sites: Sites,
     key: jax.Array,
 ) -> Fed:
     """Checks the arrays among ``inputs`` and draws those that are only shapes.
@@ -35,33 +37,43 @@ def feed(
     Args:
       inputs: arrays, or ``jax.ShapeDtypeStruct``: floating-point ones are drawn
         standard normal, booleans evenly, integers uniformly below the size of the
-        table that they are looked up in.
+        table that they are looked up in. Random keys are passed on as they are.
       names: what to call each input in errors.
-      lookups: the tables that the model reads at each input.
+      sites: the tables that the model reads at each input, and which are keys.
       key: seeds the draws.
 
     Returns:
       The inputs as arrays.
 
     Raises:
+      TypeError: within `jax.jit` and the like, where inputs have no values.
       ValueError: if an input is empty, or if an integer lies outside its table, or is
         to be drawn and looks up none.
     """
     tables: dict[int, int] = {}
-    for lookup in lookups:
+    for lookup in sites.lookups:
         tables[lookup.source] = min(lookup.size, tables.get(lookup.source, lookup.size))
     arrays, descriptions, nonfinite = [], [], []
     for position, (value, name) in enumerate(zip(inputs, names, strict=True)):
         size = tables.get(position)
+        if isinstance(value, jax.core.Tracer):
+            raise TypeError(
+                f"`{name}` must be an array, got a value that is being traced. An "
+                "analysis measures numbers: call it outside of jax.jit, jax.vmap and "
+                "jax.grad."
+            )
         if 0 in np.shape(value):
             raise ValueError(
                 f"`{name}` must not be empty, got shape {np.shape(value)}. Nothing "
                 "could be measured: pass at least one sample."
             )
-        if isinstance(value, jax.ShapeDtypeStruct):
+        if is_key(value):
+            array, what = _keys(value, jax.random.fold_in(key, position))
+        elif isinstance(value, jax.ShapeDtypeStruct):
             array, what = _drawn(value, name, size, jax.random.fold_in(key, position))
         else:
-            array, what = jnp.asarray(value), _described(value)
+            array = jnp.asarray(value)
+            what = _KEY if position in sites.keys else _described(value)
             if size is not None:
                 _check_indices(np.asarray(value), name, size)
         if jnp.issubdtype(array.dtype, jnp.inexact):
@@ -74,9 +86,28 @@ def feed(
     return Fed(tuple(arrays), tuple(descriptions), tuple(nonfinite))
 
 
-def batch_size(inputs: Sequence[Any]) -> int:
-    """The leading size of the first input that has one, else 0."""
-    return next((int(np.shape(x)[0]) for x in inputs if np.ndim(x) > 0), 0)
+_KEY = "random key, given"
+
+
+def batch_size(inputs: Sequence[Any], keys: Container[int]) -> int:
+    """The leading size of the first input that has one, else 0; keys do not count."""
+    sizes = (
+        int(np.shape(x)[0])
+        for position, x in enumerate(inputs)
+        if np.ndim(x) > 0 and position not in keys and not is_key(x)
+    )
+    return next(sizes, 0)
+
+
+def _keys(value: Any, key: jax.Array) -> tuple[jax.Array, str]:
+    """The keys that were given, or new ones of their kind for a shape."""
+    if not isinstance(value, jax.ShapeDtypeStruct):
+        return value, _KEY
+    count = math.prod(value.shape)
+    seeds = jax.random.bits(key, (count,), "uint32")
+    impl = key_impl(value)
+    made = jax.vmap(lambda seed: jax.random.key(seed, impl=impl))(seeds)
+    return made.reshape(value.shape), "random key, drawn"
 
 
 def _drawn(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import os
 import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -12,27 +13,33 @@ import numpy as np
 
 from jaxinit._keys import root_key
 from jaxinit._progress import Bar
-from jaxinit.graph.names import param_name
-from jaxinit.graph.quick import quick_options
-from jaxinit.graph.sites import Sites
-from jaxinit.graph.trace import arguments, infer_inputs, trace
-from jaxinit.networks.drawing import Draw, own_draw, scheme_draw
-from jaxinit.networks.network import Network, read_network
-from jaxinit.networks.scheme import as_scheme
+from jaxinit.draw.compiling import quick_options
+from jaxinit.draw.own_init import Draw, own_draw
+from jaxinit.layers.find import Sites
+from jaxinit.layers.names import param_name
+from jaxinit.models.arguments import Arguments, arguments, streams_and_kwargs
+from jaxinit.models.trace import Traced, infer_inputs, trace
+from jaxinit.report.findings import Finding
+from jaxinit.report.report import Report
+from jaxinit.roles.network import Network, read_network, read_sites
+from jaxinit.schemes.drawing import scheme_draw
+from jaxinit.schemes.scheme import as_scheme
+from jaxinit.signal.checkpoint import Checkpoint, fingerprint
 from jaxinit.signal.checks import (
     check_draws,
     check_loss,
     check_model,
     check_options,
 )
-from jaxinit.signal.engine import Compiled, Engine, compiled
-from jaxinit.signal.findings import Finding
+from jaxinit.signal.compiled import Compiled, compiled
+from jaxinit.signal.engine import Engine
 from jaxinit.signal.inputs import Fed, batch_size, feed
-from jaxinit.signal.report import Report
-from jaxinit.signal.rows import tabulate
-from jaxinit.signal.run import Finished, Plan, Strategy, run
-from jaxinit.signal.statistics import Analysis
-from jaxinit.signal.verdict import judged
+from jaxinit.signal.placement import mesh_of, placed_by, seed_devices, unplaced
+from jaxinit.signal.plan import RunPlan, plan_run
+from jaxinit.signal.seeds import Finished, Plan, Strategy, run
+from jaxinit.signal.statistics import Analysis, no_float_output
+from jaxinit.signal.tabulate import tabulate
+from jaxinit.verdict.judge import judged
 
 _MIN_SEEDS, _MAX_SEEDS = 8, 64
 
@@ -48,6 +55,8 @@ class Options(NamedTuple):
     memory_budget: int | None
     time_budget: float | None
     rngs: Sequence[str]
+    devices: int | Sequence[jax.Device] | None = None
+    checkpoint: str | os.PathLike[str] | None = None
 
 
 class Prepared(NamedTuple):
@@ -70,10 +79,18 @@ class Prepared(NamedTuple):
     options: Options
 
 
-def prepare(
+class _Model(NamedTuple):
+    """A model, traced on arguments that are fit for it."""
+
+    traced: Traced
+    given: Arguments
+    root: jax.Array
+
+
+def _traced(
     model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], options: Options
-) -> Prepared:
-    """Checks all arguments, traces the model and finds its layers."""
+) -> _Model:
+    """Checks all arguments and traces the model."""
     check_options(
         options.seeds,
         options.strategy,
@@ -81,21 +98,57 @@ def prepare(
         options.memory_budget,
         options.time_budget,
     )
-    root = root_key(options.key)
+    root = unplaced(root_key(options.key))
     if not args and not kwargs:
         args = infer_inputs(model)
+    streams, kwargs = streams_and_kwargs(options.rngs, kwargs)
     given = arguments(args, kwargs)
-    traced = trace(model, given, options.rngs)
+    traced = trace(model, given, streams, jax.random.key_impl(root))
     check_model(traced)
     check_loss(options.loss, traced)
+    return _Model(traced, given, root)
+
+
+def plan(
+    model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], options: Options
+) -> RunPlan:
+    """What ``measure`` would take; nothing of the model's size is allocated."""
+    traced, given, _ = _traced(model, args, kwargs, options)
+    sites = read_sites(traced)
+    batch = batch_size(given.shapes, sites.keys)
+    analysis = Analysis(traced, sites, batch, options.loss, True)
+    if no_float_output(analysis) is not None:
+        analysis = analysis._replace(backward=False)
+    count = _count(options.seeds, sites) if traced.draws else 1
+    return plan_run(analysis, count, options.chunk, options.memory_budget)
+
+
+def prepare(
+    model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], options: Options
+) -> Prepared:
+    """Checks all arguments, traces the model and finds its layers."""
+    traced, given, root = _traced(model, args, kwargs, options)
     network = read_network(traced, given)
     sites = network.sites
+    _check_reached(network)
     input_key = jax.random.fold_in(root, 2**32 - 1)
-    fed = feed(given.inputs, given.names, sites.lookups, input_key)
-    analysis = Analysis(traced, sites, batch_size(fed.arrays), options.loss, True)
+    fed = feed(given.inputs, given.names, sites, input_key)
+    batch = batch_size(fed.arrays, sites.keys)
+    analysis = Analysis(traced, sites, batch, options.loss, True)
     count = _count(options.seeds, sites)
     programs = compiled(analysis, quick_options(sites, 3 * count))
-    return Prepared(network, fed, programs.analysis, programs, root, options)
+    return Prepared(network, fed, analysis, programs, root, options)
+
+
+def _check_reached(network: Network) -> None:
+    if not any(event.kind == "layer" for event in network.sites.events):
+        names = [p.name for p in network.params][:3]
+        raise ValueError(
+            f"no input of {network.traced.name} reaches a parameter: no equation "
+            f"combines one of {', '.join(names)} with what depends on the inputs, so "
+            "that there is no layer to measure. Pass the arrays that the model works "
+            "on as positional or keyword arguments, and use them in its forward pass."
+        )
 
 
 def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
@@ -103,31 +156,41 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
     network, programs = prepared.network, prepared.compiled
     traced, options = network.traced, prepared.options
     draw: Draw = own_draw(traced)
+    untouched: tuple[str, ...] = ()
     if scheme is not None:
         draw = scheme_draw(network, as_scheme(scheme))
+        untouched = draw.untouched
     draws = traced.draws or scheme is not None
     indices = _seed_indices(options.seeds, draws, network.sites)
     check_draws(traced, draw.ignores_key, draw.depends_on_key)
-    plan = Plan(
+    inputs = prepared.fed.arrays
+    how = Plan(
         indices,
-        prepared.root,
         options.strategy,
         options.chunk,
         options.memory_budget,
         options.time_budget,
+        seed_devices(options.devices, traced, inputs),
+        bool(placed_by(traced, inputs)),
     )
+    kept = None
+    if options.checkpoint is not None:
+        name = fingerprint(prepared.analysis, draw, prepared.root, inputs, scheme)
+        kept = Checkpoint(options.checkpoint, name)
     bar.phase(
         f"compiling {len(network.sites.events)} rows of {traced.name} for "
         f"{jax.default_backend()}"
     )
     start, before = time.perf_counter(), programs.compile_seconds
-    finished = run(Engine(programs, draw), prepared.fed.arrays, plan, bar)
+    with mesh_of(inputs):
+        finished = run(Engine(programs, draw, prepared.root, inputs), how, bar, kept)
     compile_seconds = programs.compile_seconds - before
     seconds = time.perf_counter() - start - compile_seconds
     settings = {
         "model": traced.name,
         "backend": jax.default_backend(),
         "device": jax.local_devices()[0].device_kind,
+        "devices": max(len(how.devices), 1),
         "jax": jax.__version__,
         "flax": version("flax"),
         "strategy": finished.strategy,
@@ -135,15 +198,16 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
         "bytes_per_seed": programs.bytes_per_seed,
         "batch_size": prepared.analysis.batch,
         "inputs": list(prepared.fed.descriptions),
-        "seeds_requested": len(plan.seeds),
+        "seeds_requested": len(how.seeds),
         "compile_seconds": round(compile_seconds, 3),
         "run_seconds": round(seconds, 3),
     }
-    notes = _remarks(prepared.analysis, prepared.fed)
+    notes = _remarks(programs.analysis, prepared.fed)
     if programs.no_gradient is not None:
         notes.append(f"No gradients: {programs.no_gradient}")
+    notes += untouched
     notes += finished.notes
-    return _report(prepared, plan, finished, notes, settings)
+    return _report(prepared, programs.analysis, finished, notes, settings)
 
 
 def _seed_indices(
@@ -200,12 +264,12 @@ def _remarks(analysis: Analysis, fed: Fed) -> list[str]:
 
 def _report(
     prepared: Prepared,
-    plan: Plan,
+    analysis: Analysis,
     finished: Finished,
     notes: Sequence[str],
     settings: dict[str, Any],
 ) -> Report:
-    analysis, fed = prepared.analysis, prepared.fed
+    fed, root = prepared.fed, prepared.root
     tables = tabulate(analysis, finished.raw)
     traced, sites = analysis.traced, analysis.sites
     report = judged(
@@ -216,9 +280,9 @@ def _report(
             params=tables.params,
             weights=tables.weights,
             profiles=tables.profiles,
-            seeds=np.asarray(plan.seeds[: finished.done]),
-            key_data=np.asarray(jax.random.key_data(plan.root)),
-            key_impl=str(jax.random.key_impl(plan.root)),
+            seeds=finished.seeds,
+            key_data=np.asarray(jax.random.key_data(root)),
+            key_impl=str(jax.random.key_impl(root)),
             mode="probe" if analysis.loss is None else "loss",
             loss=None if analysis.loss is None else np.asarray(finished.raw.loss),
             unreached=tuple(param_name(traced.params[i]) for i in sites.unreached),

@@ -8,11 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxinit.graph.instrument import Hooks, Tap, plan_taps, replay
-from jaxinit.graph.sites import Sites
-from jaxinit.graph.trace import Traced
-from jaxinit.signal import moments
-from jaxinit.signal.moments import Axes
+from jaxinit.layers.find import Sites
+from jaxinit.layers.taps import plan_taps
+from jaxinit.models.trace import Traced
+from jaxinit.program import versions
+from jaxinit.program.run import Hooks, Tap, replay
+from jaxinit.signal import records as moments
+from jaxinit.signal.records import Axes
 
 Array = jax.Array
 Loss = Callable[[Any], Array]
@@ -66,10 +68,10 @@ def sample_axis(shape: Sequence[int], batch: int) -> int | None:
 
 def one_seed(
     analysis: Analysis,
-) -> Callable[[Sequence[Array], Array, Sequence[Array]], Raw]:
+) -> Callable[[Sequence[Array], tuple[Array, Array], Sequence[Array]], Raw]:
     """The function ``(variables, key, inputs) -> Raw`` that is to be compiled.
 
-    Its arguments are the leaves of parameters and state, a key for dropout and the
+    Its arguments are the leaves of parameters and state, two keys, for dropout and the
     like and for the probe, and the array inputs.
     """
     traced, sites = analysis.traced, analysis.sites
@@ -77,9 +79,13 @@ def one_seed(
     splits = [sites.scanned.get(leaf, ()) for leaf in range(num_params)]
     measured = instrumented(analysis)
 
-    def run(variables: Sequence[Array], key: Array, inputs: Sequence[Array]) -> Raw:
+    def run(
+        variables: Sequence[Array],
+        keys: tuple[Array, Array],
+        inputs: Sequence[Array],
+    ) -> Raw:
         params, state = list(variables[:num_params]), list(variables[num_params:])
-        model_key, probe_key = jax.random.split(key)
+        model_key, probe_key = keys
 
         def forward(params: list[Array], probes: dict[int, Array]) -> Any:
             values = [*params, *state, model_key, *inputs]
@@ -105,9 +111,9 @@ def one_seed(
             {t.number: r for t, r in records.items() if t.point == "output"},
             {t.number: r for t, r in records.items() if t.point == "activation"},
             backward,
-            [moments.size_record(p, s) for p, s in zip(params, splits, strict=True)],
+            [_size(p, s) for p, s in zip(params, splits, strict=True)],
             [
-                None if g is None else moments.size_record(g, s)
+                None if g is None else _size(g, s)
                 for g, s in zip(gradients, splits, strict=True)
             ],
             loss,
@@ -116,34 +122,60 @@ def one_seed(
     return run
 
 
-def no_gradient(analysis: Analysis) -> str | None:
-    """Why the model cannot be differentiated, ``None`` if it can.
+def no_float_output(analysis: Analysis) -> str | None:
+    """Why no gradient can start at the model's output, ``None`` if one can."""
+    traced = analysis.traced
+    if analysis.loss is not None or float_outputs(traced):
+        return None
+    kinds = ", ".join(str(v.aval) for v in traced.apply.jaxpr.outvars)
+    return (
+        f"the model returns no floating-point array ({kinds or 'nothing'}). "
+        "Analyze a method that returns logits: method=..."
+    )
+
+
+def not_differentiable(analysis: Analysis) -> str | None:
+    """Why the model, as it is without us, cannot be differentiated; ``None`` if it can.
 
     Raises:
       Exception: whatever the user's loss raises, with a note.
     """
-    traced = analysis.traced
-    if analysis.loss is None and not float_outputs(traced):
-        kinds = ", ".join(str(v.aval) for v in traced.apply.jaxpr.outvars)
-        return (
-            f"the model returns no floating-point array ({kinds or 'nothing'}). "
-            "Analyze a method that returns logits: method=..."
-        )
-    shapes = [
-        jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype)
-        for v in traced.apply.jaxpr.invars
-    ]
-    first = len(traced.params) + traced.num_state
+    forward, params, rest = plain_forward(analysis)
+
+    def gradient(params: list[Any], rest: list[Any]) -> Any:
+        result, pull = jax.vjp(lambda p: forward(p, rest), params)
+        return pull(jax.tree.map(jnp.ones_like, result))
+
     try:
-        jax.eval_shape(
-            one_seed(analysis), shapes[:first], shapes[first], shapes[first + 1 :]
-        )
+        jax.eval_shape(gradient, params, rest)
     except (ValueError, TypeError, NotImplementedError) as error:
         if analysis.loss is not None:
             error.add_note("jaxinit was differentiating `loss` of the model's output.")
             raise
         return str(error).splitlines()[0]
     return None
+
+
+def plain_forward(
+    analysis: Analysis,
+) -> tuple[Callable[[list[Any], list[Any]], Any], list[Any], list[Any]]:
+    """What gradients start from, without statistics.
+
+    Returns:
+      The function of the parameters and of all other inputs of the model's program,
+      and the shapes of both.
+    """
+    traced = analysis.traced
+    shapes: list[Any] = [versions.shape_of(v) for v in traced.apply.jaxpr.invars]
+    count = len(traced.params)
+
+    def forward(params: list[Any], rest: list[Any]) -> Any:
+        outputs = versions.evaluate(traced.apply, [*params, *rest])
+        if analysis.loss is not None:
+            return analysis.loss(traced.output(outputs))
+        return [out for out in outputs if _differentiable(out)]
+
+    return forward, shapes[:count], shapes[count:]
 
 
 def instrumented(
@@ -173,12 +205,16 @@ def empty_probes(analysis: Analysis) -> dict[int, Array]:
     """A zero record for each value whose gradient is wanted: events and outputs."""
     size = len(moments.SIZE)
     outputs = float_outputs(analysis.traced)
-    probes = {-1 - position: jnp.zeros(size) for position in outputs}
+    avals = [var.aval for var in analysis.traced.apply.jaxpr.outvars]
+    probes = {
+        -1 - i: jnp.zeros(size, moments.record_dtype(avals[i].dtype)) for i in outputs
+    }
     sites = analysis.sites
     for number, event in zip(sites.numbers, sites.events, strict=True):
         if all(loop.kind != "while" for loop in event.loops):
             lengths = [loop.length for loop in event.loops]
-            probes[number] = jnp.zeros((*lengths, size))
+            dtype = moments.record_dtype(event.dtype)
+            probes[number] = jnp.zeros((*lengths, size), dtype)
     return probes
 
 
@@ -199,12 +235,19 @@ def _hooks(analysis: Analysis) -> Hooks:
     def record(tap: Tap, value: Array) -> Array:
         value = lax.stop_gradient(value)
         if tap.point == "activation":
-            return moments.dead_record(value, axes[tap.number])
-        return moments.forward_record(value, axes[tap.number])
+            summary = moments.dead_record
+        else:
+            summary = moments.forward_record
+        found: Array = versions.summarized(
+            lambda x: summary(x, axes[tap.number]), value
+        )
+        return found
 
     def passes(tap: Tap, value: Array, probe: Array | None) -> Array:
         del tap
-        return value if probe is None else _watched(value, probe)
+        if probe is None or not _differentiable(value):
+            return value
+        return _watched(value, probe)
 
     return Hooks(record, passes, moments.merge)
 
@@ -216,13 +259,13 @@ def _watched(value: Array, probe: Array) -> Array:
     return value
 
 
-def _watched_forward(value: Array, probe: Array) -> tuple[Array, None]:
-    del probe
-    return value, None
+def _watched_forward(value: Array, probe: Array) -> tuple[Array, Array]:
+    return value, probe
 
 
-def _watched_backward(_: None, gradient: Array) -> tuple[Array, Array]:
-    return gradient, moments.size_record(gradient)
+def _watched_backward(probe: Array, gradient: Array) -> tuple[Array, Array]:
+    record = versions.summarized(moments.size_record, gradient)
+    return gradient, versions.vary_like(record, probe)
 
 
 _watched.defvjp(_watched_forward, _watched_backward)
@@ -236,13 +279,21 @@ def _watch_outputs(outputs: Sequence[Array], probes: dict[int, Array]) -> list[A
     return watched
 
 
+def _size(value: Array, kept: tuple[int, ...]) -> Array:
+    record: Array = versions.summarized(lambda x: moments.size_record(x, kept), value)
+    return record
+
+
 def _gaussian(key: Array, outputs: Sequence[Array]) -> list[Array]:
     """Standard normal cotangents, drawn in float32 and cast last."""
     keys = jax.random.split(key, max(len(outputs), 1))
     drawn = []
     for k, out in zip(keys, outputs, strict=False):
-        wide = jnp.result_type(out.dtype, jnp.float32)
-        drawn.append(jax.random.normal(k, out.shape, wide).astype(out.dtype))
+        wide = moments.record_dtype(out.dtype)
+        if jnp.iscomplexobj(out):
+            wide = np.result_type(wide, np.complex64)
+        normal = jax.random.normal(k, out.shape, wide).astype(out.dtype)
+        drawn.append(versions.like(normal, out))
     return drawn
 
 

@@ -399,7 +399,7 @@ def test_interrupt_returns_the_finished_seeds(whole, monkeypatch, strategy, chun
 
 
 def test_interrupt_before_the_first_seed(monkeypatch):
-    def run(self, key, inputs):
+    def run(self, seed):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Engine, "run", run)
@@ -431,12 +431,12 @@ def out_of_memory(largest):
     """``run_batched`` on a device that holds no more than ``largest`` seeds."""
     original = Engine.run_batched
 
-    def run_batched(self, keys, inputs):
-        if len(keys) > largest:
+    def run_batched(self, seeds, mesh=None):
+        if len(seeds) > largest:
             raise jax.errors.JaxRuntimeError(
                 "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 8 bytes"
             )
-        return original(self, keys, inputs)
+        return original(self, seeds, mesh)
 
     return run_batched
 
@@ -455,19 +455,19 @@ def test_out_of_memory_leaves_one_seed_in_flight(whole, monkeypatch):
     device, original = threading.Lock(), Engine.run
     failed = []
 
-    def run(self, key, inputs):
+    def run(self, seed):
         if not device.acquire(blocking=False):
-            failed.append(key)
+            failed.append(seed)
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
         try:
             # Long enough for the other thread to come in.
             time.sleep(0.2 if not failed else 0)
-            return original(self, key, inputs)
+            return original(self, seed)
         finally:
             device.release()
 
     monkeypatch.setattr(Engine, "run", run)
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr("jaxinit.signal.resources.cores", lambda: 2)
     report = jaxinit.analyze(MLP(), X, seeds=6, strategy="loop", memory_budget=2**40)
 
     assert len(failed) >= 1
@@ -477,7 +477,7 @@ def test_out_of_memory_leaves_one_seed_in_flight(whole, monkeypatch):
 
 @pytest.mark.parametrize("strategy", ["loop", "vmap"])
 def test_one_seed_that_does_not_fit(monkeypatch, strategy):
-    def run(self, key, inputs):
+    def run(self, seed):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
 
     monkeypatch.setattr(Engine, "run", run)
@@ -488,7 +488,7 @@ def test_one_seed_that_does_not_fit(monkeypatch, strategy):
 
 
 def test_other_runtime_errors_are_not_swallowed(monkeypatch):
-    def run_batched(self, keys, inputs):
+    def run_batched(self, seeds, mesh=None):
         raise jax.errors.JaxRuntimeError("INTERNAL: no such device")
 
     monkeypatch.setattr(Engine, "run_batched", run_batched)

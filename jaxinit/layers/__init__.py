@@ -1,0 +1,1 @@
+"""Where parameters meet data: the layers of a program."""

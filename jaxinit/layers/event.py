@@ -1,0 +1,136 @@
+"""The places where parameters meet data, and where data meets data."""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from jaxinit.layers.facts import Unary
+from jaxinit.program.axes import Shape
+from jaxinit.program.paths import Location, Path
+
+Kind = Literal["layer", "join", "tap", "source"]
+
+
+class Loop(NamedTuple):
+    """A program that runs several times around an event.
+
+    Attributes:
+      kind: ``"layers"`` for a scan over stacked parameters, ``"steps"`` for a scan
+        whose parameters stay the same, ``"while"`` for an unknown number of steps,
+        ``"shards"`` for the devices of a ``shard_map``.
+      path: the way in to the looping equation.
+      length: how often it runs; 0 if unknown.
+      reverse: whether the last index comes first.
+    """
+
+    kind: Literal["layers", "steps", "while", "shards"]
+    path: Path
+    length: int
+    reverse: bool = False
+
+
+class Place(NamedTuple):
+    """Where an equation is.
+
+    Attributes:
+      at: its location.
+      loops: the loops around it, outermost first.
+    """
+
+    at: Location
+    loops: tuple[Loop, ...]
+
+    def inside(self, which: int = 0) -> Path:
+        """The way into one of the equation's programs."""
+        return (*self.at.path, (self.at.equation, which))
+
+
+class Use(NamedTuple):
+    """How an equation uses a weight: the real fans, and the leaf's axes behind them.
+
+    Attributes:
+      leaf: index of the parameter leaf.
+      fan_in: number of products summed into each output; the mean over outputs for
+        a strided transposed convolution.
+      fan_out: number of outputs that each input reaches.
+      in_axis, out_axis, batch_axis: axes of the leaf; all others are taps of a
+        convolution. Empty where the leaf was reshaped beyond recognition.
+      groups: into how many groups a convolution splits its channels; the output axis
+        then numbers the outputs of all groups.
+    """
+
+    leaf: int
+    fan_in: int
+    fan_out: int
+    in_axis: tuple[int, ...]
+    out_axis: tuple[int, ...]
+    batch_axis: tuple[int, ...]
+    groups: int = 1
+
+
+@dataclass(frozen=True)
+class Event:
+    """A layer, a join of two paths, a user's tap, or a source that data comes from.
+
+    Attributes:
+      kind: which of them.
+      at: where its output is computed; ``None`` for a source.
+      operation: the primitive of its first equation.
+      params: the parameter leaves that act in it, weights first.
+      uses: the weights among them, with their fans.
+      parents: the events nearest upstream.
+      loops: the loops around it, outermost first.
+      shape: the output's shape.
+      dtype: the output's dtype.
+      channels: the output's axes along which its parameter varies.
+      skip: for a join, the events nearest upstream of the shortcut.
+      branch: for a join, those of what is added to it.
+      activation: the elementwise function that is applied to the output, if any.
+      label: for a tap, its name.
+      conditional: whether it may not run at all (a branch of ``cond``).
+      start: where its first equation is; ``None`` for a source.
+      shortcut: for a join with a skip, which of its two operands that is.
+      copies: how many devices of a ``shard_map`` hold the same output.
+      inside: for a function that is taken as a whole, where in it weights are used.
+    """
+
+    kind: Kind
+    at: Location | None = None
+    operation: str = ""
+    params: tuple[int, ...] = ()
+    uses: tuple[Use, ...] = ()
+    parents: frozenset[int] = frozenset()
+    loops: tuple[Loop, ...] = ()
+    shape: Shape = ()
+    dtype: str = ""
+    channels: tuple[int, ...] = ()
+    skip: frozenset[int] = frozenset()
+    branch: frozenset[int] = frozenset()
+    activation: Unary | None = None
+    label: str = ""
+    conditional: bool = False
+    start: Location | None = None
+    shortcut: int | None = None
+    inside: tuple[Location, ...] = ()
+    copies: int = 1
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """Sorts events by when their output is computed."""
+        if self.at is None:
+            return ()
+        steps = tuple(i for step in self.at.path for i in step)
+        return (*steps, self.at.equation, self.at.result)
+
+
+class Lookup(NamedTuple):
+    """A table read at integers that come from an input.
+
+    Attributes:
+      source: index of the input leaf.
+      size: number of rows in the table.
+      leaf: index of the parameter leaf that is the table.
+    """
+
+    source: int
+    size: int
+    leaf: int

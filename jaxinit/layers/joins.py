@@ -1,0 +1,95 @@
+"""Where two paths of data join: additions of values of different ancestry."""
+
+from collections.abc import Sequence
+
+from jaxinit.layers.event import Place
+from jaxinit.layers.facts import Fact
+from jaxinit.layers.ledger import Ledger
+from jaxinit.program import primitives, versions
+
+
+def join(
+    ledger: Ledger,
+    equation: versions.Equation,
+    operands: Sequence[Fact],
+    place: Place,
+) -> Fact | None:
+    """Records an addition of two data values as a join, if it is one."""
+    first, second = operands
+    out = equation.outvars[0].aval
+    shapes = {tuple(atom.aval.shape) for atom in equation.invars}
+    floats = primitives.has_float_result(equation)
+    if not floats or shapes != {tuple(out.shape)} or out.size < 2:
+        return None
+    # Two functions of one value are the inside of a layer, or of a scan's tree.
+    if first.up <= second.up or second.up <= first.up:
+        return None
+    both = first.up | second.up
+    if not _behind_a_layer(ledger, both):
+        return None
+    skip, branch = _shortcut(ledger, first, second)
+    if _same_module(ledger, both) and not (skip and _goes_on(ledger, skip, branch)):
+        return None
+    return ledger.add(
+        "join",
+        equation,
+        operands,
+        place,
+        skip=skip.up if skip else frozenset(),
+        branch=branch.up,
+        shortcut=None if skip is None else int(skip is second),
+    )
+
+
+def _same_module(ledger: Ledger, numbers: frozenset[int]) -> bool:
+    """Whether an addition is the inside of one module."""
+    folders = set()
+    for number in numbers:
+        event = ledger.events[number]
+        if event.kind != "layer":
+            return False
+        folders |= {ledger.folders[leaf] for leaf in event.params}
+    return len(folders) == 1
+
+
+def _goes_on(ledger: Ledger, skip: Fact, branch: Fact) -> bool:
+    """Whether weights lead from a skip to its branch: a block without folders."""
+    above = [
+        frozenset[int]().union(*(ledger.ancestors(n) for n in fact.up))
+        for fact in (skip, branch)
+    ]
+    return skip.up <= above[1] and any(
+        ledger.events[n].uses for n in above[1] - above[0]
+    )
+
+
+def _behind_a_layer(ledger: Ledger, numbers: frozenset[int]) -> bool:
+    """Whether any parameter has acted on what comes from these events."""
+    return any(
+        ledger.events[above].kind == "layer"
+        for number in numbers
+        for above in ledger.ancestors(number)
+    )
+
+
+def _shortcut(ledger: Ledger, first: Fact, second: Fact) -> tuple[Fact | None, Fact]:
+    """Which of two summands is the skip; none if neither derives from the other."""
+    above = [
+        frozenset[int]().union(*(ledger.ancestors(n) for n in fact.up))
+        for fact in (first, second)
+    ]
+    if first.up <= above[1] and not second.up <= above[0]:
+        return first, second
+    if second.up <= above[0] and not first.up <= above[1]:
+        return second, first
+    for this, that, over in ((first, second, above[1]), (second, first, above[0])):
+        streams = [ledger.events[n] for n in this.up]
+        if streams and all(e.kind == "join" and e.skip <= over for e in streams):
+            return this, that
+    shared = above[0] & above[1]
+    if not shared:
+        return None, second
+    lengths = [
+        sum(ledger.events[n].kind == "layer" for n in over - shared) for over in above
+    ]
+    return (first, second) if lengths[0] < lengths[1] else (second, first)

@@ -1,0 +1,211 @@
+"""What has been found in a program so far."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
+
+from jaxinit.layers import facts
+from jaxinit.layers.event import Event, Kind, Lookup, Place, Use
+from jaxinit.layers.facts import Fact, Unary
+from jaxinit.layers.tap import tap_label
+from jaxinit.program import primitives, versions
+from jaxinit.program.axes import Shape
+from jaxinit.program.paths import Path
+
+
+class Ledger:
+    """The events of a program, and what is noted along with them while it is read.
+
+    Attributes:
+      folders: for each parameter leaf, the path of the folder that holds it.
+      events: all events by number, sources included.
+      reached: parameter leaves that data meets.
+      scanned: for each leaf that a scan slices, the sliced axes, outermost first.
+      lookups: tables read at integers that come from an input; used as an ordered set.
+      keys: input leaves that are random keys.
+      opaque: names of functions taken as a whole; used as an ordered set.
+      idle_taps: names of taps at values that depend on no input; an ordered set.
+      shards: within a ``shard_map``, for each leaf and its axes the number of
+        devices that these are split over.
+      devices: within a ``shard_map``, the sizes of the mesh's axes.
+      conditional: how many branches of ``cond`` the equation being read lies in.
+    """
+
+    def __init__(self, folders: Sequence[tuple[str, ...]]) -> None:
+        self.folders = folders
+        self.events: dict[int, Event] = {}
+        self.reached: set[int] = set()
+        self.scanned: dict[int, tuple[int, ...]] = {}
+        self.lookups: dict[Lookup, None] = {}
+        self.keys: set[int] = set()
+        self.opaque: dict[str, None] = {}
+        self.idle_taps: dict[str, None] = {}
+        self.shards: dict[int, dict[int, int]] = {}
+        self.devices: dict[str, int] = {}
+        self.conditional = 0
+        self._numbers: dict[Hashable, int] = {}
+        self._raw: set[int] = set()
+        self._reduced: dict[int, Unary] = {}
+
+    # Events.
+
+    def add(
+        self,
+        kind: Kind,
+        equation: versions.Equation,
+        data: Sequence[Fact],
+        place: Place,
+        *,
+        params: tuple[int, ...] = (),
+        uses: tuple[Use, ...] = (),
+        channels: tuple[int, ...] | None = None,
+        skip: frozenset[int] = frozenset(),
+        branch: frozenset[int] = frozenset(),
+        label: str = "",
+        shortcut: int | None = None,
+        operation: str | None = None,
+    ) -> Fact:
+        """Records an event whose output is the equation's first float result.
+
+        Args:
+          kind: which kind of event; as all keywords, see ``Event``.
+          equation: the equation.
+          data: the operands that its parents are taken from.
+          place: where the equation is.
+          params: the parameter leaves that act in it, weights first.
+          uses: the weights among them.
+          channels: the output's axes along which its parameter varies; by default
+            the last one.
+          skip: for a join, the events nearest upstream of the shortcut.
+          branch: for a join, those of what is added to it.
+          label: for a tap, its name.
+          shortcut: for a join, which operand the skip is.
+          operation: what it counts as, by default the equation's primitive.
+
+        Returns:
+          What is known of the output.
+        """
+        result = next(
+            (i for i, v in enumerate(equation.outvars) if primitives.is_float(v.aval)),
+            0,
+        )
+        out = equation.outvars[result].aval
+        number = self._number((place.at.path, place.at.equation))
+        self.events[number] = Event(
+            kind=kind,
+            at=place.at._replace(result=result),
+            operation=operation or equation.primitive.name,
+            params=params,
+            uses=uses,
+            parents=facts.union([f for f in data if f.data]).up,
+            loops=place.loops,
+            shape=tuple(out.shape),
+            dtype=str(out.dtype),
+            channels=last_axis(out.shape) if channels is None else channels,
+            skip=skip,
+            branch=branch,
+            label=label,
+            conditional=self.conditional > 0,
+            start=place.at,
+            shortcut=shortcut,
+        )
+        return Fact(data=True, up=frozenset({number}), of=number)
+
+    def add_inner(self, results: Sequence[Fact], found: Sequence[Event]) -> None:
+        """Gives a layer that is taken as a whole the weights of the layers in it."""
+        (number,) = {fact.of for fact in results if fact.of is not None}
+        whole = self.events[number]
+        uses = tuple(use for event in found for use in event.uses)
+        last = found[-1]
+        self.events[number] = replace(
+            whole,
+            uses=uses,
+            params=tuple(dict.fromkeys([*(u.leaf for u in uses), *whole.params])),
+            channels=last.channels if last.shape == whole.shape else whole.channels,
+            inside=tuple(e.start for e in found if e.uses and e.start is not None),
+        )
+
+    def source(self, path: Path, parents: frozenset[int] = frozenset()) -> int:
+        """Records a value that data comes from, and gives its number."""
+        number = self._number(path)
+        self.events[number] = Event("source", parents=parents)
+        return number
+
+    def ancestors(self, number: int) -> frozenset[int]:
+        """``number`` and all events upstream of it."""
+        found: set[int] = set()
+        todo = [number]
+        while todo:
+            current = todo.pop()
+            if current not in found:
+                found.add(current)
+                todo += self.events[current].parents
+        return frozenset(found)
+
+    def gain_of(self, number: int) -> int | None:
+        """The event that a learned gain alone multiplies, if this is such a layer."""
+        event = self.events[number]
+        if event.kind == "layer" and not event.uses and len(event.parents) == 1:
+            (parent,) = event.parents
+            return parent if self.events[parent].loops == event.loops else None
+        return None
+
+    def note_idle_tap(self, name: str) -> None:
+        """Notes a tap that becomes no row, since no input reaches it."""
+        label = tap_label(name)
+        if label is not None:
+            self.idle_taps[label] = None
+
+    def _number(self, key: Hashable) -> int:
+        """A number for an event that stays the same when a body is read again."""
+        return self._numbers.setdefault(key, len(self._numbers))
+
+    # Activations.
+
+    def watch_exits(
+        self,
+        equation: versions.Equation,
+        operands: Sequence[Fact],
+        results: Sequence[Fact],
+    ) -> None:
+        """Finds activations: elementwise values that other equations use.
+
+        A value that is only reduced (the square under a variance) is one only if
+        nothing uses the layer's output itself.
+        """
+        if not primitives.has_float_result(equation):
+            return
+        reduces = equation.primitive.name in primitives.REDUCTIONS
+        for fact in operands:
+            if fact.of is not None and fact.of == results[0].of:
+                continue  # the layer goes on: a bias, a shift
+            if not reduces:
+                self.leaves_region(fact)
+            elif fact.unary is not None and fact.unary.nonlinear:
+                self._reduced[fact.unary.event] = fact.unary
+
+    def leaves_region(self, fact: Fact) -> None:
+        """Notes that an elementwise function's value is used by something else."""
+        if fact.unary is not None and not fact.unary.real:
+            return
+        if fact.unary is None or not fact.unary.nonlinear:
+            if fact.base is not None:
+                self._raw.add(fact.base)
+        else:
+            event = self.events[fact.unary.event]
+            earlier = event.activation
+            if earlier is None or len(fact.unary.steps) >= len(earlier.steps):
+                self.events[fact.unary.event] = replace(event, activation=fact.unary)
+
+    def finish(self) -> None:
+        """Settles the activations that depend on all uses of a layer's output."""
+        for number, unary in self._reduced.items():
+            event = self.events.get(number)
+            if event is None:  # a body that was read again has other events
+                continue
+            if event.activation is None and number not in self._raw:
+                self.events[number] = replace(event, activation=unary)
+
+
+def last_axis(shape: Shape) -> tuple[int, ...]:
+    """Where channels are if nothing tells."""
+    return (len(shape) - 1,) if shape else ()

@@ -1,0 +1,211 @@
+"""Where parameters meet data: which equations start a layer, which belong to one."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from jaxinit.layers import facts
+from jaxinit.layers import fans as weights
+from jaxinit.layers.event import Lookup, Loop, Place, Use
+from jaxinit.layers.facts import Fact
+from jaxinit.layers.ledger import Ledger, last_axis
+from jaxinit.program import primitives, versions
+from jaxinit.program.paths import Location
+
+
+def meeting(
+    ledger: Ledger,
+    equation: versions.Equation,
+    operands: Sequence[Fact],
+    place: Place,
+) -> list[Fact]:
+    """Reads an equation that combines parameters and data.
+
+    It starts a layer, unless it has no weight and works elementwise on what a layer
+    with parameters from the same folder gives: then it belongs to that layer.
+    """
+    data = [f for f in operands if f.data]
+    leaves = facts.union([f for f in operands if f.is_param]).params
+    ledger.reached |= leaves
+    found: list[Use] = []
+    channels: tuple[int, ...] | None = None
+    table = _table(equation, operands)
+    for position, fact in enumerate(operands):
+        if fact.is_param:
+            role = weights.roles(equation, position)
+            if role is not None and position == table:
+                role = weights.looked_up(role)
+            if role is None and fact.spectrum > 1:
+                role = weights.convolving(equation)
+            if role is not None:
+                channels = role.channels
+                if role.is_weight:
+                    found += weights.uses(equation, position, fact, role, ledger.shards)
+    _note_lookup(ledger, equation, operands, table)
+    name = equation.primitive.name
+    if not found and name in primitives.ELEMENTWISE | {"concatenate"}:
+        host = _host(ledger, operands, leaves, place.loops)
+        if host is not None:
+            return [_extend(ledger, host, equation, operands, leaves, place.at)]
+    elif not found and versions.called_program(equation) is not None:
+        ledger.opaque[versions.call_name(equation) or name] = None
+    if channels is None:
+        channels = _varying_axes(equation, operands)[-1:]
+        channels = channels or last_axis(equation.outvars[0].aval.shape)
+    result = ledger.add(
+        "layer",
+        equation,
+        data,
+        place,
+        params=tuple(dict.fromkeys([*(u.leaf for u in found), *sorted(leaves)])),
+        uses=tuple(found),
+        channels=channels,
+        operation=None if table is None else "gather",
+    )
+    if name == "mul" and all(f.statistic for f in data):
+        result = result._replace(statistic=True, scales=result.of)
+    if len(equation.outvars) == 1:
+        return [result]
+    return [
+        result if primitives.is_float(v.aval) else facts.union(data)
+        for v in equation.outvars
+    ]
+
+
+def applied_statistic(
+    ledger: Ledger,
+    equation: versions.Equation,
+    operands: Sequence[Fact],
+    place: Place,
+) -> Fact | None:
+    """A norm's gain was multiplied into 1/std; here the product meets the data."""
+    for fact in operands:
+        number = fact.scales
+        if number is not None and ledger.events[number].loops == place.loops:
+            return _extend(ledger, number, equation, operands, frozenset(), place.at)
+    return None
+
+
+def moved_on(
+    ledger: Ledger, number: int, equation: versions.Equation, at: Location
+) -> Fact:
+    """A product that was summed over devices is the layer's output only now."""
+    fact = _extend(ledger, number, equation, [], frozenset(), at)
+    names = [str(name) for name in equation.params.get("axes", ())]
+    copies = math.prod(ledger.devices.get(name, 1) for name in names)
+    ledger.events[number] = replace(ledger.events[number], copies=copies)
+    return fact
+
+
+def _host(
+    ledger: Ledger,
+    operands: Sequence[Fact],
+    leaves: frozenset[int],
+    loops: tuple[Loop, ...],
+) -> int | None:
+    """The layer that a bias, a shift or another use of the same gain belongs to."""
+    folders = {ledger.folders[leaf] for leaf in leaves}
+    for fact in operands:
+        if not fact.data:
+            continue
+        if fact.of is not None:
+            layer = ledger.events[fact.of]
+            mine = {ledger.folders[leaf] for leaf in layer.params}
+            if layer.kind == "layer" and layer.loops == loops and mine & folders:
+                return fact.of
+        if fact.unary is None:
+            for number in fact.up:
+                layer = ledger.events[number]
+                if (
+                    layer.kind == "layer"
+                    and not layer.uses
+                    and layer.loops == loops
+                    and leaves <= set(layer.params)
+                ):
+                    return number
+    return None
+
+
+def _extend(
+    ledger: Ledger,
+    number: int,
+    equation: versions.Equation,
+    operands: Sequence[Fact],
+    leaves: frozenset[int],
+    at: Location,
+) -> Fact:
+    """Moves a layer's output on to ``equation``.
+
+    Its axes may have been moved since the layer's first equation; a bias tells
+    where the channels are now.
+    """
+    layer = ledger.events[number]
+    out = equation.outvars[0].aval
+    channels = layer.channels
+    varying = _varying_axes(equation, operands)
+    count = math.prod(layer.shape[axis] for axis in channels)
+    if varying and math.prod(out.shape[axis] for axis in varying) == count:
+        channels = varying
+    elif len(out.shape) != len(layer.shape):
+        channels = last_axis(out.shape)
+    ledger.events[number] = replace(
+        layer,
+        at=at,
+        params=tuple(dict.fromkeys([*layer.params, *sorted(leaves)])),
+        shape=tuple(out.shape),
+        dtype=str(out.dtype),
+        channels=channels,
+        activation=None,
+    )
+    return Fact(data=True, up=frozenset({number}), of=number)
+
+
+def _note_lookup(
+    ledger: Ledger,
+    equation: versions.Equation,
+    operands: Sequence[Fact],
+    table: int | None,
+) -> None:
+    """Notes a table that is read at integers of an input."""
+    if table is not None:
+        found, layout = operands[1 - table].one_hot, operands[table].layout
+        if found is not None and found >= 0 and layout is not None:
+            (axis,) = equation.params["dimension_numbers"][0][table]
+            size = equation.invars[table].aval.shape[axis]
+            ledger.lookups[Lookup(found, size, layout.leaves[0])] = None
+        return
+    if equation.primitive.name != "gather" or not operands[0].is_param:
+        return
+    source, layout = operands[1].source, operands[0].layout
+    axes = equation.params["dimension_numbers"].start_index_map
+    if source is None or layout is None or len(axes) != 1:
+        return
+    size = equation.invars[0].aval.shape[axes[0]]
+    ledger.lookups[Lookup(source, size, layout.leaves[0])] = None
+
+
+def _table(equation: versions.Equation, operands: Sequence[Fact]) -> int | None:
+    """The operand that is a table, read by a product with ones at the rows wanted."""
+    if equation.primitive.name != "dot_general":
+        return None
+    contracting = equation.params["dimension_numbers"][0]
+    for position, fact in enumerate(operands):
+        other = operands[1 - position]
+        if fact.is_param and other.one_hot is not None:
+            if len(contracting[position]) == 1:
+                return position
+    return None
+
+
+def _varying_axes(
+    equation: versions.Equation, operands: Sequence[Fact]
+) -> tuple[int, ...]:
+    """The axes of the result along which a parameter operand varies, if known."""
+    out = equation.outvars[0].aval.shape
+    for atom, fact in zip(equation.invars, operands, strict=False):
+        shape = getattr(atom.aval, "shape", ())
+        if fact.is_param and len(shape) == len(out) and fact.layout is not None:
+            return tuple(
+                i for i, a in enumerate(fact.layout.axes) if a and shape[i] > 1
+            )
+    return ()

@@ -1,0 +1,175 @@
+"""What is known of the result of an equation that is no event."""
+
+import math
+from collections.abc import Callable, Sequence
+
+from jaxinit.layers import facts
+from jaxinit.layers.facts import Fact, Unary
+from jaxinit.program import primitives, versions
+from jaxinit.program.axes import Layout, Shape, concatenated, rearranged
+from jaxinit.program.paths import Location
+
+
+def elementwise(
+    equation: versions.Equation,
+    operands: Sequence[Fact],
+    at: Location,
+    inner: versions.Program | None,
+    gain_of: Callable[[int], int | None],
+) -> Fact | None:
+    """The result of an elementwise function of one event's output, if it is one.
+
+    Args:
+      equation: the equation.
+      operands: what is known of its operands.
+      at: where it is.
+      inner: the program that it calls, if any.
+      gain_of: for an event that is a learned gain, the event that it multiplies: a
+        leak with a learned slope is a function of that one.
+    """
+    if len(equation.outvars) != 1:
+        return None
+    data = [f for f in operands if f.data]
+    if not data or any(f.is_param for f in operands):
+        return None
+    bases = {f.base for f in data}
+    if len(bases) == 2 and None not in bases:
+        bases -= {b for b in bases if b is not None and gain_of(b) in bases}
+    if len(bases) != 1:
+        return None
+    (base,) = bases
+    if base is None:
+        return None
+    out = equation.outvars[0].aval
+    for atom, fact in zip(equation.invars, operands, strict=True):
+        if fact.data and atom.aval.shape != out.shape:
+            return None
+    step = _step(equation, operands, inner)
+    if step is None:
+        return None
+    steps: tuple[str, ...] = ()
+    for fact in data:
+        if fact.unary is not None:
+            steps += tuple(s for s in fact.unary.steps if s not in steps)
+    unary = Unary(base, (*steps, step), at, primitives.is_float(out))
+    scaled = unary.nonlinear or step in ("add", "sub")
+    return Fact(
+        data=True,
+        up=facts.union(data).up,
+        of=None if scaled else base,
+        unary=unary,
+        statistic=all(f.statistic for f in data),
+        scales=data[0].scales if not unary.nonlinear and len(data) == 1 else None,
+    )
+
+
+def parameter_value(
+    equation: versions.Equation, operands: Sequence[Fact]
+) -> list[Fact]:
+    """The results of an equation without data: still leaves, or made from them."""
+    known = facts.union(operands)
+    layout = None
+    params = [f for f in operands if f.is_param]
+    name = equation.primitive.name
+    if name == "fft":
+        size = math.prod(equation.params["fft_lengths"])
+        known = known._replace(spectrum=known.spectrum * size)
+    elif name == "concatenate":
+        layout = concatenated([f.layout for f in operands])
+    elif name in primitives.LAYOUT and operands[0].layout is not None:
+        layout = rearranged(equation, operands[0].layout)
+    elif name in primitives.ELEMENTWISE:
+        out = equation.outvars[0].aval.shape
+        whole = [
+            f.layout
+            for atom, f in zip(equation.invars, operands, strict=True)
+            if f.layout is not None and atom.aval.shape == out
+        ]
+        # What was spread out along an axis acts on the leaf that fills it.
+        filled = [w for w in whole if _fills(w, out)]
+        whole = filled or whole
+        if len(whole) == 1:
+            layout = whole[0]
+        elif name in _SUMS:  # of parts, such as a real and an imaginary one
+            layout = concatenated(whole) if whole else None
+        elif len(params) > 1 and len(set(whole)) == 1:
+            layout = whole[0]
+    return [known._replace(layout=layout) for _ in equation.outvars]
+
+
+_SUMS = ("add", "sub", "complex", "select_n")
+
+
+def _fills(layout: Layout, shape: Shape) -> bool:
+    """Whether each axis of a value is an axis of the leaf."""
+    return all(a or n == 1 for a, n in zip(layout.axes, shape, strict=True))
+
+
+def data_value(equation: versions.Equation, operands: Sequence[Fact]) -> list[Fact]:
+    """The results of an equation on data alone that is neither a join nor a tap."""
+    name = equation.primitive.name
+    known = facts.union(operands)
+    data = [f for f in operands if f.data]
+    first = operands[0]
+    of = scales = source = unary = None
+    if name in primitives.LAYOUT and first.data:
+        scales = first.scales
+        out = equation.outvars[0].aval
+        same = out.size == equation.invars[0].aval.size
+        if name in primitives.KEEPS_ELEMENTS or same:
+            of = first.of
+        if out.shape == equation.invars[0].aval.shape:
+            unary = first.unary
+    chosen = operands[1:] if name == "select_n" else data
+    sources = {f.source for f in chosen if f.data}
+    if len(sources) == 1 and (
+        name in primitives.LAYOUT or name in ("add", "select_n", "max", "min", "clamp")
+    ):
+        (source,) = sources
+    one_hot = first.one_hot if name in primitives.LAYOUT else None
+    if name == "eq" and len(data) == 1:
+        one_hot = _marks(equation, operands)
+    reduces = name in primitives.REDUCTIONS
+    passes = name in primitives.ELEMENTWISE or name in primitives.LAYOUT
+    statistic = reduces or (passes and all(f.statistic for f in data))
+    fact = known._replace(
+        of=of,
+        scales=scales,
+        source=source,
+        unary=unary,
+        statistic=statistic,
+        one_hot=one_hot,
+    )
+    return [fact for _ in equation.outvars]
+
+
+def _marks(equation: versions.Equation, operands: Sequence[Fact]) -> int | None:
+    """Which integers a comparison with all classes marks, if it is one."""
+    for atom, fact, other in zip(
+        equation.invars, operands, reversed(equation.invars), strict=True
+    ):
+        constant = isinstance(other, versions.Literal) or not other.aval.shape
+        if fact.data and not constant and "int" in str(atom.aval.dtype):
+            return -1 if fact.source is None else fact.source
+    return None
+
+
+def _step(
+    equation: versions.Equation,
+    operands: Sequence[Fact],
+    inner: versions.Program | None,
+) -> str | None:
+    """The name of an elementwise function; none if the equation is no such function."""
+    name: str = equation.primitive.name
+    if inner is not None:
+        if not primitives.is_elementwise(inner):
+            return None
+        return versions.call_name(equation) or name
+    if name not in primitives.ELEMENTWISE:
+        return None
+    num_data = sum(f.data for f in operands)
+    if name == "select_n" and not operands[0].data and num_data == 1:
+        return "dropout"
+    if num_data > 1 and name in ("mul", "div", "add", "sub"):
+        return name + "_self"
+    return name

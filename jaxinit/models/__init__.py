@@ -1,0 +1,1 @@
+"""Models of every library, as two programs: one draws weights, one runs."""

@@ -1,0 +1,132 @@
+"""flax.nnx modules, from a factory or as an instance."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from flax import nnx
+
+from jaxinit.models.model import Model, Variables, path_parts
+
+
+def adapt_factory(factory: Callable[..., Any]) -> Model:
+    """A callable from ``nnx.Rngs`` to a module (or the module's class) as a model."""
+    box: dict[str, Any] = {}
+
+    def init(
+        key: jax.Array, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Variables:
+        del args, kwargs
+        module = _make(factory, key)
+        if not isinstance(module, nnx.Module):
+            raise TypeError(
+                "`model` must be a Flax module, an nnx factory or jaxinit.Functional; "
+                f"got a callable that, given nnx.Rngs, returns "
+                f"{type(module).__name__}. Return an nnx.Module, or pass "
+                "jaxinit.Functional(init, apply)."
+            )
+        box["graph"], variables = _split(module)
+        return variables
+
+    name = getattr(factory, "__name__", type(factory).__name__)
+    return Model(
+        "nnx model" if name == "<lambda>" else name,
+        init,
+        lambda *call: _apply(box["graph"], *call),
+        lambda variables: _merge(box["graph"], variables),
+        True,
+        _param_path,
+        lambda: _first_inputs(
+            nnx.eval_shape(lambda: _make(factory, jax.random.key(0)))
+        ),
+    )
+
+
+def adapt_instance(module: nnx.Module) -> Model:
+    """An nnx module with the weights that it holds. The module is never written to."""
+    graph, variables = _split(module)
+
+    def init(
+        key: jax.Array, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Variables:
+        del key, args, kwargs
+        return variables
+
+    return Model(
+        type(module).__name__,
+        init,
+        lambda *call: _apply(graph, *call),
+        lambda variables: _merge(graph, variables),
+        False,
+        _param_path,
+        lambda: _first_inputs(module),
+    )
+
+
+def _split(module: nnx.Module) -> tuple[Any, Variables]:
+    """A module's structure, and the arrays that it holds."""
+    graph, *states = nnx.split(module, nnx.Param, ...)
+    return graph, Variables(*states)
+
+
+def _merge(graph: Any, variables: Variables) -> Any:
+    """A new module that holds ``variables``."""
+    return nnx.merge(graph, variables.params, variables.state)
+
+
+def _make(factory: Callable[..., Any], key: jax.Array) -> Any:
+    rngs = nnx.Rngs(key)
+    return factory(rngs=rngs) if isinstance(factory, type) else factory(rngs)
+
+
+def _first_inputs(module: nnx.Module) -> list[jax.ShapeDtypeStruct]:
+    """What the first layers that say their input's size would take."""
+    found: list[jax.ShapeDtypeStruct] = []
+    for layer in _layers(module):
+        if isinstance(layer, nnx.Embed):
+            found.append(jax.ShapeDtypeStruct((8, 64), "int32"))
+        elif isinstance(layer, nnx.Conv):
+            spatial = (32,) * len(layer.kernel_size)
+            found.append(
+                jax.ShapeDtypeStruct((32, *spatial, layer.in_features), "float32")
+            )
+        elif isinstance(layer, nnx.Linear):
+            found.append(jax.ShapeDtypeStruct((32, layer.in_features), "float32"))
+            found.append(jax.ShapeDtypeStruct((32, 16, layer.in_features), "float32"))
+    return list(dict.fromkeys(found))[:3]
+
+
+def _layers(module: Any) -> list[Any]:
+    """The modules inside, in the order in which they were assigned."""
+    if isinstance(module, nnx.Embed | nnx.Conv | nnx.Linear):
+        return [module]
+    children: list[Any] = []
+    if isinstance(module, nnx.Module):
+        children = list(vars(module).values())
+    elif isinstance(module, list | tuple):
+        children = list(module)
+    elif isinstance(module, dict):
+        children = list(module.values())
+    return [layer for child in children for layer in _layers(child)]
+
+
+def _apply(
+    graph: Any,
+    variables: Variables,
+    key: jax.Array,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
+    del key  # random streams are part of the module's state
+    module = _merge(graph, variables)
+    method = kwargs.pop("method", "__call__") if kwargs else "__call__"
+    if callable(method):
+        return method(module, *args, **kwargs)
+    return getattr(module, method)(*args, **kwargs)
+
+
+def _param_path(path: tuple[Any, ...]) -> tuple[str, ...]:
+    """Without the ``.value`` of the variable that holds the array."""
+    parts = path_parts(path)
+    boxed = parts and isinstance(path[-1], jax.tree_util.GetAttrKey)
+    return parts[:-1] if boxed else parts

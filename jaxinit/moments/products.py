@@ -1,0 +1,122 @@
+"""Layers, and sums of products of data."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from jaxinit.moments.combine import collapsed, combined
+from jaxinit.moments.law import Law, normal, view
+from jaxinit.moments.sums import summed
+from jaxinit.moments.values import (
+    Context,
+    Known,
+    Rearranged,
+    Value,
+    Weight,
+    as_law,
+)
+from jaxinit.program import versions
+
+# Sums of fewer products are not taken as normal.
+_FEW = 4
+
+
+def product(
+    context: Context, equation: versions.Equation, operands: Sequence[Value]
+) -> Law:
+    """A sum of products: a layer, or two values of data."""
+    aval = equation.outvars[0].aval
+    first, second = operands[:2]
+    weights = [v for v in (first, second) if isinstance(v, Weight)]
+    terms = _num_terms(equation)
+    if len(weights) == 2:
+        raise Rearranged(frozenset(leaf for w in weights for leaf, _ in w.of))
+    if weights:
+        (other,) = (v for v in (first, second) if not isinstance(v, Weight))
+        moment = as_law(other).second_moment
+        variance = context.variance(weights[0], terms, moment) * terms * moment
+        return normal(0.0, variance, aval.shape)
+    for array, law in ((first, second), (second, first)):
+        if isinstance(array, Known):
+            return _with_known(equation, array.array, as_law(law), array is first)
+    one, two = as_law(first), as_law(second)
+    if one.keys & two.keys:
+        two = view(two, "other")
+    if terms > _FEW or equation.primitive.name != "dot_general":
+        mean = one.mean * two.mean
+        square = one.second_moment * two.second_moment
+        return normal(terms * mean, terms * (square - mean**2), aval.shape)
+    if terms > 1:
+        one, two = collapsed(one), collapsed(two)
+    left, right = _places(equation)
+    law = combined(np.multiply, [_moved(one, left), _moved(two, right)])
+    contracted = {axis: n for axis, n in left.values() if axis < 0}
+    return summed(law, contracted) if terms > 1 else law
+
+
+def _num_terms(equation: versions.Equation) -> float:
+    """How many products are summed into each output."""
+    first, second = (var.aval.shape for var in equation.invars[:2])
+    params = equation.params
+    match equation.primitive.name:
+        case "dot_general":
+            (left, _), _ = params["dimension_numbers"]
+            return float(math.prod(first[axis] for axis in left))
+        case "conv_general_dilated":
+            _, into, *taps = params["dimension_numbers"].rhs_spec
+            size = second[into] * math.prod(second[axis] for axis in taps)
+            return float(size / math.prod(params["lhs_dilation"]))
+        case "ragged_dot_general":
+            (left, _), _ = params["ragged_dot_dimension_numbers"].dot_dimension_numbers
+            return float(math.prod(first[axis] for axis in left))
+    return float(first[-1])
+
+
+def _with_known(
+    equation: versions.Equation, array: np.ndarray, law: Law, is_first: bool
+) -> Law:
+    """Sums with known coefficients."""
+    wide = np.asarray(array, np.float64)
+    if equation.primitive.name == "dot_general":
+        (left, right), _ = equation.params["dimension_numbers"]
+        axes = tuple(left if is_first else right)
+    else:
+        out = equation.params["dimension_numbers"].rhs_spec[0]
+        axes = tuple(axis for axis in range(wide.ndim) if axis != out)
+        wide = wide / math.sqrt(math.prod(equation.params["lhs_dilation"]))
+    sums, squares = wide.sum(axes), np.square(wide).sum(axes)
+    mean = law.mean * float(sums.mean())
+    variance = law.variance * float(squares.mean()) + law.mean**2 * float(sums.var())
+    return normal(mean, variance, equation.outvars[0].aval.shape)
+
+
+def _places(
+    equation: versions.Equation,
+) -> tuple[dict[int, tuple[int, int]], dict[int, tuple[int, int]]]:
+    """For each operand's axes, the axis of the result and its size.
+
+    Axes that are summed over are numbered -1, -2, ...
+    """
+    (lc, rc), (lb, rb) = equation.params["dimension_numbers"]
+    first, second = (var.aval.shape for var in equation.invars[:2])
+    left = {axis: (i, first[axis]) for i, axis in enumerate(lb)}
+    right = {axis: (i, second[axis]) for i, axis in enumerate(rb)}
+    count = len(lb)
+    for axis in range(len(first)):
+        if axis not in lb and axis not in lc:
+            left[axis] = (count, first[axis])
+            count += 1
+    for axis in range(len(second)):
+        if axis not in rb and axis not in rc:
+            right[axis] = (count, second[axis])
+            count += 1
+    for number, (one, two) in enumerate(zip(lc, rc, strict=True), 1):
+        left[one] = (-number, first[one])
+        right[two] = (-number, second[two])
+    return left, right
+
+
+def _moved(law: Law, places: dict[int, tuple[int, int]]) -> Law:
+    spread = tuple(frozenset(places[a][0] for a in axes) for axes in law.spread)
+    return Law(law.values, law.sources, spread, (None,) * len(law.sources))

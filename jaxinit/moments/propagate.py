@@ -1,0 +1,297 @@
+"""Propagates mean and variance through a model's program, without data.
+
+Every value is what is known of its typical entry: a number, a law, a kernel whose
+variance is still to be chosen, or a random key.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxinit.initializers._activations import _float64_on_host
+from jaxinit.moments import rules
+from jaxinit.moments.entry import (
+    entry_values,
+    own_draw,
+    zero_biases,
+)
+from jaxinit.moments.law import Law
+from jaxinit.moments.mixtures import mixture
+from jaxinit.moments.values import (
+    KEY,
+    Chosen,
+    Context,
+    Key,
+    Known,
+    Rearranged,
+    Value,
+    Weight,
+    as_law,
+    chance_of,
+    first_slice,
+    known,
+    no_rule,
+)
+from jaxinit.program import versions
+from jaxinit.program.liveness import live_equations
+from jaxinit.roles.network import Network
+
+
+class Moments(NamedTuple):
+    """Mean and variance of a typical entry."""
+
+    mean: float
+    variance: float
+
+
+class Propagated(NamedTuple):
+    """What ``propagate`` finds.
+
+    Attributes:
+      variances: for each weight leaf an array of the variances of its entries: one for
+        each of its stacked layers, a scalar if it is not stacked.
+      zeros: the biases, which were taken to be zero.
+      outputs: the moments of the model's outputs, leaf by leaf; ``None`` for one that
+        holds no real numbers.
+    """
+
+    variances: dict[int, np.ndarray]
+    zeros: frozenset[int]
+    outputs: tuple[Moments | None, ...]
+
+
+def propagate(network: Network, mean: float = 0.0, variance: float = 1.0) -> Propagated:
+    r"""Chooses every weight's variance so that its layer's output is (0, 1).
+
+    Biases are zero; all other parameters are as one draw of the model's own init has
+    them, so that constants among them (the scales of norms) are exact.
+
+    Args:
+      network: a network that was read.
+      mean: of every real input.
+      variance: of every real input.
+
+    Returns:
+      The variances, and the moments of the outputs.
+
+    Raises:
+      ValueError: if an operation has no rule, or nothing reaches a weight.
+    """
+    weights = frozenset(
+        p.leaf
+        for p in network.params
+        if "weight" in p.roles and "embedding" not in p.roles and p.use is not None
+    )
+    own: dict[int, Value] = {}
+    while True:
+        own.update(own_draw(network, weights, own))
+        try:
+            with _float64_on_host():
+                return _propagate(network, weights, own, mean, variance)
+        except Rearranged as found:  # these are no kernels but make one
+            weights -= found.leaves
+
+
+def _propagate(
+    network: Network,
+    weights: frozenset[int],
+    own: dict[int, Value],
+    mean: float,
+    variance: float,
+) -> Propagated:
+    context = Context(network)
+    entry = entry_values(network, context, weights, own, mean, variance)
+    outputs = _read(context, network.traced.apply, entry)
+    missing = [leaf for leaf in sorted(weights) if leaf not in context.chosen]
+    missing = [leaf for leaf in missing if leaf not in network.sites.unreached]
+    if missing:
+        name = network.params[missing[0]].name
+        raise ValueError(
+            f"autoinit finds that only zeros reach {name}, so that no variance gives "
+            "its layer an output of variance 1. Something before it starts at zero, "
+            f"and an initializer must be given: override(scheme, [({name!r}, ...)])."
+        )
+    return Propagated(
+        {leaf: _stack(context.chosen[leaf], network, leaf) for leaf in context.chosen},
+        zero_biases(network),
+        tuple(map(_moments, outputs)),
+    )
+
+
+def _moments(value: Value) -> Moments | None:
+    if not _is_real(value):
+        return None
+    law = as_law(value)
+    return Moments(law.mean, law.variance)
+
+
+def _is_real(value: Value) -> bool:
+    if isinstance(value, Law):
+        return np.issubdtype(value.values.dtype, np.floating)
+    return isinstance(value, Known) and np.issubdtype(value.array.dtype, np.floating)
+
+
+def _stack(chosen: Chosen, network: Network, leaf: int) -> np.ndarray:
+    layers = network.params[leaf].layers
+    result = np.empty(layers)
+    for index in np.ndindex(*layers):
+        result[index] = chosen.get(index, next(iter(chosen.values())))
+    return result
+
+
+# Equations.
+
+
+def _read(
+    context: Context,
+    program: versions.Program,
+    entry: Sequence[Value],
+    wanted: Sequence[bool] | None = None,
+) -> list[Value]:
+    env: dict[Any, Value] = dict(zip(program.jaxpr.invars, entry, strict=True))
+    for var, value in zip(program.jaxpr.constvars, program.consts, strict=True):
+        env[var] = known(value)
+
+    def value_of(atom: Any) -> Value:
+        if isinstance(atom, versions.Literal):
+            return known(atom.val, getattr(atom.aval, "dtype", None))
+        return env[atom]
+
+    live = live_equations(program.jaxpr, wanted)
+    for index, equation in enumerate(program.jaxpr.eqns):
+        if index in live:
+            operands = [value_of(atom) for atom in equation.invars]
+            results = _equation(context, equation, operands, live[index])
+            env.update(zip(equation.outvars, results, strict=True))
+    return [
+        value_of(atom) if wanted is None or wanted[i] else KEY
+        for i, atom in enumerate(program.jaxpr.outvars)
+    ]
+
+
+def _equation(
+    context: Context,
+    equation: versions.Equation,
+    operands: list[Value],
+    wanted: Sequence[bool],
+) -> list[Value]:
+    match equation.primitive.name:
+        case "scan":
+            return _scan(context, equation, operands)
+        case "while":
+            return _while(context, equation, operands)
+        case "cond":
+            return _cond(context, equation, operands, wanted)
+    inner = versions.called_program(equation)
+    if inner is not None and len(inner.jaxpr.outvars) == len(equation.outvars):
+        if equation.primitive.name != "pallas_call":
+            return _read(context, inner, operands, wanted)
+    return rules.primitive(context, equation, operands)
+
+
+# Loops.
+
+# Two steps of a recurrence whose moments differ by less are one.
+_SETTLED = 1e-6
+
+
+def _scan(
+    context: Context, equation: versions.Equation, operands: list[Value]
+) -> list[Value]:
+    """Step by step: each slice of a stack of kernels gets a variance of its own.
+
+    Once the moments of the carry have settled and every step does the same, the rest
+    of the steps is taken to be like the last.
+    """
+    parts = versions.scan_parts(equation)
+    split = parts.num_consts + parts.num_carry
+    consts, carry = operands[: parts.num_consts], operands[parts.num_consts : split]
+    stacked = operands[split:]
+    alike = not any(isinstance(v, Weight | Known) for v in stacked)
+    steps: list[list[Value]] = []
+    order = range(parts.length)
+    for step in reversed(order) if parts.reverse else order:
+        slices = [first_slice(value, step) for value in stacked]
+        before = carry
+        results = _read(context, parts.body, [*consts, *carry, *slices])
+        carry = results[: parts.num_carry]
+        steps.append(results[parts.num_carry :])
+        if alike and len(steps) > 1 and _is_settled(before, carry):
+            break
+    if parts.reverse:
+        steps.reverse()
+    outvars = equation.outvars[parts.num_carry :]
+    ys = [
+        _stacked([step[i] for step in steps], var.aval) for i, var in enumerate(outvars)
+    ]
+    return [*carry, *ys]
+
+
+def _stacked(values: list[Value], aval: Any) -> Value:
+    if all(isinstance(v, Known) for v in values):
+        arrays = [v.array for v in values if isinstance(v, Known)]
+        if len(arrays) == aval.shape[0]:
+            return Known(np.stack(arrays))
+    if any(isinstance(v, Key) for v in values):
+        return KEY
+    return mixture([(1.0, as_law(v)) for v in values], tuple(aval.shape))
+
+
+def _is_settled(before: list[Value], after: list[Value]) -> bool:
+    for old, new in zip(before, after, strict=True):
+        if isinstance(old, Law) and isinstance(new, Law):
+            scale = max(new.second_moment, 1e-300)
+            if abs(old.second_moment - new.second_moment) > _SETTLED * scale:
+                return False
+            if abs(old.mean - new.mean) > _SETTLED * scale**0.5:
+                return False
+        elif old is not new:
+            return False
+    return True
+
+
+def _while(
+    context: Context, equation: versions.Equation, operands: list[Value]
+) -> list[Value]:
+    parts = versions.while_parts(equation)
+    split = parts.num_condition_consts + parts.num_body_consts
+    first = operands[: parts.num_condition_consts]
+    consts = operands[parts.num_condition_consts : split]
+    carry = operands[split:]
+    while True:
+        (go_on,) = _read(context, parts.condition, [*first, *carry])
+        if not isinstance(go_on, Known):
+            raise no_rule(context, equation, "its length depends on data")
+        if not bool(go_on.array):
+            return carry
+        carry = _read(context, parts.body, [*consts, *carry])
+
+
+def _cond(
+    context: Context,
+    equation: versions.Equation,
+    operands: list[Value],
+    wanted: Sequence[bool],
+) -> list[Value]:
+    """The branch that is taken, or the mixture if chance or data decides."""
+    index, *rest = operands
+    branches = versions.branch_programs(equation)
+    if isinstance(index, Known):
+        number = min(max(int(index.array), 0), len(branches) - 1)
+        return _read(context, branches[number], rest, wanted)
+    law = as_law(index)
+    context.check_known(law, equation)
+    results = [_read(context, branch, rest, wanted) for branch in branches]
+    mixed: list[Value] = []
+    for position, var in enumerate(equation.outvars):
+        values = [result[position] for result in results]
+        if any(isinstance(v, Key | Weight) for v in values):
+            mixed.append(KEY)
+            continue
+        parts = [
+            (chance_of(law, number, len(branches)), as_law(v))
+            for number, v in enumerate(values)
+        ]
+        mixed.append(mixture(parts, tuple(var.aval.shape)))
+    return mixed

@@ -1,1 +1,0 @@
-"""Weights from elsewhere: loaded, grown, adapted at low rank."""

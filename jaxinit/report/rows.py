@@ -1,0 +1,135 @@
+"""The table's body: one line per row of the report."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from jaxinit.report.ascii import to_ascii
+from jaxinit.report.numbers import compact, count, elide
+from jaxinit.report.report import Report, Row
+
+# Reports with more rows are folded: the ends stay, and what the findings name.
+MAX_ROWS = 60
+_HEAD = _TAIL = 15
+
+# The output's shape has its place from this width on.
+_WIDE = 96
+_GAP = 2
+
+_SHORT = {"dot_general": "dot", "conv_general_dilated": "conv", "ragged_dot": "dot"}
+
+
+class _Column(NamedTuple):
+    """One column: its header and a cell for each row that is shown."""
+
+    header: str
+    cells: list[str]
+    justify: Literal["left", "right"] = "left"
+    style: str = ""
+
+
+def shown_rows(report: Report, all: bool) -> list[int]:
+    """Indices of the rows to show.
+
+    Args:
+      report: what is shown.
+      all: whether to show them all.
+
+    Returns:
+      All of them up to :data:`MAX_ROWS`; otherwise both ends, and each row that a
+      finding names between its neighbors.
+    """
+    total = len(report.rows)
+    if all or total <= MAX_ROWS:
+        return list(range(total))
+    named = {finding.row for finding in report.findings}
+    near = {
+        j
+        for i, row in enumerate(report.rows)
+        if row.name in named
+        for j in (i - 1, i, i + 1)
+    }
+    ends = {*range(_HEAD), *range(total - _TAIL, total)}
+    return sorted(j for j in ends | near if 0 <= j < total)
+
+
+def row_table(report: Report, width: int, *, all: bool, ascii: bool) -> RenderableType:
+    """The lines of the rows, names elided to what the numbers leave of ``width``."""
+    shown = shown_rows(report, all)
+    if not shown:
+        return Text("  no layers", "dim")
+    numbers = {f.row: i for i, f in reversed([*enumerate(report.findings, 1)])}
+    rows = [report.rows[i] for i in shown]
+    marked = [numbers.get(row.name) for row in rows]
+    columns = _columns(report, shown, wide=width >= _WIDE)
+
+    taken = sum(max(map(len, [c.header, *c.cells])) + _GAP for c in columns)
+    room = max(width - taken - 2 * _GAP - 2, 12)
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="dim")
+    table.add_column("", justify="right", no_wrap=True, width=2)
+    table.add_column("layer", no_wrap=True)
+    for column in columns:
+        header = Text(to_ascii(column.header, ascii))
+        table.add_column(
+            header, justify=column.justify, style=column.style, no_wrap=True
+        )
+
+    previous = -1
+    for k, (i, row, number) in enumerate(zip(shown, rows, marked, strict=True)):
+        if i > previous + 1:
+            hidden = to_ascii(f"… {i - previous - 1} more rows", ascii)
+            table.add_row("", Text(hidden, "dim"))
+        previous = i
+        style = "bold red" if number else ""
+        mark = to_ascii(f"▶{number}", ascii) if number else ""
+        indent = "" if row.kind == "layer" else "  "
+        name = elide(to_ascii(indent + row.name, ascii), room, to_ascii("…", ascii))
+        cells = [Text(to_ascii(column.cells[k], ascii)) for column in columns]
+        table.add_row(Text(mark, style), Text(name, style), *cells)
+    return table
+
+
+def _columns(report: Report, shown: Sequence[int], *, wide: bool) -> list[_Column]:
+    rows = [report.rows[i] for i in shown]
+    summary = report.summary()
+    operations = [
+        _SHORT.get(row.operation, elide(row.operation, 8, ".")) for row in rows
+    ]
+    columns = [_Column("", operations, style="dim")]
+    if wide:
+        shapes = [elide("x".join(map(str, row.shape)) or "scalar", 16) for row in rows]
+        columns.append(_Column("output", shapes, style="dim"))
+    if "second_moment" in summary:
+        moment = summary["second_moment"]
+        # An exclamation mark where the median leaves out seeds that overflowed.
+        broken = ~np.isfinite(report.forward["second_moment"]) & report.ran
+        partial = broken.any(axis=0) & (moment.share_nonfinite < 1)
+        medians = [compact(moment.median[i]) + "!" * bool(partial[i]) for i in shown]
+        columns.append(_Column("E[x²]", medians, "right"))
+        ranges = [_range(moment.q05[i], moment.q95[i]) for i in shown]
+        columns.append(_Column("5-95%", ranges, style="dim"))
+    if "dead" in summary:
+        shares = summary["dead"].median
+        dead = [_dead(report.rows[i], float(shares[i])) for i in shown]
+        columns.append(_Column("dead/N", dead, "right"))
+    if "grad_rms" in summary:
+        undefined = np.isnan(report.backward["grad_rms"]).all(axis=0)
+        median = summary["grad_rms"].median
+        grads = ["" if undefined[i] else compact(median[i]) for i in shown]
+        columns.append(_Column("grad rms", grads, "right"))
+    return columns
+
+
+def _range(low: float, high: float) -> str:
+    return "" if math.isnan(low) else f"{compact(low)} .. {compact(high)}"
+
+
+def _dead(row: Row, share: float) -> str:
+    if math.isnan(share) or row.kind != "layer":
+        return ""
+    return f"{share:.0%}/{count(row.samples)}"

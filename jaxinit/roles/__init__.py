@@ -1,0 +1,1 @@
+"""What each parameter of a model does, and how its layers hang together."""

@@ -1,0 +1,232 @@
+"""Which additions are residual: a stream goes on, and a branch of it is added."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from jaxinit.program import primitives
+from jaxinit.program.flow import CARRY, CHOICE, SLICE, STACK, Node
+from jaxinit.roles.anchors import Anchors, is_weight
+
+
+@dataclass(frozen=True)
+class Residual:
+    """A join that adds to a stream.
+
+    Attributes:
+      join: its number.
+      fork: the events after which its two paths part.
+      inside: the events of the branch.
+    """
+
+    join: int
+    fork: frozenset[int]
+    inside: frozenset[int]
+
+
+def residual_join(
+    anchors: Anchors, number: int, known: dict[int, Residual]
+) -> Residual | None:
+    """What a join adds to a stream; ``None`` if it is no such addition.
+
+    Args:
+      anchors: the program's events.
+      number: the join.
+      known: the residual joins before it.
+    """
+    event = anchors.events[number]
+    if event.shortcut is None or not event.skip:
+        return None
+    node = anchors.flow.nodes[anchors.nodes[number]]
+    skip, branch = node.operands[event.shortcut], node.operands[1 - event.shortcut]
+    if _is_gated(anchors, skip) or _are_logits(anchors, node.results[0]):
+        return None
+    if any(loop.kind != "layers" for loop in event.loops[-1:]):
+        if not _comes_back(anchors, skip, branch):
+            return None
+    above = anchors.ancestors(event.branch)
+    fork = event.skip
+    own: frozenset[int] = frozenset()
+    if not event.skip <= above:
+        fork, own = _fork(anchors, event.skip, above, known)
+        if not fork:
+            return None
+        if any(is_weight(anchors.events[n]) for n in own):
+            if _bends(anchors, skip, branch) or not _bends(anchors, branch, skip):
+                return None
+    inside = _inside(anchors, event.branch, fork, anchors.ancestors(event.skip))
+    if not any(is_weight(anchors.events[n]) for n in inside):
+        return None
+    return Residual(number, fork, inside)
+
+
+_TO_LOGITS = primitives.LAYOUT | {"add", "sub", "mul", "div", "select_n", "max"}
+
+
+def _are_logits(anchors: Anchors, value: int) -> bool:
+    """Whether a sum is the scores of a softmax: no stream, whatever was added."""
+    flow = anchors.flow
+
+    def on(user: int, position: int) -> bool:
+        return flow.nodes[user].primitive in _TO_LOGITS and user not in anchors.weights
+
+    return any(
+        flow.nodes[user].primitive == "exp" and _is_summed(anchors, user)
+        for user, _ in flow.downstream([value], on)
+    )
+
+
+def _is_summed(anchors: Anchors, index: int) -> bool:
+    flow = anchors.flow
+    users = flow.users[flow.nodes[index].results[0]]
+    return any(flow.nodes[user].primitive == "reduce_sum" for user, _ in users)
+
+
+def _is_gated(anchors: Anchors, value: int) -> bool:
+    """Whether a skip was multiplied by what layers make of the data."""
+    flow = anchors.flow
+
+    def on(node: Node, position: int) -> bool:
+        return _stays_near(anchors, node, position)
+
+    for index in flow.upstream([value], on):
+        node = flow.nodes[index]
+        if node.primitive in ("mul", "dot_general") and index not in anchors.weights:
+            data = [v for v in node.operands if flow.data[v]]
+            if len(data) == 2 and all(_is_made(anchors, v) for v in data):
+                if not _is_standardized(anchors, node):
+                    return True
+    return False
+
+
+def _comes_back(anchors: Anchors, skip: int, branch: int) -> bool:
+    """Whether, within one step of a loop, a branch starts at the very value it skips.
+
+    What a step makes of its input and of its state are two things, even where one is
+    upstream of the other.
+    """
+    flow = anchors.flow
+
+    def near(node: Node, position: int) -> bool:
+        return node.primitive in _SAME and flow.data[node.operands[position]]
+
+    def within(node: Node, position: int) -> bool:
+        return node.primitive != CARRY and flow.data[node.operands[position]]
+
+    starts = {skip}
+    for index in flow.upstream([skip], near):
+        if flow.nodes[index].primitive in _SAME:
+            starts.update(flow.nodes[index].operands)
+    starts = {value for value in starts if flow.data[value]}
+    return any(
+        starts & set(flow.nodes[index].operands)
+        for index in flow.upstream([branch], within)
+        if flow.nodes[index].primitive != CARRY
+    )
+
+
+def _is_made(anchors: Anchors, value: int) -> bool:
+    """Whether a weight or a loop's carry is upstream of a value."""
+    flow = anchors.flow
+    return any(
+        index in anchors.weights
+        or index in anchors.lookups
+        or flow.nodes[index].primitive == CARRY
+        for index in flow.upstream(
+            [value], lambda node, position: flow.data[node.operands[position]]
+        )
+    )
+
+
+def _stays_near(anchors: Anchors, node: Node, position: int) -> bool:
+    """Whether no event lies between a node's result and its operand."""
+    flow = anchors.flow
+    if not flow.data[node.operands[position]] or node.primitive == CARRY:
+        return False
+    return anchors.event_at(node.at) is None
+
+
+def _is_standardized(anchors: Anchors, node: Node) -> bool:
+    """Whether one factor is a root of a reduction: a norm without parameters."""
+    flow = anchors.flow
+    passes = primitives.LAYOUT | {"mul", "add", "max", "div", "rsqrt", "sqrt"}
+    for value in node.operands:
+        walk = flow.upstream([value], lambda n, _: n.primitive in passes)
+        if any(flow.nodes[i].primitive in ("rsqrt", "sqrt") for i in walk):
+            return True
+    return False
+
+
+def _fork(
+    anchors: Anchors,
+    skip: Iterable[int],
+    above: frozenset[int],
+    known: dict[int, Residual],
+) -> tuple[frozenset[int], frozenset[int]]:
+    """Where a skip with layers of its own leaves the branch, and these layers.
+
+    What was added to a stream in parallel is no part of the way along the stream.
+    """
+    fork, own, todo = set[int](), set[int](), list(skip)
+    while todo:
+        number = todo.pop()
+        if number in above:
+            fork.add(number)
+        elif number not in own:
+            event = anchors.events[number]
+            if event.kind == "source":  # it starts elsewhere
+                return frozenset(), frozenset()
+            own.add(number)
+            todo += known[number].fork if number in known else event.parents
+    return frozenset(fork), frozenset(own)
+
+
+_SAME = primitives.KEEPS_ELEMENTS | {"mul", "div", "neg"}
+LINEAR = primitives.STRAIGHT | {SLICE, STACK, CHOICE}
+LINEAR |= {"concatenate", "pad", "gather", "split"}
+
+
+def _bends(anchors: Anchors, value: int, other: int) -> bool:
+    """Whether a nonlinearity is upstream of a value but not of another.
+
+    What statistics of the data pass through on the way to a norm does not count.
+    """
+    flow = anchors.flow
+
+    def on(node: Node, position: int) -> bool:
+        value = node.operands[position]
+        return flow.data[value] and not anchors.statistics[value]
+
+    shared = set(flow.upstream([other], on))
+    return any(
+        flow.nodes[index].primitive not in LINEAR
+        for index in flow.upstream([value], on)
+        if index not in shared
+    )
+
+
+def _inside(
+    anchors: Anchors,
+    branch: Iterable[int],
+    fork: frozenset[int],
+    skip: frozenset[int],
+) -> frozenset[int]:
+    """The events of a branch.
+
+    They lie between the fork and the join. Of what comes in from the side (keys and
+    values from an encoder), the weight layers nearest to the branch belong to it.
+    """
+    inside, seen, todo = set[int](), set[int](), list(branch)
+    while todo:
+        number = todo.pop()
+        event = anchors.events[number]
+        if number in seen or number in skip or event.kind == "source":
+            continue
+        seen.add(number)
+        if anchors.ancestors([number]) & fork:
+            inside.add(number)
+            todo += event.parents
+        elif is_weight(event):
+            inside.add(number)
+        elif event.kind != "join":
+            todo += event.parents
+    return frozenset(inside)

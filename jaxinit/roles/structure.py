@@ -1,0 +1,211 @@
+"""What each parameter of a model does, and how its layers hang together.
+
+All of it is read off the program, nothing off names.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from jaxinit.models.trace import Traced
+from jaxinit.program.flow import Node
+from jaxinit.roles.affine import Affine
+from jaxinit.roles.anchors import Anchors, telling_uses
+from jaxinit.roles.attention import Attention as Attention
+from jaxinit.roles.attention import find_attentions
+from jaxinit.roles.branches import Branch as Branch
+from jaxinit.roles.branches import find_branches
+from jaxinit.roles.readout import Ends, find_ends, numbers_of
+from jaxinit.roles.recurrence import Gate as Gate
+from jaxinit.roles.recurrence import find_gates, recurrent_layers
+from jaxinit.roles.router import find_routers
+
+ROLES = {
+    "weight": "a kernel, with axes that are summed over",
+    "embedding": "a table that is looked up; a tied one is a weight too",
+    "position": "added along more than the channels",
+    "token": "concatenated with data, or put in its place",
+    "bias": "added along the channels of a layer's output",
+    "norm_scale": "the gain of a normalization",
+    "norm_bias": "the shift of a normalization",
+    "gain": "any other factor, along channels, of a whole value, or of a kernel",
+    "input": "a weight with no weight or lookup before it",
+    "readout": "a weight with no weight between it and the main output",
+    "readout_bias": "a bias with no weight between it and the main output",
+    "auxiliary_readout": "a weight that makes another output than the main one",
+    "router": "a weight that chooses or weighs the paths that data take",
+    "branch_end": "a weight that ends a residual branch",
+    "query": "a weight that makes an attention's queries",
+    "key": "a weight that makes an attention's keys",
+    "value": "a weight that makes an attention's values",
+    "attention_output": "a weight that takes what an attention gives",
+    "recurrent": "a weight on the way from a loop's state back to it",
+    "gate_bias": "a bias that opens a recurrent cell's gates",
+    "forget_gate_bias": "a bias of the gate that keeps a cell's state, and no other's",
+}
+"""What a parameter may do in a model. One may do several things; a fused kernel of
+queries, keys and values is all three."""
+
+
+class Structure(NamedTuple):
+    """What each parameter does, and the network's branches and attentions.
+
+    Attributes:
+      roles: for each parameter leaf, what it does (``ROLES``); none for one that no
+        data meets, and where the program does not tell.
+      branches: the residual branches, in the order in which data meets their joins.
+      attentions: the attentions, in the order in which data meets them.
+      num_branches: how many there are if each layer of a scan counts.
+      gates: for each leaf that is the bias of a recurrent cell's gates, which of its
+        entries are whose.
+    """
+
+    roles: tuple[frozenset[str], ...]
+    branches: tuple[Branch, ...]
+    attentions: tuple[Attention, ...]
+    num_branches: int
+    gates: dict[int, tuple[Gate, ...]]
+    output: int | None = None
+
+
+class Hints(NamedTuple):
+    """What the user says where a program does not tell.
+
+    Attributes:
+      output: the main output: its position among the output's leaves, or its path.
+      roles: pairs of a parameter's path and the role that it has besides.
+    """
+
+    output: int | str | None = None
+    roles: tuple[tuple[str, str], ...] = ()
+
+
+NO_HINTS = Hints()
+
+
+def as_hints(output: int | str | None, roles: Mapping[str, str] | None) -> Hints:
+    """The hints that a user gave as arguments."""
+    if roles is not None and not isinstance(roles, Mapping):
+        raise TypeError(
+            "`roles` must map paths of parameters to roles, as in "
+            f"{{'head/kernel': 'readout'}}, got {roles!r}."
+        )
+    return Hints(output, tuple((roles or {}).items()))
+
+
+def read_structure(
+    anchors: Anchors, traced: Traced, hints: Hints = NO_HINTS
+) -> Structure:
+    """Reads what each parameter of a model does.
+
+    Args:
+      anchors: the model's layers and joins, in its flow graph.
+      traced: the model's programs.
+      hints: what the user says besides.
+
+    Returns:
+      The roles of the parameters, the residual branches, the attentions and gates.
+    """
+    affine = Affine(anchors, len(traced.params))
+    roles = affine.roles
+    _kernels(anchors, roles)
+    ends = find_ends(anchors, traced, hints.output)
+    _ends_of_the_network(anchors, affine, ends)
+    branches = find_branches(anchors, roles)
+    attentions = find_attentions(anchors, frozenset(b.join for b in branches))
+    for attention in attentions:
+        _give(anchors, attention.query, roles, "query")
+        _give(anchors, attention.key, roles, "key")
+        _give(anchors, attention.value, roles, "value")
+        _give(anchors, attention.output, roles, "attention_output")
+    branches = tuple(_with_attention(branch, attentions) for branch in branches)
+    routers = [
+        number
+        for number in find_routers(anchors)
+        if number not in numbers_of(anchors, ends.main)
+    ]
+    _give(anchors, routers, roles, "router")
+    branches = tuple(_without(branch, routers) for branch in branches)
+    for branch in branches:
+        _give(anchors, branch.ends, roles, "branch_end")
+    _give(anchors, recurrent_layers(anchors), roles, "recurrent")
+    gates = find_gates(anchors, affine.added)
+    for leaf, found in gates.items():
+        roles[leaf].add("gate_bias")
+        size = traced.apply.jaxpr.invars[leaf].aval.shape[-1]
+        kept = sum(g.stop - g.start for g in found if g.kind == "forget")
+        if kept == size and len(found) == 1:
+            roles[leaf].add("forget_gate_bias")
+    _hinted(traced, hints, roles)
+    return Structure(
+        output=ends.output,
+        roles=tuple(map(frozenset, roles)),
+        branches=branches,
+        attentions=attentions,
+        num_branches=sum(branch.numbers.size for branch in branches),
+        gates=gates,
+    )
+
+
+def _hinted(traced: Traced, hints: Hints, roles: list[set[str]]) -> None:
+    names = ["/".join(parts) for parts in traced.params]
+    for path, role in hints.roles:
+        if path not in names:
+            raise ValueError(
+                f"`roles` must name parameters of {traced.name}, got {path!r}. They "
+                f"are: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}."
+            )
+        if role not in ROLES:
+            raise ValueError(
+                f"`roles` must give {path!r} one of {', '.join(ROLES)}, got {role!r}."
+            )
+        roles[names.index(path)].add(role)
+
+
+def _without(branch: Branch, routers: Sequence[int]) -> Branch:
+    """A branch that no router ends."""
+    ends = tuple(end for end in branch.ends if end not in routers)
+    return branch._replace(ends=type(branch.ends)(ends))
+
+
+def _with_attention(branch: Branch, attentions: Sequence[Attention]) -> Branch:
+    for number, attention in enumerate(attentions):
+        if attention.output & set(branch.ends):
+            return branch._replace(attention=number)
+    return branch
+
+
+def _give(
+    anchors: Anchors, numbers: Iterable[int], roles: list[set[str]], role: str
+) -> None:
+    for number in numbers:
+        for use in telling_uses(anchors.events[number]):
+            roles[use.leaf].add(role)
+
+
+def _kernels(anchors: Anchors, roles: list[set[str]]) -> None:
+    """Weights, lookup tables, and the weights that see the input first."""
+    flow = anchors.flow
+    for index, number in anchors.weights.items():
+        _give(anchors, [number], roles, "weight")
+        node = flow.nodes[index]
+
+        def through(node: Node, position: int) -> bool:
+            return flow.data[node.operands[position]]
+
+        operands = [v for v in node.operands if flow.data[v]]
+        above = flow.upstream(operands, through)
+        if not any(i in anchors.weights or i in anchors.lookups for i in above):
+            _give(anchors, [number], roles, "input")
+    for number in anchors.lookups.values():
+        _give(anchors, [number], roles, "embedding")
+
+
+def _ends_of_the_network(anchors: Anchors, affine: Affine, ends: Ends) -> None:
+    """Weights and biases with no other weight between them and an output."""
+    _give(anchors, numbers_of(anchors, ends.main), affine.roles, "readout")
+    for index in ends.main:
+        for leaf in affine.added.get(index, ()):
+            if "bias" in affine.roles[leaf]:
+                affine.roles[leaf].add("readout_bias")
+    beside = numbers_of(anchors, ends.auxiliary)
+    _give(anchors, beside, affine.roles, "auxiliary_readout")

@@ -1,0 +1,289 @@
+"""Draws a network's variables by a scheme."""
+
+import functools
+import threading
+import warnings
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxinit.draw.compiling import quick_options
+from jaxinit.draw.own_init import OwnDraw, stacked
+from jaxinit.initializers._call import call
+from jaxinit.roles.network import Network, Parameter
+from jaxinit.schemes.scheme import Assignment, Refined, Scheme
+
+Array = jax.Array
+Shardings = Mapping[int, Any]
+"""For leaves of parameters and state, the sharding that they are to have."""
+
+
+class SchemeDraw:
+    """A scheme's draw of a network's variables.
+
+    What no assignment covers comes from the model's own init, under the same key.
+    Each parameter has a key made from its path, so that layers added to a model leave
+    the weights of the others as they were.
+
+    Attributes:
+      assignments: by leaf, what the scheme makes of it.
+      reads_data: whether weights depend on the values of the model's inputs.
+    """
+
+    def __init__(self, network: Network, scheme: Scheme) -> None:
+        self._network = network
+        self.assignments = _by_leaf(scheme.assign(network), network)
+        refine = scheme.refine(network)
+        count = len(network.params) + network.traced.num_state
+        self._own_leaves = [
+            leaf
+            for leaf in range(count)
+            if leaf not in self.assignments or self.assignments[leaf].init is None
+        ]
+        self._own = OwnDraw(network.traced, self._own_leaves)
+        self.reads_data = (refine is not None and scheme.reads_data) or (
+            bool(self._own_leaves) and self._own.reads_inputs
+        )
+        self._traceable = scheme.traceable
+        self._refine: Callable[..., list[Array] | Refined] | None = refine
+        self._compiled = self._mapped = self._refine
+        if refine is not None and scheme.traceable:
+            options = quick_options(network.sites, 1)
+            fresh = frozenset(i for i, a in self.assignments.items() if a.fresh)
+            self._compiled = _compiled(refine, fresh, options)
+            mapped = jax.vmap(refine, in_axes=(0, 0, 0, None))
+            self._mapped = jax.jit(mapped, compiler_options=options)
+
+    @functools.cached_property
+    def untouched(self) -> tuple[str, ...]:
+        """What the scheme left alone without meaning to, a sentence each.
+
+        A scheme that draws every weight that is known means to draw them all: what it
+        leaves is a bias, a norm, a table, or else a parameter whose role the program
+        does not tell.
+        """
+        network, taken = self._network, self.assignments
+        weights = [p for p in network.having("weight") if "embedding" not in p.roles]
+        if not weights or any(p.leaf not in taken for p in weights):
+            return ()
+        sentences = []
+        for p in network.free:
+            if p.roles or p.leaf in taken:
+                continue
+            why = "the program does not tell what it does"
+            if p.leaf in network.sites.unreached:
+                why = "it meets no data"
+            sentences.append(
+                f"{p.name} of shape {p.shape} in {network.traced.name} keeps the "
+                f"model's own init: {why}. To draw it, give it an initializer: "
+                f"override(scheme, [({p.name!r}, as_stored(initializer))])."
+            )
+        return tuple(sentences)
+
+    @property
+    def depends_on_key(self) -> tuple[bool, ...]:
+        depends = [True] * (len(self._network.params) + self._network.traced.num_state)
+        for leaf, mark in zip(self._own_leaves, self._own.depends_on_key, strict=False):
+            depends[leaf] = mark
+        return tuple(depends)
+
+    @property
+    def ignores_key(self) -> bool:
+        return self._own.ignores_key
+
+    def __call__(
+        self, key: Array, *inputs: Any, shardings: Shardings | None = None
+    ) -> list[Array]:
+        values = self._start(key, inputs, shardings or {})
+        inside = isinstance(key, jax.core.Tracer)
+        refine = self._refine if inside else self._compiled
+        return self._refined(values, key, inputs, refine)
+
+    def batched(self, keys: Array, *inputs: Any) -> list[Array]:
+        own = self._own.batched(keys, *inputs)
+        values = dict(zip(self._own_leaves, own, strict=True))
+        each = [leaf_key(p) for p in self._network.params]
+        for leaf, assignment in self.assignments.items():
+            parameter = self._network.params[leaf]
+            if assignment.init is not None:
+                values[leaf] = jax.vmap(
+                    lambda key, p=parameter, a=assignment, k=each[leaf]: _draw(
+                        p, a, k(key), None
+                    )
+                )(keys)
+            else:
+                values[leaf] = jax.vmap(
+                    functools.partial(_change, parameter, assignment)
+                )(values[leaf])
+        if self._refine is None:
+            return [values[leaf] for leaf in sorted(values)]
+
+        if self._traceable:
+            return self._refined(values, keys, inputs, self._mapped)
+        return stacked(
+            lambda i: self._refined(
+                {leaf: x[i] for leaf, x in values.items()},
+                keys[i],
+                inputs,
+                self._refine,
+            ),
+            range(len(keys)),
+        )
+
+    def started(self, key: Array, *inputs: Any) -> list[Array]:
+        """The leaves before the scheme looks at data."""
+        values = self._start(key, inputs, {})
+        return [values[leaf] for leaf in sorted(values)]
+
+    def _start(
+        self, key: Array, inputs: Sequence[Any], shardings: Shardings
+    ) -> dict[int, Array]:
+        if shardings:
+            to = [shardings.get(leaf) for leaf in self._own_leaves]
+            own = self._own.sharded(key, inputs, to)
+        else:
+            own = self._own(key, *inputs) if self._own_leaves else []
+        values = dict(zip(self._own_leaves, own, strict=True))
+        for leaf, assignment in self.assignments.items():
+            parameter = self._network.params[leaf]
+            if assignment.init is None:
+                values[leaf] = _change(parameter, assignment, values[leaf])
+            else:
+                k = leaf_key(parameter)(key)
+                values[leaf] = _draw(parameter, assignment, k, shardings.get(leaf))
+        return values
+
+    def _refined(
+        self,
+        values: dict[int, Array],
+        keys: Array,
+        inputs: Sequence[Any],
+        refine: Callable[..., list[Array] | Refined] | None,
+    ) -> list[Array]:
+        """What ``refine`` makes of the values, for one key or for many at once."""
+        leaves = [values[leaf] for leaf in sorted(values)]
+        if refine is None:
+            return leaves
+        first = len(self._network.params)
+        params, state = leaves[:first], leaves[first:]
+        result = refine(params, state, _refining_key(keys), tuple(inputs))
+        if not isinstance(result, Refined):
+            return [*result, *state]
+        for message, holds in result.complaints.items():
+            if not isinstance(holds, jax.core.Tracer) and bool(jnp.any(holds)):
+                warnings.warn(message, stacklevel=2)
+        return [*result.params, *state]
+
+
+def _refining_key(keys: Array) -> Array:
+    """The key, or keys ``(n,)``, for what looks at data."""
+    number = zlib.crc32(b"refine")
+    if keys.ndim:
+        return jax.vmap(lambda key: jax.random.fold_in(key, number))(keys)
+    return jax.random.fold_in(keys, number)
+
+
+def _compiled(
+    refine: Callable[..., Any], fresh: frozenset[int], options: dict[str, Any] | None
+) -> Callable[..., Any]:
+    """``refine``, compiled, in the memory of those parameters that are ``fresh``."""
+
+    def apart(given: dict[int, Array], kept: dict[int, Array], *rest: Any) -> Any:
+        params = {**given, **kept}
+        return refine([params[leaf] for leaf in sorted(params)], *rest)
+
+    run = jax.jit(apart, donate_argnums=0, compiler_options=options)
+
+    def call(params: list[Array], *rest: Any) -> Any:
+        given = {leaf: x for leaf, x in enumerate(params) if leaf in fresh}
+        kept = {leaf: x for leaf, x in enumerate(params) if leaf not in fresh}
+        return run(given, kept, *rest)
+
+    return call
+
+
+_CACHE_SIZE = 16
+_cache: OrderedDict[Any, SchemeDraw] = OrderedDict()
+_lock = threading.RLock()  # assigning may draw another model by a scheme
+
+
+def scheme_draw(network: Network, scheme: Scheme) -> SchemeDraw:
+    """The draw of ``network`` by ``scheme``; that of an earlier call if there is one.
+
+    Raises:
+      ValueError: if the scheme does not apply to the network.
+    """
+    name = (network.traced, scheme)
+    try:
+        hash(name)
+    except TypeError:  # a scheme that holds arrays
+        return SchemeDraw(network, scheme)
+    with _lock:
+        if name not in _cache:
+            _cache[name] = SchemeDraw(network, scheme)
+        _cache.move_to_end(name)
+        while len(_cache) > _CACHE_SIZE:
+            _cache.popitem(last=False)
+        return _cache[name]
+
+
+def leaf_key(parameter: Parameter) -> Callable[[Array], Array]:
+    """Makes a parameter's key from the network's, by its path alone."""
+    number = zlib.crc32("/".join(parameter.path).encode())
+    return lambda key: jax.random.fold_in(key, number)
+
+
+def _by_leaf(
+    assignments: Sequence[Assignment], network: Network
+) -> dict[int, Assignment]:
+    found: dict[int, Assignment] = {}
+    for assignment in assignments:
+        if assignment.leaf in found:
+            name = network.params[assignment.leaf].name
+            raise ValueError(
+                f"two rules take {name}: {found[assignment.leaf].rule} and "
+                f"{assignment.rule}. Say which one holds: override(scheme, "
+                f"[({name!r}, initializer)])."
+            )
+        found[assignment.leaf] = assignment
+    return found
+
+
+def _draw(
+    parameter: Parameter, assignment: Assignment, key: Array, sharding: Any
+) -> Array:
+    assert assignment.init is not None
+    try:
+        return call(
+            assignment.init, key, parameter.shape, parameter.dtype, sharding
+        ).astype(parameter.dtype)
+    except (TypeError, ValueError) as error:
+        error.add_note(
+            f"jaxinit was initializing {parameter.name} of shape {parameter.shape} by "
+            f"the rule {assignment.rule}."
+        )
+        raise
+
+
+def _change(parameter: Parameter, assignment: Assignment, old: Array) -> Array:
+    assert assignment.change is not None
+    new = jnp.asarray(assignment.change(old))
+    if new.shape != old.shape:
+        raise ValueError(
+            f"the rule {assignment.rule} must keep the shape {old.shape} of "
+            f"{parameter.name}, got {new.shape}."
+        )
+    return new.astype(old.dtype)
+
+
+def std_of(value: Array) -> float:
+    """The standard deviation of an array's entries, in float64 on the host."""
+    wide = np.asarray(value).astype(
+        np.complex128 if jnp.iscomplexobj(value) else np.float64
+    )
+    return float(wide.std()) if wide.size else 0.0

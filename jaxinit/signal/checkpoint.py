@@ -1,0 +1,174 @@
+"""Finished seeds, kept on disk as they finish: a crash costs only what was in flight.
+
+A folder holds files to which records are appended, one file for each run, so that runs
+on several machines may share a folder and folders may be merged by copying. A file
+begins with a line that says what was analyzed; a record that was cut off in the middle
+of writing is known by its checksum and left out.
+"""
+
+import hashlib
+import json
+import os
+import re
+import struct
+import tempfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import jax
+import numpy as np
+
+from jaxinit.draw.pieces import is_key
+from jaxinit.program import versions
+from jaxinit.signal.statistics import Analysis
+
+_FORMAT = 1
+_HEAD = struct.Struct("<QdII")  # seed, loss, bytes of the record, bytes of a number
+_CHECK = struct.Struct("<I")  # behind the record
+_SUFFIX = ".seeds"
+
+
+class Checkpoint:
+    """The seeds of one analysis in a folder, which is made if there is none.
+
+    Args:
+      folder: where.
+      fingerprint: of the analysis, see `fingerprint`; other files are left alone.
+
+    Raises:
+      ValueError: if ``folder`` cannot be made or is no folder.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], fingerprint: str) -> None:
+        self._folder = Path(folder)
+        self._fingerprint = fingerprint
+        self._file: BinaryIO | None = None
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(
+                f"`checkpoint` must be a folder that can be written to, got "
+                f"{os.fspath(folder)!r}: {error}."
+            ) from error
+
+    def read(self) -> dict[int, tuple[np.ndarray, float]]:
+        """By seed, its record `(fields,)` and its loss, from all earlier runs."""
+        found: dict[int, tuple[np.ndarray, float]] = {}
+        for path in sorted(self._folder.glob(f"{self._fingerprint[:16]}-*{_SUFFIX}")):
+            data = path.read_bytes()
+            head, _, data = data.partition(b"\n")
+            if self._is_ours(head):
+                found.update(_records(data))
+        return found
+
+    def append(
+        self, seeds: Sequence[int], values: np.ndarray, loss: np.ndarray
+    ) -> None:
+        """Keeps finished seeds: their records `(seeds, fields)` and losses."""
+        file = self._opened()
+        for seed, record, number in zip(seeds, values, loss, strict=True):
+            payload = record.astype(record.dtype.newbyteorder("<")).tobytes()
+            head = _HEAD.pack(seed, float(number), len(payload), record.itemsize)
+            file.write(head + payload + _CHECK.pack(zlib.crc32(head + payload)))
+        file.flush()  # from here on it outlives this process
+
+    def close(self) -> None:
+        if self._file is not None:
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self._file = None
+
+    def _opened(self) -> BinaryIO:
+        if self._file is None:
+            number, _ = tempfile.mkstemp(
+                _SUFFIX, f"{self._fingerprint[:16]}-", self._folder
+            )
+            self._file = os.fdopen(number, "wb")
+            head = {"format": _FORMAT, "fingerprint": self._fingerprint}
+            self._file.write(json.dumps(head).encode() + b"\n")
+        return self._file
+
+    def _is_ours(self, head: bytes) -> bool:
+        try:
+            said = json.loads(head)
+        except ValueError:  # cut off
+            return False
+        return bool(said == {"format": _FORMAT, "fingerprint": self._fingerprint})
+
+
+def _records(data: bytes) -> dict[int, tuple[np.ndarray, float]]:
+    """The whole records at the beginning of ``data``."""
+    found = {}
+    position = 0
+    while position + _HEAD.size <= len(data):
+        seed, loss, length, width = _HEAD.unpack_from(data, position)
+        start = position + _HEAD.size
+        end = start + length
+        check = _CHECK.pack(zlib.crc32(data[position:end]))
+        if data[end : end + _CHECK.size] != check:
+            break
+        found[seed] = (np.frombuffer(data[start:end], f"<f{width}"), loss)
+        position = end + _CHECK.size
+    return found
+
+
+def fingerprint(
+    analysis: Analysis,
+    draw: Any,
+    root: jax.Array,
+    inputs: Sequence[jax.Array],
+    scheme: Any,
+) -> str:
+    """What tells analyses apart, the same in every process: programs, data and key.
+
+    Args:
+      analysis: what is measured.
+      draw: how weights are drawn.
+      root: the root key.
+      inputs: the model's inputs.
+      scheme: what the user gave as such; it counts by its ``repr`` where its drawing
+        cannot be traced.
+    """
+    traced = analysis.traced
+    digest = hashlib.sha256()
+    _add_program(digest, traced.apply)
+    digest.update(repr([traced.params, analysis.batch]).encode())
+    if scheme is None:
+        if traced.init is not None:
+            _add_program(digest, traced.init)
+    else:
+        try:
+            _add_program(digest, versions.trace(draw, root, *inputs)[0])
+        except (TypeError, ValueError, NotImplementedError):
+            digest.update(_without_addresses(repr(scheme)).encode())
+    if analysis.loss is not None:
+        avals = [v.aval for v in traced.apply.jaxpr.outvars]
+        shapes: list[Any] = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in avals]
+        loss = analysis.loss
+        program, _ = versions.trace(lambda *out: loss(traced.output(out)), *shapes)
+        _add_program(digest, program)
+    for array in (jax.random.key_data(root), *inputs):
+        _add_array(digest, array)
+    digest.update(str(jax.random.key_impl(root)).encode())
+    return digest.hexdigest()
+
+
+def _add_program(digest: Any, program: versions.Program) -> None:
+    digest.update(_without_addresses(str(program.jaxpr)).encode())
+    for const in program.consts:
+        _add_array(digest, const)
+
+
+def _add_array(digest: Any, value: Any) -> None:
+    if hasattr(value, "dtype") and is_key(value):
+        value = jax.random.key_data(value)
+    array = np.asarray(value)
+    digest.update(f"{array.dtype}{array.shape}".encode())
+    digest.update(np.ascontiguousarray(array).tobytes())
+
+
+def _without_addresses(text: str) -> str:
+    """Without what differs from process to process."""
+    return re.sub(r"0x[0-9a-f]+", "0x", text)

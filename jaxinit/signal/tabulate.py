@@ -1,0 +1,339 @@
+"""From the records of many seeds to the report's arrays, on the host in float64."""
+
+import itertools
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxinit.layers.event import Event
+from jaxinit.layers.names import param_name, row_names
+from jaxinit.report.report import Row
+from jaxinit.signal import records as moments
+from jaxinit.signal.statistics import Analysis, Raw, float_outputs
+
+Arrays = dict[str, np.ndarray]
+
+
+class Tables(NamedTuple):
+    """The report's arrays; see ``Report`` for what each holds."""
+
+    rows: tuple[Row, ...]
+    forward: Arrays
+    backward: Arrays
+    params: tuple[str, ...]
+    weights: Arrays
+    profiles: dict[str, Arrays]
+
+
+class _Cell(NamedTuple):
+    """One row: an event, and which of the scanned layers if it is in a scan."""
+
+    number: int
+    event: Event
+    name: str
+    layer: tuple[int, ...]
+
+
+def tabulate(analysis: Analysis, raw: Raw) -> Tables:
+    """Unpacks records, pools time steps, and names rows.
+
+    Args:
+      analysis: what was analyzed.
+      raw: the records, each with a leading axis over seeds.
+
+    Returns:
+      The tables, with scanned layers one row each.
+    """
+    cells = _cells(analysis)
+    forward: list[Arrays] = []
+    backward: list[np.ndarray] = []
+    counts: list[int] = []
+    profiles: dict[str, Arrays] = {}
+    for cell in cells:
+        steps = _forward(_per_step(raw.forward[cell.number], cell))
+        if cell.number in raw.dead:
+            dead = _per_step(raw.dead[cell.number], cell)
+            steps["dead"] = _executed(dead[..., 0], dead[..., 1])
+        gradient = None
+        if cell.number in raw.backward:
+            gradient = _second_moment(_per_step(raw.backward[cell.number], cell))
+        count = int(np.max(steps["count"].sum(axis=1), initial=1))
+        counts.append(max(count // cell.event.copies, 1))
+        forward.append(_pooled(steps))
+        backward.append(
+            _mean(gradient)
+            if gradient is not None
+            else np.full(len(steps["mean"]), np.nan)
+        )
+        if any(loop.kind == "steps" for loop in cell.event.loops):
+            profile = {name: steps[name] for name in PROFILED}
+            if gradient is not None:
+                profile["grad_rms"] = np.sqrt(gradient)
+            profiles[cell.name] = profile
+    rows = _rows(analysis, cells, counts)
+    params, weights = _weights(analysis, raw)
+    return Tables(
+        rows,
+        {name: _stack([f[name] for f in forward]) for name in FORWARD},
+        _backward(analysis, raw, rows, backward),
+        params,
+        weights,
+        profiles,
+    )
+
+
+FORWARD = (
+    "mean",
+    "var",
+    "second_moment",
+    "rms",
+    "chan_sq_mean",
+    "chan_var",
+    "cos",
+    "absmax",
+    "frac_zero",
+    "frac_nonfinite",
+    "dead",
+)
+PROFILED = FORWARD
+
+
+def _cells(analysis: Analysis) -> list[_Cell]:
+    """The rows in the order of data: within a scan, layer by layer."""
+    sites = analysis.sites
+    names = row_names(sites, analysis.traced.params)
+    keyed = []
+    for number, event, name in zip(sites.numbers, sites.events, names, strict=True):
+        layers = [loop for loop in event.loops if loop.kind == "layers"]
+        for index in itertools.product(*(range(loop.length) for loop in layers)):
+            cell = _Cell(number, event, name + _suffix(index), index)
+            keyed.append((_order(event, index), cell))
+    keyed.sort(key=lambda pair: pair[0])
+    return [cell for _, cell in keyed]
+
+
+def _order(event: Event, index: tuple[int, ...]) -> tuple[int, ...]:
+    """The event's place in the program, with a loop's step behind the loop's."""
+    assert event.at is not None
+    position = {
+        loop.path: loop.length - 1 - i if loop.reverse else i
+        for loop, i in zip(
+            (loop for loop in event.loops if loop.kind == "layers"), index, strict=True
+        )
+    }
+    key: list[int] = []
+    for depth in range(len(event.at.path)):
+        key += event.at.path[depth]
+        key.append(position.get(event.at.path[: depth + 1], 0))
+    return (*key, event.at.equation, event.at.result)
+
+
+def _per_step(records: Any, cell: _Cell) -> np.ndarray:
+    """A cell's records as ``(seeds, steps, fields)``."""
+    x = np.asarray(records, np.float64)
+    axis, layer = 1, 0
+    for loop in cell.event.loops:
+        if loop.kind == "layers":
+            x = np.take(x, cell.layer[layer], axis=axis)
+            layer += 1
+        elif loop.kind != "while":
+            axis += 1
+    return x.reshape(x.shape[0], -1, x.shape[-1])
+
+
+def _forward(records: np.ndarray) -> Arrays:
+    """Fields in their own units; NaN for steps that did not run."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        fields = moments.statistics(records)
+    count, unit = fields["count"], np.exp2(fields.pop("exponent"))
+    for name, power in moments.POWER.items():
+        fields[name] = fields[name] * unit**power
+    fields["second_moment"] = fields["chan_sq_mean"] + fields["chan_var"]
+    fields["rms"] = np.sqrt(fields["second_moment"])
+    return {"count": count} | {name: _executed(count, fields[name]) for name in FORWARD}
+
+
+def _second_moment(records: Any) -> np.ndarray:
+    count, exponent, scaled = np.moveaxis(np.asarray(records, np.float64), -1, 0)
+    return _executed(count, scaled * np.exp2(2 * exponent))
+
+
+def _executed(count: np.ndarray, values: np.ndarray) -> np.ndarray:
+    return np.where(count > 0, values, np.nan)
+
+
+def _pooled(steps: Arrays) -> Arrays:
+    """Statistics over all steps; see ``moments.merge`` for what is exact."""
+    pooled = {name: _mean(steps[name]) for name in FORWARD}
+    pooled["var"] = pooled["var"] + _mean(
+        np.square(steps["mean"] - pooled["mean"][:, None])
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # all steps NaN: NaN
+        pooled["absmax"] = np.nanmax(steps["absmax"], axis=1)
+    nonfinite = pooled["frac_nonfinite"] > 0
+    pooled["absmax"] = np.where(
+        nonfinite, np.max(steps["absmax"], axis=1), pooled["absmax"]
+    )
+    pooled["rms"] = np.sqrt(pooled["second_moment"])
+    return pooled
+
+
+def _mean(x: np.ndarray) -> np.ndarray:
+    """The mean over steps that ran; a step that did not is NaN throughout."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return np.asarray(np.nanmean(x, axis=1)) if x.shape[1] > 1 else x[:, 0]
+
+
+def _rows(
+    analysis: Analysis, cells: Sequence[_Cell], counts: Sequence[int]
+) -> tuple[Row, ...]:
+    names = [param_name(parts) for parts in analysis.traced.params]
+    by_number: dict[int, list[_Cell]] = {}
+    for cell in cells:
+        by_number.setdefault(cell.number, []).append(cell)
+
+    def nearest(numbers: frozenset[int], index: tuple[int, ...]) -> tuple[str, ...]:
+        found = []
+        for number in sorted(numbers):
+            for other in by_number.get(number, []):
+                shared = min(len(other.layer), len(index))
+                if other.layer[:shared] == index[:shared]:
+                    found.append(other.name)
+        return tuple(found)
+
+    def param_of(leaf: int, index: tuple[int, ...]) -> str:
+        depth = len(analysis.sites.scanned.get(leaf, ()))
+        return names[leaf] + _suffix(index[:depth])
+
+    rows = []
+    for cell, count in zip(cells, counts, strict=True):
+        event = cell.event
+        size = math.prod(event.shape)
+        channels = math.prod(event.shape[axis] for axis in event.channels)
+        rows.append(
+            Row(
+                name=cell.name,
+                kind=event.kind,
+                operation=event.operation,
+                shape=event.shape,
+                dtype=event.dtype,
+                params=tuple(param_of(leaf, cell.layer) for leaf in event.params),
+                activation=_activation_name(event),
+                fan_in=event.uses[0].fan_in if event.uses else None,
+                fan_out=event.uses[0].fan_out if event.uses else None,
+                steps=count,
+                samples=size // max(channels, 1) * count,
+                skip=nearest(event.skip, cell.layer),
+                branch=nearest(event.branch, cell.layer),
+            )
+        )
+    return tuple(rows)
+
+
+def _backward(
+    analysis: Analysis,
+    raw: Raw,
+    rows: Sequence[Row],
+    second_moments: Sequence[np.ndarray],
+) -> Arrays:
+    if not raw.backward:
+        return {}
+    delta2 = _stack(second_moments)
+    outputs = float_outputs(analysis.traced)
+    sizes = np.array(
+        [math.prod(analysis.traced.apply.jaxpr.outvars[i].aval.shape) for i in outputs]
+    )
+    out2 = np.stack([_second_moment(raw.backward[-1 - i]) for i in outputs], axis=1)
+    out2 = (out2 * sizes).sum(axis=1, keepdims=True) / sizes.sum()
+    chi = np.full_like(delta2, np.nan)
+    last: dict[str, int] = {}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for column in reversed(range(len(rows))):
+            following = last.get(rows[column].kind)
+            if following is not None:
+                chi[:, column] = delta2[:, column] / delta2[:, following]
+            last[rows[column].kind] = column
+        relative = np.sqrt(delta2 / out2)
+    backward = {"grad_rms": np.sqrt(delta2), "grad_rel": relative, "chi": chi}
+    if analysis.loss is None:
+        elements = np.array([math.prod(row.shape) * row.steps for row in rows])
+        backward["apjn"] = delta2 * elements / sizes.sum()
+    return backward
+
+
+def _weights(analysis: Analysis, raw: Raw) -> tuple[tuple[str, ...], Arrays]:
+    names: list[str] = []
+    columns: dict[str, list[np.ndarray]] = {
+        name: [] for name in ("weight_norm", "wgrad_norm", "wgrad_rms", "wgrad_rel")
+    }
+    shapes = [v.aval.shape for v in analysis.traced.apply.jaxpr.invars]
+    all_parts = analysis.traced.params
+    for leaf in analysis.sites.leaf_order(len(all_parts)):
+        parts = all_parts[leaf]
+        weight2 = _second_moment(raw.weights[leaf])
+        gradient = raw.gradients[leaf]
+        grad2 = (
+            np.full_like(weight2, np.nan)
+            if gradient is None
+            else _second_moment(gradient)
+        )
+        split = weight2.shape[1:]
+        size = math.prod(shapes[leaf]) / max(math.prod(split), 1)
+        for index in itertools.product(*map(range, split)):
+            names.append(param_name(parts) + _suffix(index))
+            weight = np.sqrt(_column(weight2, index) * size)
+            rms = np.sqrt(_column(grad2, index))
+            norm = rms * math.sqrt(size)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                relative = np.where(weight > 0, norm / weight, np.nan)
+            for name, column in zip(
+                columns, (weight, norm, rms, relative), strict=True
+            ):
+                columns[name].append(column)
+    if not any(g is not None for g in raw.gradients):
+        columns = {"weight_norm": columns["weight_norm"]}
+    return tuple(names), {name: _stack(c) for name, c in columns.items()}
+
+
+def _column(x: np.ndarray, index: tuple[int, ...]) -> np.ndarray:
+    """All seeds of one layer of a scan."""
+    for i in index:
+        x = x[:, i]
+    return x
+
+
+def _suffix(index: tuple[int, ...]) -> str:
+    """Which layer of a scan: ``[3]``."""
+    return f"[{','.join(map(str, index))}]" if index else ""
+
+
+def _stack(columns: Sequence[np.ndarray]) -> np.ndarray:
+    return np.stack(columns, axis=1) if columns else np.zeros((0, 0))
+
+
+_KNOWN = (
+    ({"erf", "erfc"}, "gelu"),
+    ({"tanh", "integer_pow"}, "gelu"),
+    ({"logistic", "mul_self"}, "silu"),
+)
+
+
+def _activation_name(event: Event) -> str | None:
+    """A common name where the steps tell one, else the nonlinear steps themselves."""
+    if event.activation is None:
+        return None
+    steps = event.activation.steps
+    for some, name in _KNOWN:
+        if some <= set(steps) or (
+            name == "gelu" and some & set(steps) & {"erf", "erfc"}
+        ):
+            return name
+    linear = {"mul", "div", "add", "sub", "neg", "convert_element_type", "copy"}
+    telling = [step for step in steps if step not in linear and step != "dropout"]
+    renamed = {"logistic": "sigmoid", "max": "relu", "square": "square"}
+    return "+".join(renamed.get(step, step) for step in telling[:3]) or None

@@ -1,0 +1,243 @@
+"""Does the signal, or its gradient, grow or shrink with depth?
+
+Layers are compared with layers of their kind: those that multiply data by a weight.
+Norms, biases, joins and lookups follow other laws and would bend the line. The last
+layer counts only where there are few, since a readout often has an initializer of its
+own. Gradients are compared by their norm, ``grad_rms * sqrt(size)``: it is the norm
+that a well-scaled layer keeps, while the rms changes with every pooling and every
+change of width.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxinit.report.findings import Finding
+from jaxinit.report.numbers import compact
+from jaxinit.report.report import Report
+from jaxinit.report.summary import log10, moments, summarize
+from jaxinit.verdict import remedies
+from jaxinit.verdict.trend import Trend, fit_trend, line
+
+# A slope is a finding once the line changes the rms tenfold from the first layer to
+# the last, in bits of the rms. Less than that the first steps of any optimizer
+# repair; LeCun's scale under ReLU gets there in 7 layers, a residual stream that
+# doubles per block also in 7 blocks, and the linear growth of normalized streams,
+# sqrt(L) in rms, only at L = 100.
+TENFOLD = math.log2(10)
+
+# Without a slope (too few layers, or one layer that is off) only sizes that no
+# healthy network has: rms of the signal above 1000 or below 1e-6, and gradients whose
+# norm differs from that at the last layer by more than 1e6 (growth) or 1e8 (decay:
+# the queries and keys of near-uniform attention lie far below the rest).
+RMS_ABOVE, RMS_BELOW = 1e3, 1e-6
+GRADIENT_ABOVE, GRADIENT_BELOW = 1e6, 1e-8
+
+
+class Flow(NamedTuple):
+    """The logarithm of a size along the comparable layers, in the direction of flow.
+
+    Attributes:
+      metric: ``"second_moment"`` or ``"grad_rms"``.
+      names: the layers, from the input for signals, from the output for gradients.
+      logs: `(seeds, layers)`: log2 of the metric; for gradients of the norm. NaN
+        where the metric is zero or not defined.
+      per_rms: bits of this metric for one bit of rms: 2 for a second moment.
+      hidden: the layers that the line is fitted to.
+      trend: the line through them, None below three layers.
+    """
+
+    metric: str
+    names: tuple[str, ...]
+    logs: np.ndarray
+    per_rms: int
+    hidden: slice
+    trend: Trend | None
+
+
+def comparable(report: Report) -> list[int]:
+    """Indices of the layers that multiply data by a weight, or else of all layers."""
+    layers = [i for i, row in enumerate(report.rows) if row.kind == "layer"]
+    weighted = [i for i in layers if report.rows[i].operation in remedies.CONTRACTIONS]
+    return weighted or layers
+
+
+def flows(report: Report) -> list[Flow]:
+    """The flow of the signal and, where the report has gradients, of the gradient."""
+    rows = comparable(report)
+    readout = 1 if len(rows) > 3 else 0
+    found = []
+    if "second_moment" in report.forward:
+        logs = _log2(report.forward["second_moment"])[:, rows]
+        hidden = slice(0, len(rows) - readout)
+        found.append(_flow(report, "second_moment", rows, logs, hidden))
+    if "grad_rms" in report.backward:
+        sizes = np.array([max(math.prod(row.shape), 1) for row in report.rows])
+        logs = _log2(report.backward["grad_rms"]) + 0.5 * np.log2(sizes)
+        backwards = rows[::-1]
+        hidden = slice(readout, len(rows))
+        found.append(_flow(report, "grad_rms", backwards, logs[:, backwards], hidden))
+    return found
+
+
+def judge_flow(report: Report, flow: Flow) -> list[Finding]:
+    """Exploding or vanishing, from the slope or else from the size."""
+    return _by_slope(report, flow) or _by_size(report, flow)
+
+
+def describe(flow: Flow) -> str:
+    """How much the size changes per layer, as a phrase for a healthy model."""
+    what = "gradient norm" if flow.metric == "grad_rms" else "second moment"
+    if flow.trend is None:
+        known = np.isfinite(flow.logs).any(axis=0).sum()
+        return f"the {what} keeps within bounds ({known} layers: too few for a slope)"
+    factor = _factor(flow.trend.slope, flow.trend.stderr)
+    return (
+        f"the {what} changes by a factor of {factor} per layer "
+        f"over {flow.trend.depth + 1} layers"
+    )
+
+
+def _flow(
+    report: Report, metric: str, rows: list[int], logs: np.ndarray, hidden: slice
+) -> Flow:
+    names = tuple(report.rows[i].name for i in rows)
+    per_rms = 2 if metric == "second_moment" else 1
+    return Flow(metric, names, logs, per_rms, hidden, fit_trend(logs[:, hidden]))
+
+
+def _by_slope(report: Report, flow: Flow) -> list[Finding]:
+    trend = flow.trend
+    limit = TENFOLD * flow.per_rms
+    if trend is None or not trend.is_significant or abs(trend.change) < limit:
+        return []
+    sign = math.copysign(1.0, trend.slope)
+    growing = sign > 0
+    gradient = flow.metric == "grad_rms"
+    names = flow.names[flow.hidden]
+    median = summarize(flow.logs[:, flow.hidden], log=False).median
+    fitted = trend.start + trend.slope * np.arange(len(median))
+    beyond = sign * (median - trend.start) >= limit
+    if not beyond.any():
+        beyond = sign * (fitted - trend.start) >= limit
+    frontier = names[int(np.argmax(beyond))]
+    with np.errstate(invalid="ignore"):
+        share = float(np.mean(sign * trend.slopes * trend.depth >= limit))
+    verb = "grows" if growing else "falls"
+    what = "gradient norm" if gradient else "second moment"
+    towards = " towards the input" if gradient else ""
+    message = (
+        f"The {what} {verb}{towards} by a factor of "
+        f"{_factor(abs(trend.slope), trend.stderr)} per layer, "
+        f"{_power(abs(trend.change))} in all over {len(names)} layers; "
+        f"it is past {'10' if flow.per_rms == 1 else '100'} from {frontier} on."
+    )
+    if not growing and -_mean_slope(flow) * trend.depth < limit:
+        message += " The mean over seeds is kept, but the typical seed is not near it."
+        remedy = remedies.WIDER
+    else:
+        message += _theory(report, flow)
+        remedy = remedies.for_flow(report, gradient=gradient, growing=growing)
+    return [
+        Finding(
+            kind="exploding" if growing else "vanishing",
+            metric=flow.metric,
+            row=frontier,
+            seed_share=share,
+            value=trend.slope,
+            stderr=trend.stderr,
+            message=message,
+            remedy=remedy,
+        )
+    ]
+
+
+def _mean_slope(flow: Flow) -> float:
+    """Bits per layer of the mean over seeds, where ``trend.slope`` is of the median.
+
+    A log-normal of mean m and variance v (in bits) has a mean of m + v ln(2) / 2 bits,
+    and the variance grows with depth: by 5 / (n ln(2)^2) per ReLU layer of width n.
+    """
+    assert flow.trend is not None
+    variance = moments(flow.logs[:, flow.hidden])[2] ** 2
+    known = np.isfinite(variance)
+    if known.sum() < 3:
+        return flow.trend.slope
+    growth, _ = line(np.flatnonzero(known).astype(np.float64), variance[known])
+    return flow.trend.slope + growth * math.log(2) / 2
+
+
+def _theory(report: Report, flow: Flow) -> str:
+    """What kernels would do that, for plain ReLU chains: variance c / fan_in -> c/2."""
+    plain = not remedies.num_joins(report) and not remedies.has_norms(report)
+    if remedies.common_activation(report) != "relu" or not plain:
+        return ""
+    scale = 2.0 ** min(1 + _mean_slope(flow) * 2 / flow.per_rms, 1023.0)
+    return (
+        f" Under ReLU this is what kernels of variance {compact(scale)}/fan_in do "
+        "(LeCun's have 1, He's 2, which keeps it constant)."
+    )
+
+
+def _by_size(report: Report, flow: Flow) -> list[Finding]:
+    gradient = flow.metric == "grad_rms"
+    # The rms, or the gradient's norm relative to the last layer's, in bits.
+    sizes = flow.logs / flow.per_rms
+    if gradient and sizes.shape[1]:
+        sizes = sizes - sizes[:, :1]
+    above = math.log2(GRADIENT_ABOVE if gradient else RMS_ABOVE)
+    below = math.log2(GRADIENT_BELOW if gradient else RMS_BELOW)
+    with np.errstate(invalid="ignore"):
+        high, low = sizes > above, sizes < below
+    for growing, hits in ((True, high), (False, low)):
+        share = hits.mean(axis=0) if hits.size else np.zeros(0)
+        if not (share > 0.5).any():
+            continue
+        where = int(np.argmax(share > 0.5))
+        known = sizes[:, where][np.isfinite(sizes[:, where])]
+        value = 2.0 ** min(float(np.median(known)), 1023.0)
+        metric = "grad_rms" if gradient else "rms"
+        what = (
+            f"The gradient's norm at {flow.names[where]} is {compact(value)} times "
+            f"that at {flow.names[0]}"
+            if gradient
+            else f"The rms at {flow.names[where]} is {compact(value)}"
+        )
+        bound = (
+            (GRADIENT_ABOVE if growing else GRADIENT_BELOW)
+            if gradient
+            else (RMS_ABOVE if growing else RMS_BELOW)
+        )
+        return [
+            Finding(
+                kind="exploding" if growing else "vanishing",
+                metric=metric,
+                row=flow.names[where],
+                seed_share=float(share[where]),
+                value=value,
+                stderr=float("nan"),
+                message=(
+                    f"{what}, {'above' if growing else 'below'} {bound:g}, where "
+                    "no healthy network is."
+                ),
+                remedy=remedies.for_flow(report, gradient=gradient, growing=growing),
+            )
+        ]
+    return []
+
+
+def _log2(values: np.ndarray) -> np.ndarray:
+    return log10(values) / math.log10(2)
+
+
+def _power(bits: float) -> str:
+    return compact(2.0 ** min(bits, 1023.0))
+
+
+def _factor(slope: float, stderr: float) -> str:
+    """``2**slope`` with its standard error, as many digits as the error allows."""
+    factor = 2.0 ** min(slope, 1023.0)
+    error = factor * math.log(2) * stderr
+    digits = 2 if error <= 0 else min(max(1 - math.floor(math.log10(error)), 0), 4)
+    return f"{factor:.{digits}f} ± {error:.{digits}f}"

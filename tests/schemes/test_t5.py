@@ -1,0 +1,106 @@
+"""T5's law."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxinit import Functional, normal
+from jaxinit.schemes.initialize import initialize
+from jaxinit.schemes.transformer.t5 import t5
+from tests.initializers.checks import assert_moments
+from tests.schemes.transformers import TOKENS, attend, pair, single, stds
+
+RTOL = 1e-6
+
+
+def test_the_small_model_to_all_digits():
+    model = single(1, width=512, heads=2, size=64, hidden=24)
+    found = stds(model, t5(), normal(1.0))
+
+    expected = {
+        "stack/a1": 0.00552427,
+        "stack/a2": 0.04419417,
+        "stack/a3": 0.04419417,
+        "stack/a4": (2 * 64) ** -0.5,
+        "stack/m1": 0.04419417,
+        "stack/m2": 24**-0.5,
+        "e": 1.0,
+        "r": 0.04419417,
+    }
+    for name, std in expected.items():
+        np.testing.assert_allclose(found[name], std, rtol=1e-6 + RTOL)
+
+
+def test_cross_attention_has_the_same_law():
+    found = stds(pair(1, 2, 32, heads=2, size=8), t5(), normal(1.0), TOKENS, TOKENS)
+
+    np.testing.assert_allclose(found["decoder/b1"], (32 * 8) ** -0.5, rtol=RTOL)
+    np.testing.assert_allclose(found["decoder/b2"], 32**-0.5, rtol=RTOL)
+    np.testing.assert_allclose(found["decoder/b4"], 16**-0.5, rtol=RTOL)
+
+
+def test_logits_have_unit_variance_without_a_factor():
+    """That is what the extra factor of the queries is for."""
+    weights = initialize(single(1, 64, heads=8, size=16), t5(), 0, TOKENS)["stack"]
+    x = jax.random.normal(jax.random.key(1), (256, 64))
+    q = jnp.einsum("td,dhk->thk", x, weights["a1"][0])
+    k = jnp.einsum("td,dhk->thk", x, weights["a2"][0])
+    logits = jnp.einsum("thk,shk->hts", q, k)
+
+    off = logits[:, ~np.eye(256, dtype=bool)]
+    # The kernels are shared by all logits of a head: 8 heads of 16 x 64 entries.
+    assert abs(float(jnp.mean(off**2)) - 1) < 5 * math.sqrt(2 * 2 / (8 * 16 * 64)) + 0.1
+
+
+def test_relative_position_biases():
+    """A table of buckets by heads, added to the logits."""
+    heads, width = 256, 32
+
+    def init(key, x):
+        keys = jax.random.split(key, 5)
+        shapes = [(width, heads, 2)] * 3 + [(heads, 2, width), (64, heads)]
+        names = ["a1", "a2", "a3", "a4", "bias"]
+        return {
+            n: jax.random.normal(k, s)
+            for n, k, s in zip(names, keys, shapes, strict=True)
+        }
+
+    def apply(p, x):
+        time = jnp.arange(x.shape[1])
+        buckets = jnp.abs(time[:, None] - time[None])
+        q = jnp.einsum("btd,dhk->bthk", x, p["a1"])
+        k = jnp.einsum("btd,dhk->bthk", x, p["a2"])
+        v = jnp.einsum("btd,dhk->bthk", x, p["a3"])
+        logits = jnp.einsum("bthk,bshk->bhts", q, k)
+        logits = logits + jnp.moveaxis(p["bias"][buckets], -1, 0)
+        out = jnp.einsum("bhts,bshk->bthk", jax.nn.softmax(logits), v)
+        return x + jnp.einsum("bthk,hkd->btd", out, p["a4"])
+
+    weights = initialize(Functional(init, apply), t5(), 0, jnp.ones((1, 4, width)))
+
+    assert_moments(weights["bias"], mean=0, std=width**-0.5)
+
+
+def test_flat_kernels_are_known_by_their_heads():
+    """Kernels ``(d, heads * size)``: the size shows where queries meet keys."""
+
+    def init(key, x):
+        return {f"a{i}": jax.random.normal(key, (32, 32)) for i in range(1, 5)}
+
+    def apply(p, x):
+        shaped = {n: w.reshape(32, 4, 8) for n, w in p.items()}
+        shaped["a4"] = p["a4"].reshape(4, 8, 32)
+        return x + attend(shaped, "a", x, x)
+
+    def flat(p, x):
+        q, k, v = ((x @ p[n]).reshape(*x.shape[:2], 4, 8) for n in ("a1", "a2", "a3"))
+        out = jax.nn.dot_product_attention(q, k, v).reshape(x.shape)
+        return x + out @ p["a4"]
+
+    for run in (apply, flat):
+        model = Functional(init, run)
+        found = stds(model, t5(), normal(1.0), jnp.ones((1, 4, 32)))
+        np.testing.assert_allclose(found["a1"], (32 * 8) ** -0.5, rtol=RTOL)
+        np.testing.assert_allclose(found["a2"], 32**-0.5, rtol=RTOL)
