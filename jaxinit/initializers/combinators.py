@@ -190,6 +190,9 @@ def from_array(array: ArrayLike, dtype: DTypeLike | None = None) -> Initializer:
     """
     values = array if isinstance(array, jax.Array) else np.asarray(array)
     inexact = jnp.issubdtype(values.dtype, jnp.inexact)
+    known = not isinstance(values, jax.core.Tracer)
+    if inexact and known and not np.isfinite(np.asarray(values)).all():
+        raise ValueError("`array` must be finite, got NaN or inf. Mend it first.")
     if not (inexact or jnp.issubdtype(values.dtype, jnp.integer)):
         raise ValueError(
             f"`array` must hold numbers, got {shown(array)} of dtype {values.dtype}. "
@@ -203,7 +206,6 @@ def from_array(array: ArrayLike, dtype: DTypeLike | None = None) -> Initializer:
         sharding: NamedSharding | None,
     ) -> jax.Array:
         del key, shape, sharding
-        known = not isinstance(values, jax.core.Tracer)
         return jnp.asarray(
             converted("array", np.asarray(values), dtype)
             if known
