@@ -74,6 +74,12 @@ from jaxinit.initializers.stacks import stacked as stacked
 from jaxinit.initializers.standardized import centered as centered
 from jaxinit.initializers.standardized import normalized as normalized
 
+# In other libraries
+from jaxinit.initializers.bridges import for_haiku as for_haiku
+from jaxinit.initializers.bridges import for_keras as for_keras
+from jaxinit.initializers.bridges import from_config as from_config
+from jaxinit.initializers.bridges import to_config as to_config
+
 # Biases and embeddings
 from jaxinit.initializers.bias import class_prior_bias as class_prior_bias
 from jaxinit.initializers.bias import fan_in_uniform_bias as fan_in_uniform_bias
@@ -140,9 +146,12 @@ __all__ = [
     "embedding",
     "fan_in_uniform_bias",
     "fans",
+    "for_haiku",
+    "for_keras",
     "forget_gate_bias",
     "fourier_features",
     "from_array",
+    "from_config",
     "from_einsum",
     "glorot_normal",
     "glorot_uniform",
@@ -192,6 +201,7 @@ __all__ = [
     "spectral_orthogonal",
     "stacked",
     "symmetric_uniform",
+    "to_config",
     "truncated_normal",
     "uniform",
     "uniform_between",

@@ -133,6 +133,18 @@ class Init:
         return init
 
     @property
+    def made_by(self) -> tuple[Callable[..., Any], Mapping[str, Any]] | None:
+        """The factory and its arguments, unless this was made for one model."""
+        return self._call
+
+    @staticmethod
+    def of_call(factory: Callable[..., Any], arguments: Mapping[str, Any]) -> "Init":
+        """What the factory makes of the arguments, given by name."""
+        bound = inspect.signature(factory).bind_partial()
+        bound.arguments.update(arguments)
+        return cast(Init, factory(*bound.args, **bound.kwargs))
+
+    @property
     def is_traced(self) -> bool:
         """Whether an argument is traced, so that no compiled program may keep this."""
         return bool(self._call) and _is_traced(self._call[1].values())
@@ -343,13 +355,11 @@ def _packed(value: Any) -> Any:
 
 def _rebuilt(factory: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
     """What the call gives, for pickle."""
-    signature = inspect.signature(factory)
-    bound = signature.bind_partial()
-    for name, value in arguments.items():
+    found = dict(arguments)
+    for name, value in found.items():
         if isinstance(value, _Public):
-            value = getattr(importlib.import_module(value.module), value.name)
-        bound.arguments[name] = value
-    return factory(*bound.args, **bound.kwargs)
+            found[name] = getattr(importlib.import_module(value.module), value.name)
+    return Init.of_call(factory, found)
 
 
 @family

@@ -184,7 +184,11 @@ OTHER_NAMES = {
     "calculate_gain",
     "critical_init",
     "fans",
+    "for_haiku",
+    "for_keras",
+    "from_config",
     "irnn",
     "lru_gamma_log",
     "random_walk_gain",
+    "to_config",
 }

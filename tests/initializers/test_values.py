@@ -65,7 +65,10 @@ def test_any_difference_counts():
         (lambda: ji.normal(1), lambda: ji.normal(np.float64(1))),
         (lambda: ji.normal(0.5), lambda: ji.normal(jnp.bfloat16(0.5))),
         (lambda: ji.he_normal(-2), lambda: ji.he_normal(in_axis=np.int64(-2))),
-        (lambda: ji.he_normal(dtype="float32"), lambda: ji.he_normal(dtype=jnp.float32)),
+        (
+            lambda: ji.he_normal(dtype="float32"),
+            lambda: ji.he_normal(dtype=jnp.float32),
+        ),
         (lambda: ji.kaiming_normal(), lambda: ji.he_normal()),
         (lambda: ji.zeros, lambda: ji.zeros_init()),
         (lambda: ji.stacked(ji.zeros, [0, 1]), lambda: ji.stacked(ji.zeros, (0, 1))),
