@@ -114,7 +114,7 @@ def coord_check(
       Hyperparameter Transfer", 2022, appendix D.1.
     """
     start = time.perf_counter()
-    sizes, numbers = _as_sizes(widths), as_seeds(seeds)
+    sizes, numbers = as_sizes(widths), as_seeds(seeds)
     check_counts(steps=steps)
     check_shares(confidence=confidence)
     if not callable(make_model):
@@ -218,7 +218,8 @@ def _tabulated(
     )
 
 
-def _as_sizes(widths: Sequence[int]) -> list[int]:
+def as_sizes(widths: Sequence[int]) -> list[int]:
+    """The widths; a ValueError unless there are two or more, in rising order."""
     sizes = [int(width) for width in widths]
     if len(sizes) < 2 or sizes != sorted(set(sizes)) or sizes[0] < 1:
         raise ValueError(
