@@ -131,7 +131,11 @@ def _changed(path, value):
         (("forward", "rms"), [[1.0] * 4] * 5, r"must have shape \(4, 5\), got \(5, 4"),
         (("forward", "rms", 0, 0), 10**400, r"\[0\]\[0\]` must be a number that a fl"),
         (("seeds", 1), 0, "`seeds` must hold different integers"),
-        (("seeds",), [0, 1, 2, 2**63], r"`report.seeds` \[3\]` must be an integer of 64"),
+        (
+            ("seeds",),
+            [0, 1, 2, 2**63],
+            r"`report.seeds` \[3\]` must be an integer of 64",
+        ),
         (("loss",), None, "`loss` must be there in mode 'loss'"),
         (("mode",), "Loss", r"`report.mode` must be one of 'probe', 'loss'"),
         (("profiles",), {"nowhere": {}}, "'nowhere', which names no row"),
