@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxinit._caches import Cache, Same
 from jaxinit.layers.find import Sites
 from jaxinit.layers.taps import plan_taps
 from jaxinit.models.trace import Traced
@@ -175,6 +176,14 @@ def find_rolled(analysis: Analysis, plan: Plan) -> list[Repeat]:
     """The blocks of the model that repeat, with like layers in like places."""
     if not analysis.rolled:
         return []
+    name = (analysis.traced, Same(analysis.sites), jax.default_backend())
+    return _found.get(name, lambda: _search(analysis, plan))
+
+
+_found: Cache[list[Repeat]] = Cache(16)
+
+
+def _search(analysis: Analysis, plan: Plan) -> list[Repeat]:
     sites = analysis.sites
     kinds = {
         number: (
@@ -197,3 +206,26 @@ def _rolls(equation: versions.Equation) -> bool:
     if jax.default_backend() != "cpu":
         return True
     return "conv_general_dilated" not in versions.primitive_names(equation)
+
+
+# On a CPU: what an equation of the model costs the compiler, its gradient and records
+# included; and how fast the weights are copied into a stack and out of it again.
+_SECONDS_PER_EQUATION = 0.01
+_BYTES_PER_SECOND = 7e8
+
+
+def should_roll(analysis: Analysis, seeds: int) -> bool:
+    """Whether rolling saves the compiler more than it costs the seeds.
+
+    Args:
+      analysis: what would be measured.
+      seeds: how many seeds will run.
+    """
+    sites = analysis.sites
+    rolled = analysis._replace(rolled=True)
+    repeats = find_rolled(rolled, plan_taps(sites.numbers, sites.events))
+    saved = sum(repeat.period * (repeat.times - 1) for repeat in repeats)
+    params = analysis.traced.apply.jaxpr.invars[: len(analysis.traced.params)]
+    size = sum(v.aval.size * v.aval.dtype.itemsize for v in params)
+    copying = seeds * size / _BYTES_PER_SECOND
+    return saved > 0 and saved * _SECONDS_PER_EQUATION > copying

@@ -294,6 +294,7 @@ def compiled(analysis: Analysis, options: dict[str, Any] | None) -> Compiled:
         analysis.batch,
         analysis.loss,
         analysis.backward,
+        analysis.rolled,
         quick,
         configuration(),
     )
