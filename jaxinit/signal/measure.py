@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -26,6 +26,7 @@ from jaxinit.schemes.drawing import scheme_draw
 from jaxinit.schemes.initialize import check_data
 from jaxinit.schemes.scheme import as_scheme
 from jaxinit.schemes.untouched import warn_of_untouched
+from jaxinit.signal.bundle import should_roll
 from jaxinit.signal.checkpoint import Checkpoint, fingerprint
 from jaxinit.signal.checks import (
     check_draws,
@@ -59,6 +60,7 @@ class Options(NamedTuple):
     rngs: Sequence[str]
     devices: int | Sequence[jax.Device] | None = None
     checkpoint: str | os.PathLike[str] | None = None
+    roll: bool | Literal["auto"] = "auto"
 
 
 class Prepared(NamedTuple):
@@ -138,6 +140,10 @@ def prepare(
     batch = batch_size(fed.arrays, sites.keys)
     analysis = Analysis(traced, sites, batch, options.loss, True)
     count = _count(options.seeds, sites)
+    rolled = options.roll
+    if rolled == "auto":
+        rolled = not placed_by(traced, fed.arrays) and should_roll(analysis, count)
+    analysis = analysis._replace(rolled=bool(rolled))
     programs = compiled(analysis, quick_options(sites, 3 * count))
     return Prepared(network, fed, analysis, programs, root, options)
 
@@ -198,6 +204,7 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
         "flax": version("flax"),
         "strategy": finished.strategy,
         "chunk": finished.chunk,
+        "rolled": programs.analysis.rolled,
         "bytes_per_seed": programs.bytes_per_seed,
         "batch_size": prepared.analysis.batch,
         "inputs": list(prepared.fed.descriptions),

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxinit.report.json import write_atomically
+from jaxinit.report.files import write
 
 
 class Cell(NamedTuple):
@@ -97,7 +97,7 @@ class Store:
             leaves=np.asarray(len(solution)),
             **arrays,
         )
-        write_atomically(path, stream.getvalue())
+        write(path, stream.getvalue())
 
 
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
@@ -120,6 +120,6 @@ def hash_of(leaves: Sequence[Any]) -> str:
     """A hash of drawn weights, so that a scheme under an old name is a new one."""
     found = hashlib.sha256()
     for leaf in leaves:
-        if not jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.extended):
+        if not jnp.issubdtype(leaf.dtype, jax.dtypes.extended):
             found.update(np.ascontiguousarray(np.asarray(leaf)).tobytes())
     return found.hexdigest()[:16]
