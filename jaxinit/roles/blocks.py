@@ -4,7 +4,7 @@ A block mixes positions and then works on each of them: an attention, recurrence
 convolution over time, then an MLP.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -158,7 +158,7 @@ def _mixes(anchors: Anchors, branch: Branch, joins: frozenset[int]) -> bool:
 _RUNS = frozenset({"cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp", "fft"})
 
 
-def _moves(anchors: Anchors, index: int, layers: set[object]) -> bool:
+def _moves(anchors: Anchors, index: int, layers: Container[object]) -> bool:
     """Whether a node moves data along an axis other than the channels."""
     flow = anchors.flow
     node = flow.nodes[index]
