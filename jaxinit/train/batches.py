@@ -25,17 +25,7 @@ class DataRanOut(Exception):
 class Source(Protocol):
     """Gives the batch of a step; the same one whenever it is asked."""
 
-    def __call__(self, step: int) -> Batch: ...
-
-
-class _Called:
-    """A user's function of the step."""
-
-    def __init__(self, function: Callable[[int], Any]) -> None:
-        self._function = function
-
-    def __call__(self, step: int) -> Batch:
-        return checked(self._function(step), step)
+    def __call__(self, step: int, /) -> Batch: ...
 
 
 def as_source(data: Any, batch_size: int, seed: int) -> Source:
@@ -59,7 +49,7 @@ def as_source(data: Any, batch_size: int, seed: int) -> Source:
     if isinstance(data, tuple) and len(data) == 2 and _are_arrays(data):
         return _from_arrays(data, batch_size, seed)
     if callable(data):
-        return _Called(data)
+        return lambda step: checked(data(step), step)
     if isinstance(data, Iterable) and not isinstance(data, str | dict):
         return _Remembered(iter(data))
     raise TypeError(
