@@ -46,7 +46,9 @@ def read(model: Any, *args: Any, streams: tuple[str, ...] = (), **kwargs: Any) -
     """The structure of a model on these arguments."""
     network = network_of(model, *args, streams=streams, **kwargs)
     sites = network.sites
-    names = dict(zip(sites.numbers, row_names(sites, network.traced.params), strict=True))
+    names = dict(
+        zip(sites.numbers, row_names(sites, network.traced.params), strict=True)
+    )
     params = tuple("/".join(parts) for parts in network.traced.params)
     return Read(network.structure, sites, params, names)
 
