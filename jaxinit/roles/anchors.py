@@ -8,7 +8,6 @@ from jaxinit.layers.find import Sites
 from jaxinit.program import primitives
 from jaxinit.program.flow import Flow, Node
 from jaxinit.program.paths import Location
-from jaxinit.roles.degrees import Degrees, degrees
 
 
 class Anchors:
@@ -64,17 +63,6 @@ class Anchors:
             for value in node.results:
                 found[value] = reduces or all(found[v] for v in moving)
         return found
-
-    @functools.cached_property
-    def degrees(self) -> list[Degrees]:
-        """How each parameter value grows with the leaves that it is made of."""
-        return degrees(self.flow)
-
-    def has_effect(self, number: int, leaf: int) -> bool:
-        """Whether a layer's output grows with the size of one of its weights."""
-        node = self.flow.nodes[self.nodes[number]]
-        found = [self.degrees[value].get(leaf) for value in node.operands]
-        return 0.0 not in [d for d in found if d is not None]
 
     def event_at(self, at: Location) -> int | None:
         """The event that starts at a place, or at a call that the place is inside."""
