@@ -4,12 +4,13 @@ A block mixes positions and then works on each of them: an attention, recurrence
 convolution over time, then an MLP.
 """
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from jaxinit.program.flow import CARRY, Node
+from jaxinit.program.paths import Path
 from jaxinit.roles.anchors import Anchors
 from jaxinit.roles.attention import Attention
 from jaxinit.roles.branches import Branch
@@ -158,7 +159,7 @@ def _mixes(anchors: Anchors, branch: Branch, joins: frozenset[int]) -> bool:
 _RUNS = frozenset({"cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp", "fft"})
 
 
-def _moves(anchors: Anchors, index: int, layers: Container[object]) -> bool:
+def _moves(anchors: Anchors, index: int, layers: set[Path]) -> bool:
     """Whether a node moves data along an axis other than the channels."""
     flow = anchors.flow
     node = flow.nodes[index]
