@@ -56,9 +56,9 @@ def test_a_running_sum_has_the_moments_of_sums_of_all_lengths():
 
 def test_integers_are_masks_positions_or_classes_by_what_is_done_with_them():
     def masked(p, x, mask):
-        return ((x @ p["w"]) * mask[..., None] + jnp.where(mask == 0, 9.0, 0.0)[
-            ..., None
-        ]) @ p["v"]
+        return (
+            (x @ p["w"]) * mask[..., None] + jnp.where(mask == 0, 9.0, 0.0)[..., None]
+        ) @ p["v"]
 
     def turned(p, x, positions):
         return ((x @ p["w"]) * jnp.where(positions < 4, 1.0, 2.0)[..., None]) @ p["v"]

@@ -97,9 +97,7 @@ def test_a_slope_stored_beside_the_kernel_is_no_handle():
     def init(key, x):
         return {"w": N(key, (8, 16)), "a": jnp.full(16, 0.2), "v": N(key, (16, 3))}
 
-    params = ji.initialize(
-        ji.Functional(init, apply), lsuv(target="activation"), 0, X
-    )
+    params = ji.initialize(ji.Functional(init, apply), lsuv(target="activation"), 0, X)
     np.testing.assert_array_equal(params["a"], jnp.full(16, 0.2))
     h = X @ params["w"]
     assert abs(float(jnp.where(h > 0, h, 0.2 * h).var()) - 1) < 0.1

@@ -83,9 +83,7 @@ def test_a_hidden_kernel_is_drawn_or_named(name):
 
 
 def test_a_kernel_in_a_custom_rule_is_drawn_or_named():
-    model = functional(
-        lambda p, x: opaque(p["k"], x) @ p["w"], k=(8, 16), w=(16, 3)
-    )
+    model = functional(lambda p, x: opaque(p["k"], x) @ p["w"], k=(8, 16), w=(16, 3))
     for scheme in (ji.he_normal(), ji.lsuv(), ji.autoinit()):
         drawn, named = taken_or_named(model, scheme)
         assert drawn != named
