@@ -61,9 +61,10 @@ def _use(flow: Flow, node: Node, position: int) -> Integers:
         if name == "sub" and position == 1 and not flow.data[others[0]]:
             return "mask"
         return "positions" if name not in primitives.LAYOUT else None
-    if name == "convert_element_type" and np.dtype(
-        node.params["new_dtype"]
-    ) is np.dtype(bool):
+    if (
+        name == "convert_element_type"
+        and np.dtype(node.params["new_dtype"]).kind == "b"
+    ):
         return "mask"
     return None
 

@@ -15,7 +15,7 @@ def resize(tree: Any, layer: str, names: Sequence[str], old: int, new: int) -> N
       layer: the layer's name.
       names: the attributes that may state the size.
       old: the size before.
-      new: the size after.
+      new: the size now.
     """
     found = _child(tree, layer.split("/") if layer else [])
     if found is None or isinstance(found, Mapping):
