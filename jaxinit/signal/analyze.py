@@ -9,6 +9,7 @@ import jax
 from jaxinit._configuration import measuring
 from jaxinit._progress import Bar
 from jaxinit.report.report import Report
+from jaxinit.signal.checks import check_switch, model_arguments
 from jaxinit.signal.measure import Options, measure, prepare
 from jaxinit.signal.measure import plan as plan_run
 from jaxinit.signal.plan import RunPlan
@@ -131,7 +132,9 @@ def analyze(
         checkpoint,
         roll,
     )
-    given = {**kwargs, **(model_kwargs or {})}
+    check_switch("progress", progress, none=True)
+    check_switch("plan", plan)
+    given = model_arguments(kwargs, model_kwargs)
     with Bar(progress) as bar:
         bar.phase("tracing")
         if plan:

@@ -33,10 +33,11 @@ from jaxinit.signal.checks import (
     check_loss,
     check_model,
     check_options,
+    nonfinite_loss,
 )
 from jaxinit.signal.compiled import Compiled, compiled
 from jaxinit.signal.engine import Engine
-from jaxinit.signal.inputs import Fed, batch_size, feed
+from jaxinit.signal.inputs import Fed, batch_size, check_inputs, feed
 from jaxinit.signal.placement import mesh_of, placed_by, seed_devices, unplaced
 from jaxinit.signal.plan import RunPlan, plan_run
 from jaxinit.signal.seeds import Finished, Plan, Strategy, run
@@ -101,13 +102,25 @@ def _traced(
         options.chunk,
         options.memory_budget,
         options.time_budget,
+        options.loss,
+        options.checkpoint,
     )
     root = unplaced(root_key(options.key))
     if not args and not kwargs:
         args = infer_inputs(model)
     streams, kwargs = streams_and_kwargs(options.rngs, kwargs)
+    check_inputs(args, kwargs)
     given = arguments(args, kwargs)
-    traced = trace(model, given, streams, jax.random.key_impl(root))
+    try:
+        traced = trace(model, given, streams, jax.random.key_impl(root))
+    except (IndexError, TypeError, ValueError, ZeroDivisionError) as error:
+        if all(shape.shape == () for shape in given.shapes):
+            raise ValueError(
+                f"`{given.names[0]}` must have axes that the model works on, the first "
+                f"of them over samples, got a scalar, and the model raised "
+                f"{type(error).__name__}: {error}. Pass a batch."
+            ) from error
+        raise
     check_model(traced)
     check_loss(options.loss, traced)
     return _Model(traced, given, root)
@@ -299,6 +312,10 @@ def _report(
             settings=settings,
         )
     )
+    lost = nonfinite_loss(report)
+    if lost is not None:
+        findings = (lost, *(f for f in report.findings if f.is_problem))
+        report = dataclasses.replace(report, findings=findings)
     if fed.nonfinite:
         findings = (
             _nonfinite_input(fed),
