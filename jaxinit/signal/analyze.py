@@ -43,6 +43,7 @@ def analyze(
     rngs: Sequence[str] = (),
     model_kwargs: dict[str, Any] | None = None,
     plan: bool = False,
+    judge: bool = True,
     **kwargs: Any,
 ) -> Report | RunPlan:
     r"""Measures how the signal travels through a model at initialization.
@@ -87,6 +88,9 @@ def analyze(
       rngs: names of random streams that a linen module uses beyond ``params`` and
         ``dropout``.
       model_kwargs: keyword arguments of the model whose names are taken here.
+      judge: whether to gather the evidence that the verdict rests on besides the
+        statistics (a few simulated gradient steps, slopes, the inputs). Without it
+        the verdict knows sizes alone.
       **kwargs: further keyword arguments of the model: ``train=True``, a mask,
         ``method=`` for another method than ``__call__``.
 
@@ -124,6 +128,7 @@ def analyze(
         rngs,
         devices,
         checkpoint,
+        judge,
     )
     given = {**kwargs, **(model_kwargs or {})}
     with Bar(progress) as bar:
