@@ -45,6 +45,7 @@ def analyze(
     model_kwargs: dict[str, Any] | None = None,
     roll: bool | Literal["auto"] = "auto",
     plan: bool = False,
+    judge: bool = True,
     **kwargs: Any,
 ) -> Report | RunPlan:
     r"""Measures how the signal travels through a model at initialization.
@@ -93,6 +94,9 @@ def analyze(
       rngs: names of random streams that a linen module uses beyond ``params`` and
         ``dropout``.
       model_kwargs: keyword arguments of the model whose names are taken here.
+      judge: whether to gather the evidence that the verdict rests on besides the
+        statistics (a few simulated gradient steps, slopes, the inputs). Without it
+        the verdict knows sizes alone.
       **kwargs: further keyword arguments of the model: ``train=True``, a mask,
         ``method=`` for another method than ``__call__``.
 
@@ -131,6 +135,7 @@ def analyze(
         devices,
         checkpoint,
         roll,
+        judge,
     )
     check_switch("progress", progress, none=True)
     check_switch("plan", plan)

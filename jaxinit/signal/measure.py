@@ -37,6 +37,7 @@ from jaxinit.signal.checks import (
 )
 from jaxinit.signal.compiled import Compiled, compiled
 from jaxinit.signal.engine import Engine
+from jaxinit.signal.evidence import gather
 from jaxinit.signal.inputs import Fed, batch_size, check_inputs, feed
 from jaxinit.signal.placement import mesh_of, placed_by, seed_devices, unplaced
 from jaxinit.signal.plan import RunPlan, plan_run
@@ -62,6 +63,7 @@ class Options(NamedTuple):
     devices: int | Sequence[jax.Device] | None = None
     checkpoint: str | os.PathLike[str] | None = None
     roll: bool | Literal["auto"] = "auto"
+    judge: bool = True
 
 
 class Prepared(NamedTuple):
@@ -229,7 +231,10 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
     if programs.no_gradient is not None:
         notes.append(f"No gradients: {programs.no_gradient}")
     notes += finished.notes
-    return _report(prepared, programs.analysis, finished, notes, settings)
+    evidence = {}
+    if options.judge and programs.no_gradient is None:
+        evidence = gather(network, draw, prepared.root, inputs, how.seeds, options.loss)
+    return _report(prepared, programs.analysis, finished, notes, settings, evidence)
 
 
 def _seed_indices(
@@ -290,6 +295,7 @@ def _report(
     finished: Finished,
     notes: Sequence[str],
     settings: dict[str, Any],
+    evidence: dict[str, Any],
 ) -> Report:
     fed, root = prepared.fed, prepared.root
     tables = tabulate(analysis, finished.raw)
@@ -310,6 +316,7 @@ def _report(
             unreached=tuple(param_name(traced.params[i]) for i in sites.unreached),
             notes=tuple(notes),
             settings=settings,
+            evidence=evidence,
         )
     )
     lost = nonfinite_loss(report)
