@@ -1,6 +1,6 @@
 """Opens report pages in headless Chromium, uses each control, and fails on any fault.
 
-Run as ``python benchmarks/check_page.py``; needs ``chromium`` (Debian: ``apt-get install
+Run as ``python benchmarks/check_page.py``; needs Chromium (``apt-get install
 chromium``). It speaks the DevTools protocol over a pipe, so nothing else is needed.
 Exits with 1 if a page fetches anything, logs an error, or a control does not work.
 """
@@ -50,29 +50,40 @@ CHECKS = (
     "(press('thead th:nth-child(4) button'), sorted(4, 1))",
     "(press('thead th:nth-child(4) button'), sorted(4, -1))",
     # keyboard, pointer: the detail follows
-    "(key('Home'), one('.detail h3').textContent === name(0))",
-    "(key('ArrowRight'), one('.detail h3').textContent === name(1))",
-    "(key('End'), one('.detail h3').textContent === name({rows} - 1))",
-    "(point(0), one('.detail h3').textContent === name(0))",
+    "(key('Home'), chosen() === layer(0))",
+    "(key('ArrowRight'), chosen() === layer(1))",
+    "(key('End'), chosen() === layer({rows} - 1))",
+    "(point(0), chosen() === layer(0))",
     "one('.detail').textContent.includes('over seeds')",
     "one('.verdict').textContent.startsWith('Verdict: ')",
     "document.documentElement.scrollWidth <= window.innerWidth",
 )
 
 HELPERS = """
-window.one = (s) => document.querySelector(s);
-window.visible = () => document.querySelectorAll('section:first-of-type tr[data-row]:not([hidden])').length;
-window.press = (s) => one(s).click();
-window.type = (t) => { const f = one('input'); f.value = t; f.dispatchEvent(new Event('input')); };
-window.name = undefined;
-window.names = JSON.parse(one("script[type='application/json']").textContent).rows.map((r) => r.name);
-window.name_ = (i) => names[i];
-window.key = (k) => one('svg.profile').dispatchEvent(new KeyboardEvent('keydown', {key: k}));
-window.point = (share) => { const b = one('svg.profile').getBoundingClientRect();
-  one('svg.profile').dispatchEvent(new PointerEvent('pointermove', {clientX: b.left + share * b.width})); };
-window.sorted = (c, sign) => { const v = [...document.querySelectorAll('section:first-of-type tr[data-row]')]
-  .map((r) => Number(r.cells[c - 1].dataset.value)).filter((x) => !Number.isNaN(x));
-  return v.every((x, i) => !i || sign * (x - v[i - 1]) >= 0); };
+const one = (s) => document.querySelector(s);
+const lines = (rest) =>
+  [...document.querySelectorAll('section:first-of-type tr[data-row]' + rest)];
+const visible = () => lines(':not([hidden])').length;
+const press = (s) => one(s).click();
+const type = (text) => {
+  one('input').value = text;
+  one('input').dispatchEvent(new Event('input'));
+};
+const data = JSON.parse(one("script[type='application/json']").textContent);
+const layer = (i) => data.rows[i].name;
+const chosen = () => one('.detail h3').textContent;
+const key = (k) =>
+  one('svg.profile').dispatchEvent(new KeyboardEvent('keydown', {key: k}));
+const point = (share) => {
+  const box = one('svg.profile').getBoundingClientRect();
+  const place = {clientX: box.left + share * box.width};
+  one('svg.profile').dispatchEvent(new PointerEvent('pointermove', place));
+};
+const sorted = (column, sign) => {
+  const values = lines('').map((r) => Number(r.cells[column - 1].dataset.value));
+  const known = values.filter((x) => !Number.isNaN(x));
+  return known.every((x, i) => !i || sign * (x - known[i - 1]) >= 0);
+};
 true
 """
 
@@ -172,13 +183,11 @@ def check(
     browser.page("Page.navigate", url=path.as_uri())
     browser.wait("Page.loadEventFired")
     faults = [] if len(text) < 2 * 1024**2 else [f"{len(text)} bytes"]
-    browser.page(
-        "Runtime.evaluate", expression=HELPERS.replace("window.name = undefined;", "")
-    )
+    browser.page("Runtime.evaluate", expression=HELPERS)
     values = {"rows": rows, "word": word, "matches": matches}
     values["scripts"] = 1 + text.count('type="application/json"')
     for check in CHECKS:
-        expression = check.replace("name(", "name_(")
+        expression = check
         for key, value in values.items():
             expression = expression.replace(f"{{{key}}}", str(value))
         result = browser.page("Runtime.evaluate", expression=expression)["result"]

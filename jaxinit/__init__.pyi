@@ -46,6 +46,14 @@ from jaxinit.signal.analyze import analyze as analyze
 from jaxinit.signal.compare import Comparison as Comparison
 from jaxinit.signal.compare import compare as compare
 from jaxinit.signal.plan import RunPlan as RunPlan
+from jaxinit.train.coord_check import coord_check as coord_check
+from jaxinit.train.coord_result import CoordCheck as CoordCheck
+from jaxinit.train.learning_rate_transfer import (
+    learning_rate_transfer as learning_rate_transfer,
+)
+from jaxinit.train.race import race as race
+from jaxinit.train.race_result import Race as Race
+from jaxinit.train.transfer_result import RateTransfer as RateTransfer
 from jaxinit.transfer import load_partial as load_partial
 
 __version__: str

@@ -108,8 +108,8 @@ def _inner_programs(equation: versions.Equation) -> tuple[versions.Program, ...]
     return (inner,)
 
 
-Probes = dict[int, Array]
-Records = dict[Tap, Array]
+Probes = dict[Any, Array]
+Records = dict[Any, Array]
 
 
 def replay(
@@ -132,7 +132,8 @@ def replay(
       repeats: blocks to run as loops; their taps must be alike.
 
     Returns:
-      The program's outputs, and the records by tap, with the same leading axes.
+      The program's outputs, and the records by tap, with the same leading axes; those
+      of a repeat under a tuple of taps, with one more in front.
     """
     known: dict[Any, Any] = dict(
         zip(program.jaxpr.constvars, program.consts, strict=True)
@@ -217,6 +218,15 @@ def _taps_at(plan: Plan, index: int) -> list[Tap]:
     return found
 
 
+def columns(plan: Plan, repeat: Repeat) -> list[tuple[Tap, ...]]:
+    """The taps of a repeat, each as the taps of all times."""
+    taps = [
+        [tap for i in range(start, start + repeat.period) for tap in _taps_at(plan, i)]
+        for start in range(repeat.start, repeat.stop, repeat.period)
+    ]
+    return list(zip(*taps, strict=True))
+
+
 def _rolled(
     program: versions.Program,
     repeat: Repeat,
@@ -225,22 +235,18 @@ def _rolled(
     hooks: Hooks,
     probes: Probes,
 ) -> tuple[dict[Any, Any], Records]:
-    """Runs a repeat as a loop; what is read behind it, and the records."""
-    blocks = [
-        range(
-            repeat.start + time * repeat.period,
-            repeat.start + (time + 1) * repeat.period,
-        )
-        for time in range(repeat.times)
-    ]
-    taps = [
-        [tap for index in block for tap in _taps_at(plan, index)] for block in blocks
-    ]
-    own = {
-        first.number: jnp.stack([probes[later[i].number] for later in taps])
-        for i, first in enumerate(taps[0])
-        if first.point == "output" and first.number in probes
-    }
+    """Runs a repeat as a loop; what is read behind it, and the records.
+
+    Those of all times are one array with a leading axis, under all their taps; probes
+    come alike, under all their numbers.
+    """
+    block = range(repeat.start, repeat.start + repeat.period)
+    together = columns(plan, repeat)
+    own = {}
+    for column in together:
+        numbers = tuple(tap.number for tap in column)
+        if column[0].point == "output" and numbers in probes:
+            own[column[0].number] = probes[numbers]
 
     def body(carry: list[Any], slices: Any) -> Any:
         stacked, step_probes = slices
@@ -258,7 +264,7 @@ def _rolled(
                 case Outside(atom):
                     return read(atom)
 
-        for index, row in zip(blocks[0], repeat.operands, strict=True):
+        for index, row in zip(block, repeat.operands, strict=True):
             operands = [value(operand) for operand in row]
             equation = program.jaxpr.eqns[index]
             made, found = _step(equation, operands, index, plan, hooks, step_probes)
@@ -287,12 +293,7 @@ def _rolled(
                 values[var] = carry[carried.index(inside)]
     for (_, read_later), stack in zip(stacks, kept, strict=True):
         values.update({var: stack[time] for time, var in read_later})
-    found = {
-        later[i]: records[first][time]
-        for i, first in enumerate(taps[0])
-        for time, later in enumerate(taps)
-    }
-    return values, found
+    return values, {column: records[column[0]] for column in together}
 
 
 def _open(

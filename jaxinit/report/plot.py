@@ -130,7 +130,8 @@ def draw(
         for ax, panel in zip(given, panels, strict=False):
             _draw_panel(ax, report, panel)
         _label_depth(given[: len(panels)][-1], report)
-        drawn: Any = given[0].get_figure()
+        drawn = given[0].get_figure()
+        assert drawn is not None
         return drawn
     if figure is None:
         width = min(max(7.0, 3.0 + 0.22 * len(report.rows)), 13.0)

@@ -25,7 +25,7 @@ class Anchors:
 
     def __init__(self, flow: Flow, sites: Sites) -> None:
         self.flow = flow
-        self.events: dict[int, Event] = sites.ancestry
+        self.events: dict[int, Event] = dict(sites.ancestry)
         self.latents = sites.latents
         self._starts = {
             (start.path, start.equation): number

@@ -104,6 +104,7 @@ def explain(
     key: int | jax.Array = 0,
     output: int | str | None = None,
     roles: Mapping[str, str] | None = None,
+    branches: Mapping[str, bool] | None = None,
     rngs: Sequence[str] = (),
     model_kwargs: dict[str, Any] | None = None,
     **kwargs: Any,
@@ -117,6 +118,7 @@ def explain(
       key: the key of the draw whose standard deviations are shown.
       output: as in ``initialize``.
       roles: as in ``initialize``.
+      branches: as in ``initialize``.
       rngs: as in ``initialize``.
       model_kwargs: as in ``initialize``.
       **kwargs: further keyword arguments of the model.
@@ -139,7 +141,7 @@ def explain(
       bias       8                   (the model's own)  a bias            ...
     """
     kwargs = {**kwargs, **(model_kwargs or {})}
-    hints = as_hints(output, roles)
+    hints = as_hints(output, roles, branches)
     network, inputs = prepare(model, args, kwargs, rngs, root_key(key), hints)
     chosen = as_scheme(scheme)
     draw = scheme_draw(network, chosen)

@@ -12,7 +12,7 @@ from jaxinit._typing import Initializer
 from jaxinit.initializers import with_axes
 from jaxinit.initializers._call import call
 from jaxinit.initializers._draw import from_sampler
-from jaxinit.initializers._refit import with_fans
+from jaxinit.initializers._value import with_fans
 from jaxinit.initializers.axes import draw_each
 from jaxinit.initializers.fans import Fans
 from jaxinit.roles.network import Parameter

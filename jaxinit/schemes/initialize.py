@@ -29,6 +29,7 @@ def initialize(
     shardings: Any = None,
     output: int | str | None = None,
     roles: Mapping[str, str] | None = None,
+    branches: Mapping[str, bool] | None = None,
     rngs: Sequence[str] = (),
     model_kwargs: dict[str, Any] | None = None,
     **kwargs: Any,
@@ -62,6 +63,9 @@ def initialize(
         (``"logits"``) or position; by default one that no other is computed from.
       roles: for parameters by their path a role that they have besides those that the
         program shows, one of ``jaxinit.ROLES``.
+      branches: for weights by their path, whether the sum behind them adds a residual
+        branch that ends with them. For sums of which the program does not tell, as
+        ``residual_structure`` prints.
       rngs: names of random streams that a linen module uses beyond ``params`` and
         ``dropout``.
       model_kwargs: keyword arguments of the model whose names are taken here.
@@ -92,7 +96,8 @@ def initialize(
     # Within a trace a copy of the key belongs to it, wherever the key came from.
     root = jax.random.clone(root_key(key))
     kwargs = {**kwargs, **(model_kwargs or {})}
-    network, inputs = prepare(model, args, kwargs, rngs, root, as_hints(output, roles))
+    hints = as_hints(output, roles, branches)
+    network, inputs = prepare(model, args, kwargs, rngs, root, hints)
     chosen = as_scheme(scheme)
     draw = scheme_draw(network, chosen)
     check_data(draw, inputs, network)

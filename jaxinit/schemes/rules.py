@@ -8,7 +8,7 @@ import jax
 
 from jaxinit import _patterns
 from jaxinit._typing import Initializer
-from jaxinit.initializers._refit import law_of
+from jaxinit.initializers._value import law_of
 from jaxinit.roles.network import Network, Parameter, check_role
 from jaxinit.schemes.scheme import Assignment, Refine, Scheme, as_scheme, drawn
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 
 from jaxinit._typing import Initializer
-from jaxinit.initializers._refit import law_of
+from jaxinit.initializers._value import law_of
 from jaxinit.roles.network import Network, Parameter
 from jaxinit.schemes.fitted import fitted
 

@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -114,6 +114,7 @@ def compare(
     time_budget: float | None = None,
     devices: int | Sequence[jax.Device] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
+    roll: bool | Literal["auto"] = "auto",
     progress: bool | None = None,
     rngs: Sequence[str] = (),
     model_kwargs: dict[str, Any] | None = None,
@@ -138,6 +139,7 @@ def compare(
       time_budget: seconds, for each scheme.
       devices: over which seeds are spread.
       checkpoint: a folder that keeps finished seeds, of each scheme apart.
+      roll: whether repeated blocks are run as a loop.
       progress: whether to show progress.
       rngs: names of random streams.
       model_kwargs: keyword arguments of the model whose names are taken here.
@@ -175,6 +177,7 @@ def compare(
         rngs,
         devices,
         checkpoint,
+        roll,
     )
     reports = {}
     with Bar(progress) as bar:

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -26,6 +26,7 @@ from jaxinit.schemes.drawing import scheme_draw
 from jaxinit.schemes.initialize import check_data
 from jaxinit.schemes.scheme import as_scheme
 from jaxinit.schemes.untouched import warn_of_untouched
+from jaxinit.signal.bundle import should_roll
 from jaxinit.signal.checkpoint import Checkpoint, fingerprint
 from jaxinit.signal.checks import (
     check_draws,
@@ -36,6 +37,7 @@ from jaxinit.signal.checks import (
 )
 from jaxinit.signal.compiled import Compiled, compiled
 from jaxinit.signal.engine import Engine
+from jaxinit.signal.evidence import gather
 from jaxinit.signal.inputs import Fed, batch_size, check_inputs, feed
 from jaxinit.signal.placement import mesh_of, placed_by, seed_devices, unplaced
 from jaxinit.signal.plan import RunPlan, plan_run
@@ -60,6 +62,8 @@ class Options(NamedTuple):
     rngs: Sequence[str]
     devices: int | Sequence[jax.Device] | None = None
     checkpoint: str | os.PathLike[str] | None = None
+    roll: bool | Literal["auto"] = "auto"
+    judge: bool = True
 
 
 class Prepared(NamedTuple):
@@ -151,6 +155,10 @@ def prepare(
     batch = batch_size(fed.arrays, sites.keys)
     analysis = Analysis(traced, sites, batch, options.loss, True)
     count = _count(options.seeds, sites)
+    rolled = options.roll
+    if rolled == "auto":
+        rolled = not placed_by(traced, fed.arrays) and should_roll(analysis, count)
+    analysis = analysis._replace(rolled=bool(rolled))
     programs = compiled(analysis, quick_options(sites, 3 * count))
     return Prepared(network, fed, analysis, programs, root, options)
 
@@ -211,6 +219,7 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
         "flax": version("flax"),
         "strategy": finished.strategy,
         "chunk": finished.chunk,
+        "rolled": programs.analysis.rolled,
         "bytes_per_seed": programs.bytes_per_seed,
         "batch_size": prepared.analysis.batch,
         "inputs": list(prepared.fed.descriptions),
@@ -222,7 +231,10 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
     if programs.no_gradient is not None:
         notes.append(f"No gradients: {programs.no_gradient}")
     notes += finished.notes
-    return _report(prepared, programs.analysis, finished, notes, settings)
+    evidence = {}
+    if options.judge and programs.no_gradient is None:
+        evidence = gather(network, draw, prepared.root, inputs, how.seeds, options.loss)
+    return _report(prepared, programs.analysis, finished, notes, settings, evidence)
 
 
 def _seed_indices(
@@ -283,6 +295,7 @@ def _report(
     finished: Finished,
     notes: Sequence[str],
     settings: dict[str, Any],
+    evidence: dict[str, Any],
 ) -> Report:
     fed, root = prepared.fed, prepared.root
     tables = tabulate(analysis, finished.raw)
@@ -303,6 +316,7 @@ def _report(
             unreached=tuple(param_name(traced.params[i]) for i in sites.unreached),
             notes=tuple(notes),
             settings=settings,
+            evidence=evidence,
         )
     )
     lost = nonfinite_loss(report)

@@ -1,65 +1,24 @@
 """The analysis of one seed, as a pure function: weights and inputs to statistics."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxinit.layers.find import Sites
 from jaxinit.layers.taps import plan_taps
 from jaxinit.models.trace import Traced
 from jaxinit.program import versions
-from jaxinit.program.repeats import Repeat, find_repeats
-from jaxinit.program.run import Hooks, Plan, Tap, mark, replay
+from jaxinit.program.run import Hooks, Tap, replay
 from jaxinit.signal import records as moments
+from jaxinit.signal.bundle import Analysis as Analysis
+from jaxinit.signal.bundle import Bundle, Bundled, find_rolled
+from jaxinit.signal.bundle import Raw as Raw
 from jaxinit.signal.records import Axes
 
 Array = jax.Array
-Loss = Callable[[Any], Array]
-
-
-class Raw(NamedTuple):
-    """What one seed returns: records as in ``moments``, all of them small.
-
-    Attributes:
-      forward: for each event, its output's record; leading axes are the loops'.
-      dead: for each event with an activation, the record behind it.
-      backward: for each event, the record of the gradient at its output, and at
-        the model's outputs under the numbers -1, -2, ...; empty without gradients.
-      weights: for each parameter leaf, its record, split along scanned axes.
-      gradients: likewise of its gradient; ``None`` where there is none.
-      loss: the loss; zero in probe mode.
-    """
-
-    forward: dict[int, Array]
-    dead: dict[int, Array]
-    backward: dict[int, Array]
-    weights: list[Array]
-    gradients: list[Array | None]
-    loss: Any
-
-
-class Analysis(NamedTuple):
-    """How a model is to be analyzed.
-
-    Attributes:
-      traced: the model.
-      sites: its layers.
-      batch: number of samples in the input, 0 if unknown.
-      loss: the user's loss of the output, or ``None`` for a random probe.
-      backward: whether gradients are taken.
-      rolled: whether blocks that repeat are run as loops, which compile faster.
-    """
-
-    traced: Traced
-    sites: Sites
-    batch: int
-    loss: Loss | None
-    backward: bool
-    rolled: bool = False
 
 
 def sample_axis(shape: Sequence[int], batch: int) -> int | None:
@@ -71,35 +30,35 @@ def sample_axis(shape: Sequence[int], batch: int) -> int | None:
 
 def one_seed(
     analysis: Analysis,
-) -> Callable[[Sequence[Array], tuple[Array, Array], Sequence[Array]], Raw]:
-    """The function ``(variables, key, inputs) -> Raw`` that is to be compiled.
+) -> Callable[..., tuple[Bundled, Array]]:
+    """The function ``(variables, key, inputs) -> records, loss`` to be compiled.
 
     Its arguments are the leaves of parameters and state, two keys, for dropout and the
     like and for the probe, and the array inputs.
     """
-    traced, sites = analysis.traced, analysis.sites
+    traced = analysis.traced
     num_params = len(traced.params)
-    splits = [sites.scanned.get(leaf, ()) for leaf in range(num_params)]
     measured = instrumented(analysis)
-    sizes = _sizes_at_once if analysis.rolled else _sizes
+    bundle = Bundle(analysis)
 
     def run(
         variables: Sequence[Array],
         keys: tuple[Array, Array],
         inputs: Sequence[Array],
-    ) -> Raw:
+    ) -> tuple[Bundled, Array]:
         params, state = list(variables[:num_params]), list(variables[num_params:])
         model_key, probe_key = keys
 
-        def forward(params: list[Array], probes: dict[int, Array]) -> Any:
+        def forward(params: list[Array], bundled: Any) -> Any:
             values = [*params, *state, model_key, *inputs]
-            outputs, records = measured(values, probes)
+            outputs, found = measured(values, bundle.open_probes(bundled))
+            records = bundle.records(found)
             if analysis.loss is not None:
                 return analysis.loss(traced.output(outputs)), records
             return [out for out in outputs if _differentiable(out)], records
 
         if analysis.backward:
-            probes = empty_probes(analysis)
+            probes = bundle.probes(empty_probes(analysis))
             result, pull, records = jax.vjp(forward, params, probes, has_aux=True)
             cotangent = (
                 _gaussian(probe_key, result)
@@ -109,16 +68,11 @@ def one_seed(
             gradients, backward = pull(cotangent)
             loss = jnp.zeros(()) if analysis.loss is None else result
         else:
-            _, records = forward(params, {})
-            gradients, backward, loss = [None] * num_params, {}, jnp.zeros(())
-        return Raw(
-            {t.number: r for t, r in records.items() if t.point == "output"},
-            {t.number: r for t, r in records.items() if t.point == "activation"},
-            backward,
-            sizes(params, splits),
-            sizes(gradients, splits),
-            loss,
-        )
+            _, records = forward(params, bundle.probes({}))
+            gradients, backward, loss = None, bundle.probes({}), jnp.zeros(())
+        sizes = bundle.sizes(params, _size)
+        steps = None if gradients is None else bundle.sizes(gradients, _size)
+        return Bundled(records, backward, sizes, steps), loss
 
     return run
 
@@ -192,7 +146,7 @@ def instrumented(
     sites = analysis.sites
     plan = plan_taps(sites.numbers, sites.events)
     hooks = _hooks(analysis)
-    repeats = _repeats(analysis, plan) if analysis.rolled else []
+    repeats = find_rolled(analysis, plan)
 
     def run(
         values: Sequence[Any], probes: dict[int, Array]
@@ -203,32 +157,6 @@ def instrumented(
         return _watch_outputs(outputs, probes), records
 
     return run
-
-
-def _repeats(analysis: Analysis, plan: Plan) -> list[Repeat]:
-    """The blocks of the model that repeat, with like layers in like places."""
-    sites = analysis.sites
-    kinds = {
-        number: (
-            *(event.shape, event.dtype, event.channels),
-            tuple((loop.kind, loop.length) for loop in event.loops),
-        )
-        for number, event in zip(sites.numbers, sites.events, strict=True)
-    }
-    return find_repeats(
-        analysis.traced.apply,
-        lambda index: mark(plan, index, kinds.__getitem__),
-        _rolls,
-    )
-
-
-def _rolls(equation: versions.Equation) -> bool:
-    """Whether an equation may run in a loop: on CPU convolutions are slow there."""
-    if equation.effects:
-        return False
-    if jax.default_backend() != "cpu":
-        return True
-    return "conv_general_dilated" not in versions.primitive_names(equation)
 
 
 def empty_probes(analysis: Analysis) -> dict[int, Array]:
@@ -322,33 +250,6 @@ def _watch_outputs(outputs: Sequence[Array], probes: dict[int, Array]) -> list[A
 def _size(value: Array, kept: tuple[int, ...]) -> Array:
     record: Array = versions.summarized(lambda x: _size_record(x, kept), value)
     return record
-
-
-def _sizes(
-    values: Sequence[Array | None], splits: Sequence[tuple[int, ...]]
-) -> list[Any]:
-    """The record of each array, of those that there are."""
-    return [
-        None if value is None else _size(value, split)
-        for value, split in zip(values, splits, strict=True)
-    ]
-
-
-def _sizes_at_once(
-    values: Sequence[Array | None], splits: Sequence[tuple[int, ...]]
-) -> list[Any]:
-    """`_sizes`, those of like arrays by one operation on their stack."""
-    groups: dict[Any, list[int]] = {}
-    for index, (value, split) in enumerate(zip(values, splits, strict=True)):
-        if value is not None:
-            groups.setdefault((value.shape, value.dtype, split), []).append(index)
-    found: list[Any] = [None] * len(values)
-    for (_, _, split), members in groups.items():
-        stack = jnp.stack([values[i] for i in members])
-        records = jax.vmap(lambda x, split=split: _size(x, split))(stack)
-        for place, index in enumerate(members):
-            found[index] = records[place]
-    return found
 
 
 def _gaussian(key: Array, outputs: Sequence[Array]) -> list[Array]:

@@ -65,6 +65,7 @@ def test_other_collections_keep_their_names():
     assert "Dense_0/kernel" in report.loaded
 
 
+@pytest.mark.filterwarnings("ignore:.*the source lacks")  # told in its own test
 @pytest.mark.parametrize(
     ("mapping", "taken"),
     [

@@ -21,7 +21,7 @@ const number = (log) => {
 
 function section(root, data) {
   const rows = data.rows, panels = data.panels.filter((panel) => rows.length);
-  const W = 1000, L = 64, R = 14, TOP = 22, H = 170, GAP = 26;
+  const W = root.clientWidth < 600 ? 480 : 1000, L = 64, R = 14, TOP = 22, H = 170, GAP = 26;
   const x = (i) => L + (W - L - R) * (rows.length > 1 ? i / (rows.length - 1) : 0.5);
   const svg = root.querySelector("svg.profile");
   svg.setAttribute("viewBox", `0 0 ${W} ${panels.length * (H + TOP + GAP)}`);

@@ -6,7 +6,7 @@ import numpy as np
 
 from jaxinit._typing import Initializer
 from jaxinit.initializers import normal, scale, truncated_normal
-from jaxinit.initializers._refit import law_of
+from jaxinit.initializers._value import law_of
 from jaxinit.roles.network import Network, Parameter
 from jaxinit.schemes._norms_and_biases import norms_and_biases
 from jaxinit.schemes.fitted import by_layer, fitted
