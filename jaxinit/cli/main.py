@@ -61,11 +61,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(f"jaxinit: error: {failure}")
         return USAGE
     except KeyboardInterrupt as interrupt:
-        say(f"jaxinit: interrupted {interrupt or doing.what}")
+        say(f"jaxinit: interrupted {_interrupted(str(interrupt), doing)}")
         return INTERRUPTED
     except Exception as error:
         say(f"jaxinit: error {doing.what}: {story(error)}")
         return USAGE
+
+
+def _interrupted(said: str, doing: Doing) -> str:
+    """What was interrupted: what was said, which is nothing or a signal's name."""
+    if said.startswith(("while", "before")):
+        return said
+    return f"by {said} {doing.what}" if said else doing.what
 
 
 def _parser() -> argparse.ArgumentParser:

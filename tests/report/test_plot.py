@@ -3,6 +3,7 @@ import sys
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from jaxinit.report.plot import draw
 from jaxinit.verdict.judge import judged
@@ -170,3 +171,42 @@ sick().plot(sys.argv[1])
 assert "matplotlib.pyplot" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code, tmp_path / "x.png"], check=True)
+
+
+def test_plot_returns_the_figure_and_writes_only_if_asked(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    figure = sick().plot()
+
+    assert len(figure.axes) == 2
+    assert not list(tmp_path.iterdir())
+    assert sick().plot(tmp_path / "r.png").axes
+    assert (tmp_path / "r.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_plot_into_axes_and_figures_of_the_users():
+    figure = Figure()
+    left, right = figure.subplots(1, 2)
+    assert sick().plot(ax=left) is figure
+    assert left.lines
+    assert not right.lines
+    assert sick().plot(ax=(left, right)) is figure
+    assert right.lines
+    whole = Figure()
+    part, _ = whole.subfigures(1, 2)
+    assert sick().plot(figure=part) is part
+    assert len(whole.axes) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"ax": 3}, TypeError),
+        ({"ax": []}, TypeError),
+        ({"figure": "a.png"}, TypeError),
+        ({"path": 3}, TypeError),
+        ({"path": "a.gif"}, ValueError),
+    ],
+)
+def test_plot_refuses(options, error):
+    with pytest.raises(error, match=f"`{next(iter(options))}` must"):
+        sick().plot(**options)

@@ -305,3 +305,38 @@ def test_names():
 
     assert report.layers == ("Dense_0", "Dense_1")
     assert report.kinds == ("layer", "layer")
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "error", "message"),
+    [
+        ("key", {"seed": "a"}, TypeError, "`seed` must be an integer, got 'a'"),
+        ("key", {"seed": True}, TypeError, "`seed` must be an integer, got True"),
+        ("key", {"seed": 99}, ValueError, "`seed` must be one that was run, got 99"),
+        ("to_json", {"path": 3}, TypeError, "`path` must be the path of a file"),
+        ("to_json", {"path": ""}, ValueError, "`path` must be the path of a file"),
+        ("to_html", {"path": True}, TypeError, "`path` must be the path of a file"),
+        ("to_records", {"of": 3}, ValueError, "`of` must be 'rows' or 'params', got 3"),
+        ("to_markdown", {"max_rows": -1}, ValueError, "`max_rows` must be an integer"),
+        ("scalars", {"prefix": 3}, TypeError, "`prefix` must be a string, got 3"),
+        ("table", {"width": "a"}, TypeError, "`width` must be a number of columns"),
+        ("table", {"width": True}, TypeError, "`width` must be a number of columns"),
+        ("table", {"all": "no"}, TypeError, "`all` must be True or False, got 'no'"),
+        ("table", {"ascii": 1}, TypeError, "`ascii` must be True or False, got 1"),
+        ("assert_healthy", {"allow": "ok"}, TypeError, "`allow` must hold kinds of"),
+        ("assert_healthy", {"allow": None}, TypeError, "`allow` must hold kinds of"),
+        ("assert_healthy", {"allow": ["sad"]}, ValueError, "`allow` holds 'sad'"),
+        ("assert_healthy", {"ignore": "head"}, TypeError, "`ignore` must hold names"),
+    ],
+)
+def test_wrong_arguments_are_named(method, options, error, message):
+    with pytest.raises(error, match=message):
+        getattr(nasty_report(), method)(**options)
+
+
+def test_findings_at_ignored_rows_are_passed_over():
+    sick = judged(make_report(dense_rows(20), log2_moment=-np.arange(20.0)))
+
+    sick.assert_healthy(ignore=["Dense_*"])
+    with pytest.raises(UnhealthyError):
+        sick.assert_healthy(ignore=["Conv_*"])

@@ -8,7 +8,9 @@ from flax import linen as nn
 from flax import nnx
 
 import jaxinit
+from jaxinit.signal import compare as module
 from jaxinit.signal import engine
+from tests.report.synthetic import dense_rows, make_report
 
 X = jax.random.normal(jax.random.key(1), (32, 16))
 
@@ -98,3 +100,32 @@ def test_bad_schemes(schemes, error, says):
         jaxinit.compare(MLP(), X, schemes=schemes, seeds=2)
     if schemes and isinstance(schemes, dict):
         assert "'bad'" in caught.value.__notes__[-1]
+
+
+@pytest.mark.parametrize(("at", "done"), [(2, ["own"]), (3, ["own", "he"])])
+def test_an_interrupt_returns_what_is_finished(monkeypatch, at, done):
+    calls = []
+
+    def measure(prepared, scheme, bar):
+        calls.append(scheme)
+        if len(calls) == at:
+            raise KeyboardInterrupt
+        return make_report(dense_rows(2))
+
+    monkeypatch.setattr(module, "prepare", lambda *args: None)
+    monkeypatch.setattr(module, "measure", measure)
+    schemes = {"own": None, "he": jaxinit.he_normal(), "lecun": jaxinit.lecun_normal()}
+    found = jaxinit.compare(None, schemes=schemes)
+
+    assert list(found.reports) == done
+    assert str(found).count("\n") == len(done) + 2
+
+
+def test_a_scheme_cut_short_is_the_last(monkeypatch):
+    cut = make_report(dense_rows(2), notes=("interrupted: 16 of 64 seeds were run",))
+    monkeypatch.setattr(module, "prepare", lambda *args: None)
+    monkeypatch.setattr(module, "measure", lambda *args: cut)
+    found = jaxinit.compare(None, schemes={"own": None, "he": jaxinit.he_normal()})
+
+    assert list(found.reports) == ["own"]
+    assert found.interrupted
