@@ -3,7 +3,6 @@ import sys
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
 from jaxinit.report.plot import draw
 from jaxinit.verdict.judge import judged
@@ -184,6 +183,8 @@ def test_plot_returns_the_figure_and_writes_only_if_asked(tmp_path, monkeypatch)
 
 
 def test_plot_into_axes_and_figures_of_the_users():
+    from matplotlib.figure import Figure
+
     figure = Figure()
     left, right = figure.subplots(1, 2)
     assert sick().plot(ax=left) is figure
