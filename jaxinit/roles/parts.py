@@ -74,14 +74,28 @@ def find_parts(anchors: Anchors, attentions: Sequence[Attention]) -> tuple[Part,
         for part, role in _roles_of(anchors.flow, start, targets):
             key = uses[0].leaf, uses[0].out_axis[0]
             found.setdefault(key, set()).add(Part(*key, part.start, part.stop, role))
-    for parts in found.values():  # a gate such as x * sigmoid(x) gates itself
-        parts -= {p._replace(role="gated") for p in parts if p.role == "gate"}
     return tuple(
-        part
-        for _, parts in sorted(found.items())
-        if len({p[2:4] for p in parts}) > 1
-        for part in sorted(parts)
+        part for _, parts in sorted(found.items()) for part in sorted(_told(parts))
     )
+
+
+_PROJECTIONS = frozenset({"query", "key", "value"})
+
+
+def _told(parts: set[Part]) -> set[Part]:
+    """The parts that are of one kind: an attention's, or a gate and what it opens.
+
+    What a gate such as x * sigmoid(x) multiplies first is itself; rotary positions
+    multiply queries and keys, and gate nothing.
+    """
+    roles = {part.role for part in parts}
+    if roles & _PROJECTIONS:
+        parts = {part for part in parts if part.role in _PROJECTIONS}
+    elif "gate" in roles:
+        parts = parts - {p._replace(role="gated") for p in parts if p.role == "gate"}
+    else:
+        return set()
+    return parts if len({(part.start, part.stop) for part in parts}) > 1 else set()
 
 
 def _first_output(anchors: Anchors, index: int) -> tuple[int | None, int]:
@@ -118,10 +132,10 @@ def _roles_of(
                     for s in seen
                 ):  # x * sigmoid(x)
                     todo.append(part._replace(value=node.results[0], bent=True))
-                elif some:
+                    continue
+                if some:
                     yield part, "gate" if part.bent else "gated"
-            else:
-                todo += _goes_on(flow, part, node, position)
+            todo += _goes_on(flow, part, node, position)
 
 
 _BENDS = frozenset({"logistic", "erf", "clamp"})
@@ -150,7 +164,9 @@ def _goes_on(flow: Flow, part: _Slice, node: Node, position: int) -> list[_Slice
     if name in _ALIKE and before == after:
         bent = part.bent or name in _BENDS
         return [part._replace(value=result, bent=bent)]
-    if name in ("split", "concatenate") or name not in primitives.LAYOUT or position:
+    if name == "split" or (name == "concatenate" and node.params["dimension"] != axis):
+        return [part._replace(value=value) for value in node.results]
+    if name not in primitives.LAYOUT or position:
         return []
     if axis is None:
         return [part._replace(value=result)]

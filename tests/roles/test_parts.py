@@ -39,7 +39,23 @@ def geglu(p, x):
     return jax.nn.gelu(gate, approximate=False) * up
 
 
+def rotary(p, x):
+    """Positions multiply halves of queries and keys, as data."""
+    q, k, v = (h.reshape(2, 5, 2, 4) for h in jnp.split(x @ p["w"], 3, -1))
+    angle = jnp.sum(x, -1)[:, :, None, None]
+
+    def turned(h):
+        first, second = jnp.split(h, 2, -1)
+        cos, sin = jnp.cos(angle), jnp.sin(angle)
+        return jnp.concatenate(
+            [first * cos - second * sin, first * sin + second * cos], -1
+        )
+
+    return attend(turned(q), turned(k), v)
+
+
 CASES = {
+    rotary: ((8, 24), 1, [(0, 8, "query"), (8, 16, "key"), (16, 24, "value")]),
     packed: ((8, 24), 1, [(0, 8, "query"), (8, 16, "key"), (16, 24, "value")]),
     stacked: ((8, 3, 2, 4), 1, [(0, 1, "query"), (1, 2, "key"), (2, 3, "value")]),
     grouped: ((8, 16), 1, [(0, 8, "query"), (8, 12, "key"), (12, 16, "value")]),
