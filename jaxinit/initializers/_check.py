@@ -113,7 +113,7 @@ def check_scale(name: str, value: Any, meaning: str) -> Scalar:
     number = as_number(value)
     if number is not None and not 0 <= number < math.inf:
         raise ValueError(
-            f"`{name}` must be finite and not negative, got {number:g}. It is the "
+            f"`{name}` must be finite and not negative, got {number}. It is the "
             f"{meaning}."
         )
     return check_factor(name, value, f"It is the {meaning}.", low=0.0)

@@ -15,7 +15,9 @@ _WORDS = {"real": "real float", "complex": "float or complex", "any": "numeric o
 _ADVICE = "Initialize in float32, say, and convert the result."
 
 
-def check_dtype(dtype: DTypeLike | None, kinds: Kinds = "complex") -> np.dtype:
+def check_dtype(
+    dtype: DTypeLike | None, kinds: Kinds = "complex", name: str = "dtype"
+) -> np.dtype:
     """The dtype that jax will give the result, if it is of one of the kinds.
 
     Raises:
@@ -25,10 +27,9 @@ def check_dtype(dtype: DTypeLike | None, kinds: Kinds = "complex") -> np.dtype:
     if dtype is None:
         return np.dtype(jnp.result_type(float))
     try:
-        resolved = _checked(dtype, kinds)
-    except TypeError as error:  # no dtype, or without a hash
-        resolved = _checked(as_dtype("dtype", dtype), kinds)
-        del error
+        resolved = _checked(dtype, kinds, name)
+    except TypeError:  # no dtype, or without a hash
+        resolved = _checked(as_dtype(name, dtype), kinds, name)
     if resolved.itemsize > 4 and resolved != np.complex64:
         # Without x64 jax warns and truncates; leave both to it.
         resolved = np.dtype(jnp.empty((), resolved).dtype)
@@ -36,7 +37,7 @@ def check_dtype(dtype: DTypeLike | None, kinds: Kinds = "complex") -> np.dtype:
 
 
 @functools.lru_cache(maxsize=256)
-def _checked(dtype: Any, kinds: Kinds) -> np.dtype:
+def _checked(dtype: Any, kinds: Kinds, name: str) -> np.dtype:
     resolved = np.dtype(dtype)
     allowed = {"real": jnp.floating, "complex": jnp.inexact}
     if kinds == "any":
@@ -45,11 +46,11 @@ def _checked(dtype: Any, kinds: Kinds) -> np.dtype:
         fits = jnp.issubdtype(resolved, allowed[kinds])
     if not fits:
         raise ValueError(
-            f"`dtype` must be a {_WORDS[kinds]} dtype, got {resolved.name}. {_ADVICE}"
+            f"`{name}` must be a {_WORDS[kinds]} dtype, got {resolved.name}. {_ADVICE}"
         )
     if resolved.name == "float8_e8m0fnu":
         raise ValueError(
-            "`dtype` is float8_e8m0fnu, which has neither a sign nor a zero. Use "
+            f"`{name}` is float8_e8m0fnu, which has neither a sign nor a zero. Use "
             "another float8 dtype."
         )
     return resolved

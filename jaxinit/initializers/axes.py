@@ -124,7 +124,7 @@ def from_einsum(
       >>> bool(jnp.allclose(w @ w.T, jnp.eye(8), atol=1e-5))
       True
     """
-    roles = einsum_roles(equation)
+    roles = einsum_roles(equation, name="equation")
     inner = with_axes(base, *roles)
     ndim = sum(map(len, roles))
 

@@ -36,7 +36,7 @@ def relu_bias(value: float = 0.1, dtype: DTypeLike | None = None) -> Initializer
       >>> relu_bias()(jax.random.key(0), (2,))
       Array([0.1, 0.1], dtype=float32)
     """
-    return constant(check_number("value", value, "It is the bias itself."), dtype)
+    return _bias(check_number("value", value, "It is the bias itself."), dtype)
 
 
 @family
@@ -66,7 +66,7 @@ def prior_bias(probability: float, dtype: DTypeLike | None = None) -> Initialize
     """
     advice = "It is the frequency of the positive class: 0.01 for a rare one."
     p = check_number("probability", probability, advice, low=0, high=1)
-    return constant(math.log(p) - math.log1p(-p), dtype)
+    return _bias(math.log(p) - math.log1p(-p), dtype)
 
 
 @family
@@ -112,7 +112,7 @@ def class_prior_bias(
             "`frequencies` must be one positive, finite number for each class, got "
             f"{np.array2string(counts, threshold=8)}. Add 1 to counts that are zero."
         )
-    return constant(np.log(counts / counts.sum()), dtype)
+    return _bias(np.log(counts / counts.sum()), dtype)
 
 
 @family
@@ -151,3 +151,9 @@ def fan_in_uniform_bias(fan_in: float, dtype: DTypeLike | None = None) -> Initia
 
     law = f"uniform, std {bound / math.sqrt(3):.4g}"
     return _draw.from_maker(make, dtype, kinds="real", law=law, refit=True)
+
+
+def _bias(value: ArrayLike, dtype: DTypeLike | None) -> Initializer:
+    """A constant, which no integer dtype holds."""
+    _draw.check_dtype(dtype)
+    return constant(value, dtype)

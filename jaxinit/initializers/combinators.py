@@ -96,7 +96,7 @@ def cast(
       >>> init(jax.random.key(0), (2, 2), jnp.bfloat16).dtype
       dtype(bfloat16)
     """
-    inner = None if compute is None else check_dtype(compute)
+    inner = None if compute is None else check_dtype(compute, name="compute")
 
     def sampler(
         key: jax.Array,
@@ -190,9 +190,6 @@ def from_array(array: ArrayLike, dtype: DTypeLike | None = None) -> Initializer:
     """
     values = array if isinstance(array, jax.Array) else np.asarray(array)
     inexact = jnp.issubdtype(values.dtype, jnp.inexact)
-    known = not isinstance(values, jax.core.Tracer)
-    if inexact and known and not np.isfinite(np.asarray(values)).all():
-        raise ValueError("`array` must be finite, got NaN or inf. Mend it first.")
     if not (inexact or jnp.issubdtype(values.dtype, jnp.integer)):
         raise ValueError(
             f"`array` must hold numbers, got {shown(array)} of dtype {values.dtype}. "
@@ -206,6 +203,7 @@ def from_array(array: ArrayLike, dtype: DTypeLike | None = None) -> Initializer:
         sharding: NamedSharding | None,
     ) -> jax.Array:
         del key, shape, sharding
+        known = not isinstance(values, jax.core.Tracer)
         return jnp.asarray(
             converted("array", np.asarray(values), dtype)
             if known
@@ -235,10 +233,11 @@ def _truth_values(mask: ArrayLike) -> np.ndarray | jax.Array:
         odd = ~np.isin(values, [0, 1])
     except TypeError:
         odd = np.ones(values.shape, bool)
-    if odd.any() or values.dtype.kind in "USO":
+    odd |= values.dtype.kind in "USO"
+    if odd.any():
         raise ValueError(
             "`mask` must hold booleans, or zeros and ones only, got values such as "
-            f"{shown(values.ravel()[odd.ravel()][:1])}. Multiply by other factors "
+            f"{values[odd].tolist()[0]}. Multiply by other factors "
             "with `scale`."
         )
     return values.astype(bool)

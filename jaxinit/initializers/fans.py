@@ -137,7 +137,7 @@ cached_fans = functools.lru_cache(maxsize=1024)(fans)
 """As :func:`fans`, for arguments that have a hash."""
 
 
-def einsum_roles(equation: str, ndim: int | None = None) -> Roles:
+def einsum_roles(equation: str, ndim: int | None = None, name: str = "einsum") -> Roles:
     """The roles of the axes of a kernel that is the second operand of an einsum.
 
     A letter of the kernel that the output lacks is summed over: an input. One that
@@ -147,6 +147,7 @@ def einsum_roles(equation: str, ndim: int | None = None) -> Roles:
     Args:
       equation: ``"lhs,kernel->out"``, with an ellipsis at most in ``lhs`` and ``out``.
       ndim: the number of axes of the kernel, if it is to be checked.
+      name: what the caller calls the equation.
 
     Returns:
       ``Roles(in_axis, out_axis, batch_axis)``.
@@ -162,7 +163,7 @@ def einsum_roles(equation: str, ndim: int | None = None) -> Roles:
     """
     if not isinstance(equation, str):
         raise TypeError(
-            "`einsum` must be an equation such as 'BTD,DNH->BTNH', got "
+            f"`{name}` must be an equation such as 'BTD,DNH->BTNH', got "
             f"{shown(equation)}. It comes before the initializer."
         )
     terms = equation.replace(" ", "").replace("->", ",").split(",")
@@ -175,19 +176,19 @@ def einsum_roles(equation: str, ndim: int | None = None) -> Roles:
         or len(set(letters[1])) != len(letters[1])
     ):
         raise ValueError(
-            f"`einsum` must read 'lhs,kernel->out' with one distinct letter for each "
+            f"`{name}` must read 'lhs,kernel->out' with one distinct letter for each "
             f"axis of the kernel, got {equation!r}. An example is 'BTD,DNH->BTNH'."
         )
     data, kernel, out = letters
     if ndim is not None and len(kernel) != ndim:
         raise ValueError(
-            f"`einsum` {equation!r} gives its kernel {kernel!r} {len(kernel)} axes, "
+            f"`{name}` {equation!r} gives its kernel {kernel!r} {len(kernel)} axes, "
             f"but the shape has {ndim}."
         )
     lost = [letter for letter in kernel if letter not in out and letter not in data]
     if lost:
         raise ValueError(
-            f"`einsum` {equation!r} has the letter {lost[0]!r} in its kernel alone. "
+            f"`{name}` {equation!r} has the letter {lost[0]!r} in its kernel alone. "
             "A letter of the kernel must be in the first operand or in the output."
         )
     axes = list(enumerate(kernel))

@@ -175,8 +175,9 @@ def _blocks(
     if len(set(counts.values())) != 1 or 0 in counts.values():
         got = ", ".join(f"{count} by `{name}`" for name, count in counts.items())
         raise ValueError(
-            "The number of blocks must be given, and the same wherever it is, got "
-            f"{got or 'none'}. Pass `num_blocks`, `sizes` or a list of initializers."
+            "`bases`, `num_blocks` or `sizes` must give the number of blocks, above 0 "
+            f"and the same wherever it is, got {got or 'none'}. Pass one of the last "
+            "two, or a list of initializers."
         )
     (count,) = set(counts.values())
     blocks = tuple(bases) if isinstance(bases, Sequence) else (bases,) * count

@@ -68,7 +68,7 @@ def uniform_between(
     largest = float(np.finfo(np.float32).max)
     if not (low < high and high - low <= largest and max(-low, high) <= largest):
         raise ValueError(
-            f"`low` must be below `high`, got low={low:g} and high={high:g}, and their "
+            f"`low` must be below `high`, got low={low}, high={high}, and their "
             f"distance at most {largest:.3g}, the largest float32. Scale the samples "
             "of a smaller interval."
         )

@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+import numpy as np
+
 from jaxinit.program import primitives
 from jaxinit.program.flow import Flow, Node
 
@@ -59,7 +61,10 @@ def _use(flow: Flow, node: Node, position: int) -> Integers:
         if name == "sub" and position == 1 and not flow.data[others[0]]:
             return "mask"
         return "positions" if name not in primitives.LAYOUT else None
-    if name == "convert_element_type" and node.params["new_dtype"] == bool:
+    if (
+        name == "convert_element_type"
+        and np.dtype(node.params["new_dtype"]).kind == "b"
+    ):
         return "mask"
     return None
 

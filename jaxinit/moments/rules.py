@@ -49,14 +49,14 @@ def primitive(
         if name in primitives.LAYOUT | {"concatenate", "stack", "unstack", "gather"}:
             return [KEY]
         raise no_rule(context, equation, "it computes with random keys")
-    if all(isinstance(v, Known) for v in operands):
-        return _evaluated(equation, operands)
     if name in primitives.IDENTITIES:
         return list(operands[: len(equation.outvars)])
     if name.startswith("psum") or name in _ALONE:
         if not _is_alone(equation):
             raise no_rule(context, equation, "it joins several devices")
         return list(operands)
+    if all(isinstance(v, Known) for v in operands):
+        return _evaluated(equation, operands)
     if name in primitives.CONTRACTIONS:
         return [product(context, equation, operands)]
     if any(isinstance(v, Weight) for v in operands):

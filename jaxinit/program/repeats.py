@@ -9,9 +9,11 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from jaxinit.program import versions
+from jaxinit.program.primitives import is_float
 
 _FEWEST_TIMES = 3
 _FEWEST_EQUATIONS = 12
@@ -125,7 +127,7 @@ def _longest(
         while start + same < end and ids[start + same] == ids[start + same + period]:
             same += 1
         times = same // period + 1
-        if times >= _FEWEST_TIMES and times * period >= _FEWEST_EQUATIONS:
+        if graph.worth(start, period, times):
             candidates.append((-times * period, period, times))
     for _, period, times in sorted(candidates):
         repeat = graph.repeat(start, period, times)
@@ -151,9 +153,15 @@ class _Graph:
             if isinstance(atom, versions.Var):
                 self.last[atom] = len(self.equations)
 
+    def worth(self, start: int, period: int, times: int) -> bool:
+        """Whether a repeat is large enough, with what its equations call."""
+        block = self.equations[start : start + period]
+        size = sum(map(versions.count_equations, block))
+        return times >= _FEWEST_TIMES and times * size >= _FEWEST_EQUATIONS
+
     def repeat(self, start: int, period: int, times: int) -> Repeat | None:
         """The repeat with these numbers, with fewer times if need be, or ``None``."""
-        while times >= _FEWEST_TIMES and times * period >= _FEWEST_EQUATIONS:
+        while self.worth(start, period, times):
             made, good = self._repeat(start, period, times)
             if made is not None:
                 return made
@@ -260,13 +268,19 @@ class _Forms:
     """What makes two equations equal, up to what they read from outside."""
 
     def __init__(self) -> None:
-        self._programs: dict[int, tuple[Any, int]] = {}
+        self._programs: dict[tuple[int, bool], tuple[Any, int]] = {}
         self._numbers: dict[Hashable, int] = {}
+        self._in_gradient = False
 
     def equation(self, equation: versions.Equation) -> Hashable:
-        params = tuple(
-            (name, self.value(value)) for name, value in sorted(equation.params.items())
-        )
+        params: Hashable
+        if equation.primitive.name in versions.CUSTOM_RULES:
+            params = self._rule(equation)
+        else:
+            params = tuple(
+                (name, self.value(value))
+                for name, value in sorted(equation.params.items())
+            )
         return (
             str(equation.primitive.name),
             params,
@@ -274,6 +288,39 @@ class _Forms:
             tuple(str(atom.aval) for atom in equation.invars),
             tuple(str(var.aval) for var in equation.outvars),
         )
+
+    def _rule(self, equation: versions.Equation) -> Hashable:
+        """A function with a derivative of its own: what it is, and its gradient.
+
+        The rule itself is a new object for each call; two are the same if they trace
+        to the same.
+        """
+        called = versions.called_program(equation)
+        avals = [atom.aval for atom in (*equation.invars, *equation.outvars)]
+        if called is None or not all(map(is_float, avals)):
+            return id(equation)
+        value = self.program(called, called.jaxpr)
+        if self._in_gradient:  # nobody differentiates it once more
+            return value
+        count = len(equation.invars)
+
+        def pull(*values: Any) -> Any:
+            _, back = jax.vjp(
+                lambda *given: versions.bind(equation, given), *values[:count]
+            )
+            return back(list(values[count:]))
+
+        spec: Any = jax.ShapeDtypeStruct
+        shapes = [spec(a.shape, a.dtype) for a in avals]
+        try:
+            gradient, _ = versions.trace(pull, *shapes)
+        except (TypeError, ValueError, NotImplementedError):
+            return id(equation)
+        self._in_gradient = True
+        try:
+            return value, self.program(gradient, gradient.jaxpr)
+        finally:
+            self._in_gradient = False
 
     def value(self, value: Any) -> Hashable:
         """A parameter of an equation; programs in it count by what they are."""
@@ -292,10 +339,12 @@ class _Forms:
 
     def program(self, outer: Any, jaxpr: Any) -> int:
         """The number of an inner program; equal ones have the same."""
-        if id(outer) in self._programs:
-            return self._programs[id(outer)][1]
+        name = (id(outer), self._in_gradient)
+        if name in self._programs:
+            return self._programs[name][1]
         numbers: dict[Any, int] = {}
-        consts = tuple(id(c) for c in versions.program(outer).consts)
+        held = outer if isinstance(outer, versions.Program) else versions.program(outer)
+        consts = tuple(id(c) for c in held.consts)
 
         def read(atom: Any) -> Hashable:
             if isinstance(atom, versions.Literal):
@@ -311,5 +360,5 @@ class _Forms:
             form.append((self.equation(equation), operands, results))
         form.append(tuple(map(read, jaxpr.outvars)))
         number = self._numbers.setdefault(tuple(form), len(self._numbers))
-        self._programs[id(outer)] = (outer, number)  # held, so the id stays its own
+        self._programs[name] = (outer, number)  # held, so the id stays its own
         return number

@@ -258,3 +258,13 @@ def primitive_names(equation: Equation) -> set[str]:
             for called in getattr(inner, "eqns", ()):
                 found |= primitive_names(called)
     return found
+
+
+def count_equations(equation: Equation) -> int:
+    """How many equations it is, with those of the programs that it runs."""
+    count = 1
+    for value in equation.params.values():
+        for part in value if isinstance(value, tuple | list) else (value,):
+            inner = getattr(part, "jaxpr", part)
+            count += sum(map(count_equations, getattr(inner, "eqns", ())))
+    return count

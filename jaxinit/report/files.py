@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
+from typing import Any
 
 _Path = str | PathLike[str]
 
@@ -41,6 +42,7 @@ def write(path: _Path, data: bytes) -> None:
       OSError: if it cannot be written there.
     """
     data = bytes(memoryview(data))
+    check_path(path)
     descriptor = _own_descriptor(path)
     if descriptor is not None:
         _into_descriptor(descriptor, data)
@@ -72,6 +74,7 @@ def check(path: _Path) -> None:
     Raises:
       OSError: if it cannot.
     """
+    check_path(path)
     descriptor = _own_descriptor(path)
     if descriptor is not None:
         os.fstat(descriptor)
@@ -92,6 +95,24 @@ def check(path: _Path) -> None:
     finally:
         os.close(handle)
         os.unlink(target)
+
+
+def check_path(path: Any) -> None:
+    """Raises unless ``path`` names a file.
+
+    Raises:
+      TypeError: if it is no path.
+      ValueError: if it is empty or holds a NUL.
+    """
+    if not isinstance(path, str | PathLike):
+        raise TypeError(
+            f"`path` must be the path of a file to write, got {path!r:.80}. Write "
+            "'report.json', or a pathlib.Path."
+        )
+    if not os.fspath(path) or "\0" in str(path):
+        raise ValueError(
+            f"`path` must be the path of a file to write, got {path!r:.80}."
+        )
 
 
 def write_elsewhere(path: _Path, data: bytes) -> str:

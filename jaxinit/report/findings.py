@@ -7,13 +7,22 @@ from jaxinit.report.text import visible
 
 Kind = Literal[
     "non-finite",
+    "input",
+    "symmetric",
+    "trapped",
+    "unreached",
     "exploding",
     "vanishing",
+    "time-exploding",
+    "time-vanishing",
     "dead",
     "saturated",
     "rank-collapsed",
+    "small-batch-norm",
     "dtype-range",
+    "loss-at-init",
     "seed-unstable",
+    "too-few-seeds",
     "unknown",
     "ok",
 ]

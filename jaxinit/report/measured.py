@@ -72,6 +72,9 @@ class Measured:
       notes: what a reader must know: what was fed, what was not looked into, ...
       settings: how the analysis ran, of plain JSON types.
       findings: the verdict's parts, the most severe first.
+      evidence: what the verdict rests on besides: what a few gradient steps did to
+        each parameter, slopes of squashing functions, the inputs; empty if nobody
+        was to judge.
     """
 
     rows: tuple[Row, ...]
@@ -89,9 +92,11 @@ class Measured:
     notes: tuple[str, ...]
     settings: dict[str, Any]
     findings: tuple[Finding, ...] = ()
+    evidence: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "settings", plain(self.settings))
+        object.__setattr__(self, "evidence", plain(self.evidence, "evidence"))
         check(self)
 
     @property

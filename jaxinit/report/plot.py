@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxinit.report.files import write
+from jaxinit.report.files import check_path, write
 from jaxinit.report.marks import (
     BLUE,
     GRAY,
@@ -81,6 +81,7 @@ def checked_suffix(path: str | PathLike[str]) -> str:
     Raises:
       ValueError: if it is none of these.
     """
+    check_path(path)
     suffix = pathlib.Path(path).suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(

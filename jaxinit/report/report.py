@@ -1,10 +1,12 @@
 """The result of an analysis, with everything that a person does with it."""
 
 import dataclasses
+from collections.abc import Collection
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import jax
+import numpy as np
 from rich.console import RenderableType
 
 from jaxinit.report import json as serialize
@@ -35,8 +37,11 @@ class Report(Measured):
           A typed jax key, ``fold_in(root, seed)``.
 
         Raises:
-          ValueError: if ``seed`` was not run.
+          TypeError: if ``seed`` is no integer.
+          ValueError: if it was not run.
         """
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+            raise TypeError(f"`seed` must be an integer, got {seed!r:.80}.")
         if seed not in self.seeds:
             raise ValueError(
                 f"`seed` must be one that was run, got {seed}. `report.seeds` lists "
@@ -159,8 +164,14 @@ class Report(Measured):
 
         Raises:
           UnhealthyError: an AssertionError with the findings that were not allowed.
-          ValueError: if ``allow`` names a kind that does not exist.
+          TypeError: if ``allow`` is no collection.
+          ValueError: if it names a kind that does not exist.
         """
+        if isinstance(allow, str) or not isinstance(allow, Collection):
+            raise TypeError(
+                f"`allow` must hold kinds of findings, as in ['vanishing'], got "
+                f"{allow!r:.80}."
+            )
         foreign = [kind for kind in allow if kind not in KINDS]
         if foreign:
             raise ValueError(

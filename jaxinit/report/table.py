@@ -80,8 +80,14 @@ def plain_text(
       Lines joined by newlines, without a last one.
 
     Raises:
+      TypeError: if an argument is of another type.
       ValueError: if ``width`` is below that.
     """
+    for name, switch in (("all", all), ("ascii", ascii)):
+        if not isinstance(switch, bool):
+            raise TypeError(f"`{name}` must be True or False, got {switch!r:.80}.")
+    if isinstance(width, bool) or not isinstance(width, int):
+        raise TypeError(f"`width` must be a number of columns, got {width!r:.80}.")
     if width < MIN_WIDTH:
         raise ValueError(f"`width` must be at least {MIN_WIDTH} columns, got {width}.")
     buffer = io.StringIO()

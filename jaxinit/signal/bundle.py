@@ -224,7 +224,15 @@ def should_roll(analysis: Analysis, seeds: int) -> bool:
     sites = analysis.sites
     rolled = analysis._replace(rolled=True)
     repeats = find_rolled(rolled, plan_taps(sites.numbers, sites.events))
-    saved = sum(repeat.period * (repeat.times - 1) for repeat in repeats)
+    equations = analysis.traced.apply.jaxpr.eqns
+    saved = sum(
+        (repeat.times - 1)
+        * sum(
+            versions.count_equations(equation)
+            for equation in equations[repeat.start : repeat.start + repeat.period]
+        )
+        for repeat in repeats
+    )
     params = analysis.traced.apply.jaxpr.invars[: len(analysis.traced.params)]
     size = sum(v.aval.size * v.aval.dtype.itemsize for v in params)
     copying = seeds * size / _BYTES_PER_SECOND

@@ -14,7 +14,8 @@ def resize(tree: Any, layer: str, names: Sequence[str], old: int, new: int) -> N
       tree: a module that nobody else holds; a mere tree of arrays states nothing.
       layer: the layer's name.
       names: the attributes that may state the size.
-      old, new: the size before and after.
+      old: the size before.
+      new: the size now.
     """
     found = _child(tree, layer.split("/") if layer else [])
     if found is None or isinstance(found, Mapping):

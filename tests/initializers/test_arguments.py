@@ -49,7 +49,7 @@ NO_FLAG = ["no", 1, None, 0.0, [], np.int32(1), jnp.asarray(True)]
 NO_DTYPE = ["float31", 3, -1.0, object(), [1, 2], "int32", bool, "float8_e8m0fnu", True]
 NO_CHOICE = ["no", 1, None, ["fan_in"], True, np.array(["relu"]), object(), -1.0]
 NO_INIT = ["no", 1.0, None, [ji.zeros], ji.he_normal, int, True]
-NO_ARRAY = ["no", None, [None], ["a"], object(), float("nan"), [1.0, float("inf")]]
+NO_ARRAY = ["no", None, [None], ["a"], object()]
 NO_MASK = ["no", None, 0.5, -1, float("nan"), [[0, 2]], object()]
 
 WRONG = {
@@ -79,7 +79,7 @@ WRONG = {
     "sizes": ["no", 1.5, [1.5, 1], [0, 4], True, [-1, 5]],
     "stored": NO_CHOICE,
     "upper": [*NO_NUMBER, float("-inf"), -2.0, 1j],
-    "value": [*NO_ARRAY, float("inf")],
+    "value": [*NO_ARRAY, float("inf"), float("nan"), [1.0, float("nan")]],
     "stride": [*NO_AXES, 0, -1, (0, 1)],
     "groups": [*NO_INTEGER, 0, -1],
     "num_blocks": [*NO_INTEGER, 0, -1],
@@ -124,7 +124,7 @@ def cases():
             yield pytest.param(factory, parameter, id=f"{name}-{parameter.name}")
 
 
-@pytest.mark.parametrize(("factory", "parameter"), cases())
+@pytest.mark.parametrize(("factory", "parameter"), list(cases()))
 def test_what_an_argument_cannot_be_is_refused_by_name(factory, parameter):
     given = {
         name: REQUIRED[name]
@@ -140,7 +140,7 @@ def test_what_an_argument_cannot_be_is_refused_by_name(factory, parameter):
         assert f"`{parameter.name}`" in str(caught.value), (value, str(caught.value))
 
 
-@pytest.mark.parametrize(("factory", "parameter"), cases())
+@pytest.mark.parametrize(("factory", "parameter"), list(cases()))
 def test_a_traced_argument_works_or_is_refused_by_name(factory, parameter):
     given = {
         name: REQUIRED[name]

@@ -121,7 +121,7 @@ def test_mistakes_are_named():
         ji.masked(ji.zeros, [1, 0, 1])(KEY, (4,))
     with pytest.raises(ValueError, match=r"`shape` must be \(2,\).* got \(3,\)"):
         ji.from_array([1.0, 2.0])(KEY, (3,))
-    with pytest.raises(ValueError, match=r"must be complex.* got float32"):
+    with pytest.raises(ValueError, match=r"`array` is complex.* is float32"):
         ji.from_array([1j])(KEY, (1,), jnp.float32)
     with pytest.raises(ValueError, match=r"must hold numbers, got .* dtype bool"):
         ji.from_array([True])

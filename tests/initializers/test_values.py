@@ -130,7 +130,9 @@ def test_the_call_of_most_members_can_be_run():
     names = {name: getattr(ji, name) for name in ji.__all__} | {"inf": np.inf}
 
     for member in MEMBERS:
-        if not any(word in member.init.call for word in ("[", "<", "init,", "tanh")):
+        if not any(
+            word in member.init.call for word in ("[", "<", "init,", "tanh", "_quad")
+        ):
             assert eval(member.init.call, names) == member.init, member.init.call
 
 

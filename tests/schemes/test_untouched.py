@@ -90,7 +90,7 @@ def test_a_kernel_in_a_custom_rule_is_drawn_or_named():
 
 
 def test_the_line_of_the_warning_works():
-    model = HIDDEN["integers"]
+    model = HIDDEN["no data"]
     with pytest.warns(UntouchedWarning, match="override") as caught:
         ji.initialize(model, ji.he_normal(), 0, X)
     assert "[('k', as_stored(initializer))]" in str(caught[0].message)
