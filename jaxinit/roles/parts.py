@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from jaxinit.layers.fans import roles as axis_roles
 from jaxinit.program import primitives
-from jaxinit.program.axes import Layout, rearranged
+from jaxinit.program.axes import Layout, Shape, rearranged
 from jaxinit.program.flow import Flow, Node
 from jaxinit.roles.anchors import Anchors
 from jaxinit.roles.attention import Attention
@@ -138,7 +138,7 @@ def _roles_of(
             todo += _goes_on(flow, part, node, position)
 
 
-_BENDS = frozenset({"logistic", "erf", "clamp"})
+_BENDS = frozenset({"logistic", "erf", "erfc", "clamp"})
 _ALIKE = primitives.ELEMENTWISE - {"select_n"}
 
 
@@ -149,6 +149,8 @@ def _goes_on(flow: Flow, part: _Slice, node: Node, position: int) -> list[_Slice
     after = flow.values[result].shape
     if name == "split" and axis is not None and node.params["axis"] == axis:
         return list(_split(part, node, before[axis]))
+    if name == "unstack" and axis is not None:
+        return list(_unstacked(part, axis, node, before))
     if name == "slice" and position == 0 and axis is not None:
         unit = (part.stop - part.start) // before[axis]
         if node.params["strides"] not in (None, (1,) * len(before)):
@@ -186,3 +188,14 @@ def _split(part: _Slice, node: Node, size: int) -> Iterator[_Slice]:
     for value, width in zip(node.results, node.params["sizes"], strict=True):
         yield part._replace(value=value, start=low, stop=low + int(width) * unit)
         low += int(width) * unit
+
+
+def _unstacked(part: _Slice, axis: int, node: Node, shape: Shape) -> Iterator[_Slice]:
+    along = int(node.params["axis"])
+    unit = (part.stop - part.start) // shape[axis]
+    for number, value in enumerate(node.results):
+        if along == axis:
+            low = part.start + number * unit
+            yield part._replace(value=value, axis=None, start=low, stop=low + unit)
+        else:
+            yield part._replace(value=value, axis=axis - (along < axis))
