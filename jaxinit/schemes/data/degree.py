@@ -16,7 +16,7 @@ _SAME = (
     )
     | {SLICE, STACK}
 )
-_TERMS = frozenset("add sub add_any max min concatenate".split())
+_TERMS = frozenset("add sub add_any max min".split())
 
 
 def is_linear(flow: Flow, leaf: int) -> bool:
@@ -86,6 +86,9 @@ def _degree(flow: Flow, node: Node, of: list[float | None]) -> float | None:
         return growing.pop() if len(growing) == 1 and not known[0] else None
     if name == CARRY:
         return known[0] if len(set(known)) == 1 else None
+    if name in ("concatenate", "stack"):  # what lies beside it stays as it is
+        growing = {d for d in known if d}
+        return growing.pop() if len(growing) == 1 else None
     if name in _SAME:
         return known[0]
     if name in _TERMS:
