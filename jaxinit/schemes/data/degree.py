@@ -8,6 +8,9 @@ from jaxinit.program.flow import CARRY, CHOICE, SLICE, STACK, Flow, Node
 _GUARD = 1e-2
 """A constant of at most this size that is added keeps a division from blowing up."""
 
+_AFFINE = 0.999
+"""A sum with what stays as it is grows, but not in proportion: no whole degree."""
+
 _SAME = (
     primitives.LAYOUT
     | frozenset(
@@ -95,6 +98,9 @@ def _degree(flow: Flow, node: Node, of: list[float | None]) -> float | None:
         growing = {
             d for v, d in zip(node.operands, known, strict=True) if not _guard(flow, v)
         }
+        moving = {d for d in growing if d}
+        if len(moving) == 1 and growing != moving and name in ("add", "add_any", "sub"):
+            return _AFFINE * moving.pop()  # beside another kernel: w + a b
         return growing.pop() if len(growing) == 1 else None
     return None
 
