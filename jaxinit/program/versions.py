@@ -6,6 +6,7 @@ its constants. ``scan`` counted its operands in ``num_consts`` and ``num_carry``
 0.10 and lists them in ``ft_in`` since.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -129,6 +130,17 @@ def shard_map_parts(equation: Equation) -> ShardMap:
         params["check_vma"],
         frozenset(params["mesh"].axis_names if manual is None else manual),
     )
+
+
+def num_devices(equation: Equation) -> int:
+    """How many devices a collective equation joins; 0 if it does not say."""
+    names = equation.params.get("axes", equation.params.get("axis_name", ()))
+    names = names if isinstance(names, tuple) else (names,)
+    mesh = getattr(equation.ctx, "cur_abstract_mesh", None)
+    sizes = dict(getattr(mesh, "shape", {}))
+    if not all(name in sizes for name in names):
+        return 0
+    return math.prod(sizes[name] for name in names)
 
 
 def call_name(equation: Equation) -> str | None:

@@ -144,7 +144,7 @@ def _reading(
         traced.apply,
         traced.param_positions,
         traced.state_positions,
-        traced.input_positions,
+        [*traced.input_positions, *(traced.param_positions[i] for i in sites.latents)],
     )
     anchors = Anchors(flow, sites)
     structure = read_structure(anchors, traced, hints)

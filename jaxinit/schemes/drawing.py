@@ -31,6 +31,8 @@ class SchemeDraw:
 
     Attributes:
       assignments: by leaf, what the scheme makes of it.
+      refines_on_data: whether the scheme computes with the values of the model's
+        inputs.
       reads_data: whether weights depend on the values of the model's inputs.
     """
 
@@ -45,10 +47,12 @@ class SchemeDraw:
             if leaf not in self.assignments or self.assignments[leaf].init is None
         ]
         self._own = OwnDraw(network.traced, self._own_leaves)
-        self.reads_data = (refine is not None and scheme.reads_data) or (
+        self.refines_on_data = refine is not None and scheme.reads_data
+        self.reads_data = self.refines_on_data or (
             bool(self._own_leaves) and self._own.reads_inputs
         )
         self._traceable = scheme.traceable
+        self._passes = scheme.passes
         self._refine: Callable[..., list[Array] | Refined] | None = refine
         self._compiled = self._mapped = self._refine
         if refine is not None and scheme.traceable:
@@ -57,32 +61,6 @@ class SchemeDraw:
             self._compiled = _compiled(refine, fresh, options)
             mapped = jax.vmap(refine, in_axes=(0, 0, 0, None))
             self._mapped = jax.jit(mapped, compiler_options=options)
-
-    @functools.cached_property
-    def untouched(self) -> tuple[str, ...]:
-        """What the scheme left alone without meaning to, a sentence each.
-
-        A scheme that draws every weight that is known means to draw them all: what it
-        leaves is a bias, a norm, a table, or else a parameter whose role the program
-        does not tell.
-        """
-        network, taken = self._network, self.assignments
-        weights = [p for p in network.having("weight") if "embedding" not in p.roles]
-        if not weights or any(p.leaf not in taken for p in weights):
-            return ()
-        sentences = []
-        for p in network.free:
-            if p.roles or p.leaf in taken:
-                continue
-            why = "the program does not tell what it does"
-            if p.leaf in network.sites.unreached:
-                why = "it meets no data"
-            sentences.append(
-                f"{p.name} of shape {p.shape} in {network.traced.name} keeps the "
-                f"model's own init: {why}. To draw it, give it an initializer: "
-                f"override(scheme, [({p.name!r}, as_stored(initializer))])."
-            )
-        return tuple(sentences)
 
     @property
     def depends_on_key(self) -> tuple[bool, ...]:
@@ -170,13 +148,17 @@ class SchemeDraw:
             return leaves
         first = len(self._network.params)
         params, state = leaves[:first], leaves[first:]
-        result = refine(params, state, _refining_key(keys), tuple(inputs))
-        if not isinstance(result, Refined):
-            return [*result, *state]
-        for message, holds in result.complaints.items():
+        complaints: dict[str, Array] = {}
+        for _ in range(self._passes):
+            result = refine(params, state, _refining_key(keys), tuple(inputs))
+            if isinstance(result, Refined):
+                params, complaints = result
+            else:
+                params = result
+        for message, holds in complaints.items():
             if not isinstance(holds, jax.core.Tracer) and bool(jnp.any(holds)):
                 warnings.warn(message, stacklevel=2)
-        return [*result.params, *state]
+        return [*params, *state]
 
 
 def _refining_key(keys: Array) -> Array:

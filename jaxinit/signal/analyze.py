@@ -9,6 +9,7 @@ import jax
 from jaxinit._configuration import measuring
 from jaxinit._progress import Bar
 from jaxinit.report.report import Report
+from jaxinit.signal.checks import check_switch, model_arguments
 from jaxinit.signal.measure import Options, measure, prepare
 from jaxinit.signal.measure import plan as plan_run
 from jaxinit.signal.plan import RunPlan
@@ -44,6 +45,7 @@ def analyze(
     model_kwargs: dict[str, Any] | None = None,
     roll: bool | Literal["auto"] = "auto",
     plan: bool = False,
+    judge: bool = True,
     **kwargs: Any,
 ) -> Report | RunPlan:
     r"""Measures how the signal travels through a model at initialization.
@@ -92,6 +94,9 @@ def analyze(
       rngs: names of random streams that a linen module uses beyond ``params`` and
         ``dropout``.
       model_kwargs: keyword arguments of the model whose names are taken here.
+      judge: whether to gather the evidence that the verdict rests on besides the
+        statistics (a few simulated gradient steps, slopes, the inputs). Without it
+        the verdict knows sizes alone.
       **kwargs: further keyword arguments of the model: ``train=True``, a mask,
         ``method=`` for another method than ``__call__``.
 
@@ -130,8 +135,11 @@ def analyze(
         devices,
         checkpoint,
         roll,
+        judge,
     )
-    given = {**kwargs, **(model_kwargs or {})}
+    check_switch("progress", progress, none=True)
+    check_switch("plan", plan)
+    given = model_arguments(kwargs, model_kwargs)
     with Bar(progress) as bar:
         bar.phase("tracing")
         if plan:

@@ -192,7 +192,11 @@ _size_record = jax.jit(moments.size_record, static_argnums=1)
 def _hooks(analysis: Analysis) -> Hooks:
     sites = analysis.sites
     axes = {
-        number: Axes(sample_axis(event.shape, analysis.batch), event.channels)
+        number: Axes(
+            sample_axis(event.shape, analysis.batch),
+            () if event.masked else event.channels,
+            event.masked,
+        )
         for number, event in zip(sites.numbers, sites.events, strict=True)
     }
 

@@ -77,7 +77,7 @@ def test_an_orthogonal_einsum_keeps_norms():
 def test_mistakes_are_named():
     with pytest.raises(TypeError, match=r"`base` must be an initializer.*got 1"):
         ji.with_axes(1)
-    with pytest.raises(ValueError, match=r"`einsum` must read.*got 'BD'"):
+    with pytest.raises(ValueError, match=r"`equation` must read.*got 'BD'"):
         ji.from_einsum("BD", ji.zeros)
     with pytest.raises(ValueError, match=r"its kernel 3 axes, but the shape is \(4,"):
         ji.from_einsum("BTD,DNH->BTNH", ji.zeros)(KEY, (4, 4))

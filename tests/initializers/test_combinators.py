@@ -107,7 +107,7 @@ def test_what_a_base_returns_is_checked():
 def test_mistakes_are_named():
     with pytest.raises(TypeError, match=r"`base` must be an initializer.* got None"):
         ji.scale(None, 1.0)
-    with pytest.raises(TypeError, match=r"`factor` must be a number, got 'a'"):
+    with pytest.raises(TypeError, match=r"`factor` must be a number.* got 'a'"):
         ji.scale(ji.zeros, "a")
     with pytest.raises(ValueError, match=r"`factor` must be finite, got nan"):
         ji.scale(ji.zeros, float("nan"))
@@ -121,7 +121,7 @@ def test_mistakes_are_named():
         ji.masked(ji.zeros, [1, 0, 1])(KEY, (4,))
     with pytest.raises(ValueError, match=r"`shape` must be \(2,\).* got \(3,\)"):
         ji.from_array([1.0, 2.0])(KEY, (3,))
-    with pytest.raises(ValueError, match=r"must be complex.* got float32"):
+    with pytest.raises(ValueError, match=r"`array` is complex.* is float32"):
         ji.from_array([1j])(KEY, (1,), jnp.float32)
-    with pytest.raises(ValueError, match=r"must hold numbers, got dtype bool"):
+    with pytest.raises(ValueError, match=r"must hold numbers, got .* dtype bool"):
         ji.from_array([True])

@@ -137,7 +137,7 @@ def test_combinators_compose():
 
 
 def test_mistakes_are_named():
-    with pytest.raises(ValueError, match=r"number of blocks must be given.* got none"):
+    with pytest.raises(ValueError, match=r"number of blocks, above 0.* got none"):
         ji.blocked(ji.zeros)
     with pytest.raises(ValueError, match=r"3 by `num_blocks`, 2 by `bases`"):
         ji.blocked([ji.zeros, ji.ones], 3)

@@ -78,7 +78,7 @@ def test_the_scale_may_be_traced():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match=r"`mode` must be one of fan_in.*got 'fan'"):
+    with pytest.raises(ValueError, match=r"`mode` must be one of 'fan_in.*got 'fan'"):
         variance_scaling(1.0, "fan", "normal")
     with pytest.raises(ValueError, match=r"`distribution` must be .*got 'cauchy'"):
         variance_scaling(1.0, "fan_in", "cauchy")
