@@ -25,7 +25,7 @@ class DataRanOut(Exception):
 class Source(Protocol):
     """Gives the batch of a step; the same one whenever it is asked."""
 
-    def __call__(self, step: int) -> Batch: ...
+    def __call__(self, step: int, /) -> Batch: ...
 
 
 def as_source(data: Any, batch_size: int, seed: int) -> Source:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxinit.report.json import write_atomically
@@ -120,6 +121,6 @@ def hash_of(leaves: Sequence[Any]) -> str:
     """A hash of drawn weights, so that a scheme under an old name is a new one."""
     found = hashlib.sha256()
     for leaf in leaves:
-        if not jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.extended):
+        if not jnp.issubdtype(leaf.dtype, jax.dtypes.extended):
             found.update(np.ascontiguousarray(np.asarray(leaf)).tobytes())
     return found.hexdigest()[:16]

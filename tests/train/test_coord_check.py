@@ -117,7 +117,7 @@ PLANTED = {
 def test_planted_bugs_are_named(kind):
     optimizer = PLANTED[kind]
 
-    found = check(lambda width: optimizer(width))
+    found = check(lambda width: optimizer(width), widths=(16, 256), seeds=3)
 
     assert not found.ok
     assert kinds(found) == [kind], str(found)
@@ -180,6 +180,8 @@ def test_attention_needs_one_over_d(power):
         model=lambda width: Attending(width, power),
         x=x,
         scheme=jaxinit.mup(base),
+        widths=(16, 256),
+        seeds=3,
     )
 
     assert "attention scores" in found.layers
