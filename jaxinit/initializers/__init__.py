@@ -14,7 +14,9 @@ from jaxinit.initializers.fans import fans as fans
 # Constants
 from jaxinit.initializers.constants import constant as constant
 from jaxinit.initializers.constants import ones as ones
+from jaxinit.initializers.constants import ones_init as ones_init
 from jaxinit.initializers.constants import zeros as zeros
+from jaxinit.initializers.constants import zeros_init as zeros_init
 
 # Independent samples
 from jaxinit.initializers.normal import normal as normal
@@ -71,6 +73,12 @@ from jaxinit.initializers.stacks import blocked as blocked
 from jaxinit.initializers.stacks import stacked as stacked
 from jaxinit.initializers.standardized import centered as centered
 from jaxinit.initializers.standardized import normalized as normalized
+
+# In other libraries
+from jaxinit.initializers.bridges import for_haiku as for_haiku
+from jaxinit.initializers.bridges import for_keras as for_keras
+from jaxinit.initializers.bridges import from_config as from_config
+from jaxinit.initializers.bridges import to_config as to_config
 
 # Biases and embeddings
 from jaxinit.initializers.bias import class_prior_bias as class_prior_bias
@@ -138,9 +146,12 @@ __all__ = [
     "embedding",
     "fan_in_uniform_bias",
     "fans",
+    "for_haiku",
+    "for_keras",
     "forget_gate_bias",
     "fourier_features",
     "from_array",
+    "from_config",
     "from_einsum",
     "glorot_normal",
     "glorot_uniform",
@@ -169,6 +180,7 @@ __all__ = [
     "normal",
     "normalized",
     "ones",
+    "ones_init",
     "orthogonal",
     "orthogonal_gates",
     "prior_bias",
@@ -189,6 +201,7 @@ __all__ = [
     "spectral_orthogonal",
     "stacked",
     "symmetric_uniform",
+    "to_config",
     "truncated_normal",
     "uniform",
     "uniform_between",
@@ -199,4 +212,5 @@ __all__ = [
     "xavier_uniform",
     "zero_hadamard",
     "zeros",
+    "zeros_init",
 ]

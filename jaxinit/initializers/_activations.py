@@ -10,39 +10,75 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxinit.initializers._check import check_number
+
 Activation = str | Callable[..., Any]
 
+
+def _prelu(x: Any, negative_slope: Any = 0.25) -> Any:
+    return jax.nn.leaky_relu(x, negative_slope)
+
+
+def _softplus(x: Any, beta: Any = 1.0) -> Any:
+    return jax.nn.softplus(beta * x) / beta
+
+
+def _soft_shrink(x: Any, threshold: Any = 0.5) -> Any:
+    return jnp.where(jnp.abs(x) > threshold, x - jnp.sign(x) * threshold, 0.0)
+
+
+def _hard_shrink(x: Any, threshold: Any = 0.5) -> Any:
+    return jnp.where(jnp.abs(x) > threshold, x, 0.0)
+
+
+# By the name without case and underscores, as jax, PyTorch and Keras spell them.
 ACTIVATIONS: dict[str, Callable[..., Any]] = {
-    "identity": jax.nn.identity,
-    "linear": jax.nn.identity,
+    **dict.fromkeys(
+        [
+            *("identity", "linear", "conv1d", "conv2d", "conv3d"),
+            *("convtranspose1d", "convtranspose2d", "convtranspose3d"),
+        ],
+        jax.nn.identity,
+    ),
     "relu": jax.nn.relu,
     "relu6": jax.nn.relu6,
-    "squared_relu": lambda x: jnp.square(jax.nn.relu(x)),
-    "leaky_relu": jax.nn.leaky_relu,
+    "squaredrelu": lambda x: jnp.square(jax.nn.relu(x)),
+    "leakyrelu": jax.nn.leaky_relu,
+    "prelu": _prelu,
     "elu": jax.nn.elu,
     "celu": jax.nn.celu,
     "selu": jax.nn.selu,
     "gelu": jax.nn.gelu,
-    "gelu_tanh": functools.partial(jax.nn.gelu, approximate=True),
-    "gelu_exact": functools.partial(jax.nn.gelu, approximate=False),
-    "quick_gelu": lambda x: x * jax.nn.sigmoid(1.702 * x),
-    "silu": jax.nn.silu,
-    "swish": jax.nn.silu,
+    "gelutanh": functools.partial(jax.nn.gelu, approximate=True),
+    "geluexact": functools.partial(jax.nn.gelu, approximate=False),
+    "quickgelu": lambda x: x * jax.nn.sigmoid(1.702 * x),
+    **dict.fromkeys(["silu", "swish"], jax.nn.silu),
     "mish": jax.nn.mish,
-    "hard_silu": jax.nn.hard_silu,
-    "hard_swish": jax.nn.hard_silu,
-    "softplus": jax.nn.softplus,
+    **dict.fromkeys(["hardsilu", "hardswish"], jax.nn.hard_silu),
+    "softplus": _softplus,
     "squareplus": jax.nn.squareplus,
-    "sparse_plus": jax.nn.sparse_plus,
+    "sparseplus": jax.nn.sparse_plus,
     "sigmoid": jax.nn.sigmoid,
-    "log_sigmoid": jax.nn.log_sigmoid,
-    "hard_sigmoid": jax.nn.hard_sigmoid,
-    "sparse_sigmoid": jax.nn.sparse_sigmoid,
+    "logsigmoid": jax.nn.log_sigmoid,
+    "hardsigmoid": jax.nn.hard_sigmoid,
+    "sparsesigmoid": jax.nn.sparse_sigmoid,
     "tanh": jnp.tanh,
-    "hard_tanh": jax.nn.hard_tanh,
-    "soft_sign": jax.nn.soft_sign,
+    "hardtanh": jax.nn.hard_tanh,
+    "tanhshrink": lambda x: x - jnp.tanh(x),
+    "softshrink": _soft_shrink,
+    "hardshrink": _hard_shrink,
+    "softsign": jax.nn.soft_sign,
     "erf": jax.lax.erf,
     "sin": jnp.sin,
+    "exponential": jnp.exp,
+}
+
+# What the parameter of an activation is called, for those that have one.
+_PARAMETERS = {
+    **dict.fromkeys(["leakyrelu", "prelu"], "negative_slope"),
+    **dict.fromkeys(["elu", "celu"], "alpha"),
+    **dict.fromkeys(["softshrink", "hardshrink"], "threshold"),
+    "softplus": "beta",
 }
 
 # One size, so that each function compiles once.
@@ -70,8 +106,10 @@ class Elementwise:
         return _evaluate(_compiled_derivative(self), x)
 
 
-def elementwise(activation: Activation) -> Elementwise:
+def elementwise(activation: Activation, param: float | None = None) -> Elementwise:
     """Looks a name up, or checks that a callable acts on each element alone.
+
+    ``param`` is the parameter of a named activation that has one.
 
     Raises:
       TypeError: if ``activation`` is neither a name nor a callable.
@@ -79,12 +117,12 @@ def elementwise(activation: Activation) -> Elementwise:
         to a float array of its shape, or if it is not elementwise.
     """
     if isinstance(activation, str):
-        if activation not in ACTIVATIONS:
-            raise ValueError(
-                f"`activation` must be one of {', '.join(sorted(ACTIVATIONS))}, got "
-                f"{activation!r}. Pass the function itself for any other."
-            )
-        name, function = activation, ACTIVATIONS[activation]
+        name, function = activation, _named(activation, param)
+    elif param is not None:
+        raise ValueError(
+            f"`param` goes with the name of an activation, got {param!r} and "
+            f"{activation!r}. Bind it: functools.partial(function, ...)."
+        )
     elif callable(activation):
         function = activation
         name = getattr(activation, "__name__", None) or repr(activation)
@@ -96,6 +134,27 @@ def elementwise(activation: Activation) -> Elementwise:
     found = Elementwise(_key(function), name, function)
     _check(found)
     return found
+
+
+def _named(name: str, param: float | None) -> Callable[..., Any]:
+    """The activation of a name, with its parameter bound."""
+    plain = name.lower().replace("_", "")
+    if plain not in ACTIVATIONS:
+        raise ValueError(
+            f"`activation` must be one of {', '.join(sorted(ACTIVATIONS))}, in any "
+            f"spelling, got {name!r}. Pass the function itself for any other."
+        )
+    function = ACTIVATIONS[plain]
+    if param is None:
+        return function
+    if plain not in _PARAMETERS:
+        raise ValueError(
+            f"`param` is for {', '.join(_PARAMETERS)}, got {param!r} for {name!r}, "
+            "which has none. Leave it out."
+        )
+    advice = f"It is the {_PARAMETERS[plain]} of {name}."
+    number = check_number("param", param, advice)
+    return functools.partial(function, **{_PARAMETERS[plain]: number})
 
 
 def _key(function: Callable[..., Any]) -> Hashable:

@@ -1,10 +1,17 @@
 """Calls of an initializer that somebody else gave."""
 
+import functools
+import inspect
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding
+from jax.typing import DTypeLike
 
 from jaxinit._typing import Initializer
+from jaxinit.initializers._dtype import check_dtype
+from jaxinit.initializers._value import Init
 
 
 def call(
@@ -24,8 +31,7 @@ def call(
         wrapper, or the initializer of a factory that was not called.
       ValueError: if it does not have the shape that was asked for.
     """
-    ours = getattr(base, "__module__", "").partition(".")[0] == "jaxinit"
-    if sharding is None or not ours:
+    if sharding is None or not isinstance(base, Init):
         x = base(key, shape, dtype)
     else:
         x = base(key, shape, dtype, sharding)
@@ -41,3 +47,29 @@ def call(
             "initializer that returns the shape it is called with."
         )
     return x
+
+
+def default_dtype(*bases: Initializer, given: DTypeLike | None) -> DTypeLike | None:
+    """The dtype that ``bases`` would choose by themselves, unless one is given.
+
+    Those of other libraries tell it by the default of their parameter ``dtype``.
+    """
+    if given is not None:
+        return given
+    own = [_own_dtype(base) for base in bases]
+    if all(dtype is None for dtype in own):
+        return None
+    resolved = [check_dtype(dtype) for dtype in own]
+    with jax.numpy_dtype_promotion("standard"):
+        return functools.reduce(jnp.promote_types, resolved)
+
+
+def _own_dtype(base: Initializer) -> DTypeLike | None:
+    if isinstance(base, Init):
+        return base.dtype
+    try:
+        parameter = inspect.signature(base).parameters["dtype"]
+        found = None if parameter.default is parameter.empty else parameter.default
+        return None if found is None else np.dtype(jax.dtypes.canonicalize_dtype(found))
+    except (KeyError, TypeError, ValueError):
+        return None

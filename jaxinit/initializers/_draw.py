@@ -6,8 +6,7 @@ variance formed in float8 underflows. So every value is drawn and scaled in floa
 """
 
 import math
-import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TypeAlias
 
 import jax
@@ -16,14 +15,19 @@ import numpy as np
 from jax.sharding import NamedSharding
 from jax.typing import DTypeLike
 
-from jaxinit._typing import Initializer, OutSharding, Scalar
+from jaxinit._typing import Scalar
+from jaxinit.initializers._check import check_scale as check_scale
+from jaxinit.initializers._cut_normal import cut_normal
+from jaxinit.initializers._dtype import Kinds
 from jaxinit.initializers._dtype import check_dtype as check_dtype
 from jaxinit.initializers._dtype import compute_dtype as compute_dtype
 from jaxinit.initializers._dtype import is_complex as is_complex
 from jaxinit.initializers._dtype import real_dtype as real_dtype
 from jaxinit.initializers._jit import jit
-from jaxinit.initializers._sharding import Make, constrain, merge_axes, place
+from jaxinit.initializers._rounding import rounded_inside
+from jaxinit.initializers._sharding import Make, constrain, merge_axes
 from jaxinit.initializers._threefry import fast_key
+from jaxinit.initializers._value import Init, Refit
 
 Sampler: TypeAlias = Make
 """``(key, shape, compute_dtype, sharding) -> array`` of that shape and dtype."""
@@ -34,8 +38,10 @@ def from_sampler(
     dtype: DTypeLike | None = None,
     *,
     check_shape: Callable[[tuple[int, ...]], None] | None = None,
-    allow_complex: bool = True,
-) -> Initializer:
+    kinds: Kinds = "complex",
+    law: str = "",
+    refit: Refit = False,
+) -> Init:
     """The initializer of a sampler that works in full precision.
 
     The result resolves the dtype, refuses integers, returns zero-sized arrays without
@@ -49,13 +55,15 @@ def from_sampler(
       dtype: the dtype of an initializer that is called without one.
       check_shape: raises if the shape is not supported. It also sees shapes of size
         zero, which the sampler never does.
-      allow_complex: whether complex dtypes are supported.
+      kinds: which dtypes are supported.
+      law: the law in a few words.
+      refit: gives the initializer for other fans; see :class:`Init`.
 
     Returns:
       An initializer.
 
     Raises:
-      ValueError: if ``dtype`` is not a float (or complex) dtype.
+      ValueError: if ``dtype`` is not of the kinds.
     """
 
     def make(
@@ -67,7 +75,9 @@ def from_sampler(
         return sampler(key, shape, compute_dtype(dtype), sharding).astype(dtype)
 
     make.__qualname__ = getattr(sampler, "__qualname__", make.__qualname__)
-    return from_maker(make, dtype, check_shape=check_shape, allow_complex=allow_complex)
+    return from_maker(
+        make, dtype, check_shape=check_shape, kinds=kinds, law=law, refit=refit
+    )
 
 
 def from_maker(
@@ -75,53 +85,36 @@ def from_maker(
     dtype: DTypeLike | None = None,
     *,
     check_shape: Callable[[tuple[int, ...]], None] | None = None,
-    allow_complex: bool = True,
-) -> Initializer:
+    kinds: Kinds = "complex",
+    law: str = "",
+    refit: Refit = False,
+) -> Init:
     """As :func:`from_sampler` for a ``make`` that casts to the final dtype itself."""
-    default = dtype
-    if default is not None:
-        check_dtype(default, allow_complex=allow_complex)
-
-    def init(
-        key: jax.Array,
-        shape: Sequence[int],
-        dtype: DTypeLike | None = default,
-        out_sharding: OutSharding = None,
-    ) -> jax.Array:
-        dims = as_shape(shape)
-        chosen = check_dtype(
-            default if dtype is None else dtype, allow_complex=allow_complex
-        )
-        if check_shape is not None:
-            check_shape(dims)
-        return place(_empty if 0 in dims else make, key, dims, chosen, out_sharding)
-
-    # An initializer goes by the name of the factory that made it.
-    init.__qualname__ = getattr(make, "__qualname__", init.__qualname__)
-    return init
+    return Init(make, dtype, check=check_shape, kinds=kinds, law=law, refit=refit)
 
 
-def as_shape(shape: Sequence[int]) -> tuple[int, ...]:
-    """The shape as a tuple of Python integers."""
-    dims = tuple(operator.index(dim) for dim in shape)
-    if any(dim < 0 for dim in dims):
-        raise ValueError(f"`shape` must not have negative entries, got {dims}.")
-    return dims
+def broadcasting(name: str, value: Scalar) -> Callable[[tuple[int, ...]], None] | None:
+    """A check that an array of factors broadcasts to the shape; numbers always do."""
+    given = np.shape(value)
+    if not given:
+        return None
+
+    def check(shape: tuple[int, ...]) -> None:
+        if not broadcasts(given, shape):
+            raise ValueError(
+                f"`{name}` has shape {given}, which does not broadcast to the shape "
+                f"{shape}. Each of its last axes must be 1 or match."
+            )
+
+    return check
 
 
-def check_scale(name: str, value: Scalar, meaning: str) -> None:
-    """Raises unless ``value`` is a finite, non-negative scalar; traced ones pass."""
-    if isinstance(value, jax.core.Tracer):
-        return
-    if np.ndim(value) != 0 or not np.issubdtype(np.asarray(value).dtype, np.number):
-        raise TypeError(
-            f"`{name}` must be a number, got {value!r}. It is the {meaning}."
-        )
-    if not 0 <= float(value) < math.inf:
-        raise ValueError(
-            f"`{name}` must be finite and not negative, got {value}. It is the "
-            f"{meaning}."
-        )
+def broadcasts(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
+    """Whether an array of the first shape broadcasts to the second."""
+    return len(small) <= len(large) and all(
+        size in (1, target)
+        for size, target in zip(reversed(small), reversed(large), strict=False)
+    )
 
 
 # The draws. Scales enter as arguments, so one compiled program serves all of them.
@@ -190,10 +183,20 @@ def complex_disk(
 def _scalar(value: Scalar, factor: float, dtype: DTypeLike) -> jax.Array | np.ndarray:
     """``value * factor`` in the real compute dtype, rounded once if it is known."""
     real = real_dtype(dtype)
-    if isinstance(value, jax.core.Tracer):
-        traced: jax.Array = jnp.asarray(value, real) * real.type(factor)
-        return traced
+    if isinstance(value, jax.Array):
+        array: jax.Array = jnp.asarray(value, real) * real.type(factor)
+        return array
     return np.asarray(float(value) * factor, real)
+
+
+def _times(
+    x: jax.Array, scale: jax.Array | np.ndarray, shape: tuple[int, ...]
+) -> tuple[jax.Array, jax.Array]:
+    """``x * scale``, still flat unless the scale has axes, and the scale."""
+    factor = jnp.asarray(scale)
+    if factor.ndim:
+        x, factor = x.reshape(shape), jnp.broadcast_to(factor, shape)
+    return x * factor, factor
 
 
 def _random(
@@ -234,11 +237,11 @@ def _normal(
     if is_complex(dtype):
         key_re, key_im = jax.random.split(key)
         x = jax.lax.complex(
-            _erf_inv_uniform(key_re, shape, real, sharding) * scale,
-            _erf_inv_uniform(key_im, shape, real, sharding) * scale,
+            _times(_erf_inv_uniform(key_re, shape, real, sharding), scale, shape)[0],
+            _times(_erf_inv_uniform(key_im, shape, real, sharding), scale, shape)[0],
         )
     else:
-        x = _erf_inv_uniform(key, shape, real, sharding) * scale
+        x, _ = _times(_erf_inv_uniform(key, shape, real, sharding), scale, shape)
     return x.astype(dtype).reshape(shape)
 
 
@@ -251,8 +254,16 @@ def _uniform(
     dtype: np.dtype,
     sharding: NamedSharding | None,
 ) -> jax.Array:
-    u = _random(key, shape, real_dtype(dtype), *bounds, sharding)
-    return (u * scale).astype(dtype).reshape(shape)
+    real = real_dtype(dtype)
+    u = _random(key, shape, real, *bounds, sharding)
+    x, factor = _times(u, scale, shape)
+    if dtype != real or bounds not in _OPEN:
+        x = rounded_inside(x, factor, bounds, dtype, closed_below=True)
+    return x.astype(dtype).reshape(shape)
+
+
+# Between them jax's uniforms leave a gap below 1 that no factor closes.
+_OPEN = ((0.0, 1.0), (-1.0, 1.0))
 
 
 @jit("bounds", "shape", "dtype", "sharding")
@@ -265,13 +276,13 @@ def _truncated(
     sharding: NamedSharding | None,
 ) -> jax.Array:
     real = real_dtype(dtype)
-    low, high = (math.erf(bound / math.sqrt(2)) for bound in bounds)
-    z = jax.lax.erf_inv(_random(key, shape, real, low, high, sharding))
-    # Rounding may step over a bound, so clip to the open interval.
-    first = np.nextafter(real.type(bounds[0]), real.type(math.inf))
-    last = np.nextafter(real.type(bounds[1]), real.type(-math.inf))
-    z = jnp.clip(z * real.type(math.sqrt(2)), first, last)
-    return (z * scale).astype(dtype).reshape(shape)
+
+    def uniform(low: float, high: float) -> jax.Array:
+        return _random(key, shape, real, low, high, sharding)
+
+    x, factor = _times(cut_normal(uniform, bounds, real), scale, shape)
+    x = rounded_inside(x, factor, bounds, dtype, closed_below=False)
+    return x.reshape(shape)
 
 
 @jit("limit", "shape", "dtype", "sharding")
@@ -292,14 +303,4 @@ def _disk(
     else:
         modulus = jnp.sqrt(-jnp.log1p(u * math.expm1(-(limit**2))))
     w = jax.lax.complex(modulus * jnp.cos(phase), modulus * jnp.sin(phase))
-    return (w * scale.astype(dtype)).astype(dtype).reshape(shape)
-
-
-def _empty(
-    key: jax.Array,
-    shape: tuple[int, ...],
-    dtype: np.dtype,
-    sharding: NamedSharding | None,
-) -> jax.Array:
-    del key, sharding
-    return jnp.zeros(shape, dtype)
+    return _times(w, scale.astype(dtype), shape)[0].astype(dtype).reshape(shape)

@@ -20,6 +20,12 @@ _MAX_PANELS = 4096
 # An integrand that rounds to float32 inside never meets the panel tolerance.
 _ROUNDED_TOLERANCE = 1e-6
 _TAIL_TOLERANCE = 1e-10
+# The scan for what is narrower than the distance of nodes.
+_SCANNED = 8.0
+_SCAN_POINTS = 2048
+_SPLIT = 256
+# The midpoint rule over the scan's points is good to it for all that is smooth.
+_SCAN_TOLERANCE = 1e-7
 
 
 class NoExpectation(Exception):
@@ -44,7 +50,7 @@ def normal_expectation(
       NoExpectation: if a value is not finite, if the tails still contribute at 16
         standard deviations, or if refinement does not converge.
     """
-    low, high = _EDGES[:-1], _EDGES[1:]
+    low, high = _with_seen(integrand, _EDGES[:-1], _EDGES[1:])
     values = _panels(integrand, low, high)
     scale = np.sum(np.abs(values), axis=1, keepdims=True)
     total = np.zeros(len(values))
@@ -77,6 +83,36 @@ def normal_expectation(
     raise NoExpectation(
         f"refining near z = {low[0]:.6g} does not converge (a singularity, or values "
         "that are rounded to less than float32)"
+    )
+
+
+def _with_seen(
+    integrand: Callable[[np.ndarray], np.ndarray], low: np.ndarray, high: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The panels, with those split finely in which a scan sees what the nodes do not.
+
+    A spike between the nodes of a panel and of its halves leaves all three in
+    agreement. The scan's points are 1/4096 apart: what is narrower may be missed.
+    """
+    seen = (low >= -_SCANNED) & (high <= _SCANNED)
+    start, width = low[seen], (high - low)[seen]
+    shares = (np.arange(_SCAN_POINTS) + 0.5) / _SCAN_POINTS
+    z = start[:, None] + width[:, None] * shares
+    density = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
+    values = integrand(z.ravel()).reshape(-1, *z.shape)
+    with np.errstate(invalid="ignore"):
+        scanned = np.mean(values * density, axis=-1) * width
+    panels = _panels(integrand, start, start + width)
+    scale = np.sum(np.abs(panels), axis=1, keepdims=True)
+    odd = ~(np.abs(scanned - panels) <= _SCAN_TOLERANCE * scale).all(axis=0)
+    if not odd.any():
+        return low, high
+    edges = start[odd, None] + width[odd, None] * np.linspace(0, 1, _SPLIT + 1)
+    kept = ~seen
+    kept[seen] = ~odd
+    return (
+        np.concatenate([low[kept], edges[:, :-1].ravel()]),
+        np.concatenate([high[kept], edges[:, 1:].ravel()]),
     )
 
 

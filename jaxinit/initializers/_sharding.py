@@ -1,6 +1,7 @@
 """Runs a draw so that its result is born with the sharding that was asked for."""
 
 from collections.abc import Callable
+from typing import Protocol
 
 import jax
 import numpy as np
@@ -21,27 +22,45 @@ Make = Callable[[jax.Array, tuple[int, ...], np.dtype, NamedSharding | None], ja
 its intermediates to."""
 
 
+class Drawer(Protocol):
+    """What draws. Programs are kept by its equality: one a law, not one an object."""
+
+    @property
+    def is_traced(self) -> bool:
+        """Whether it holds values of a trace, so that no program may be kept."""
+        ...
+
+    def draw(
+        self,
+        key: jax.Array,
+        shape: tuple[int, ...],
+        dtype: np.dtype,
+        sharding: NamedSharding | None = None,
+    ) -> jax.Array:
+        """The array, as ``Make`` has it."""
+        ...
+
+
 def place(
-    make: Make,
+    drawer: Drawer,
     key: jax.Array,
     shape: tuple[int, ...],
     dtype: np.dtype,
     out_sharding: OutSharding,
 ) -> jax.Array:
-    """Calls ``make`` under a compiled program whose output has ``out_sharding``.
+    """Draws under a compiled program whose output has ``out_sharding``.
 
     Meshes with automatic and with explicit axes both work, eagerly and inside
-    ``jax.jit``; ``make`` always sees automatic axes, so it can be ordinary code.
+    ``jax.jit``; the drawer always sees automatic axes, so it can be ordinary code.
     """
-    if out_sharding is None:
-        return make(key, shape, dtype, None)
     sharding = _named(out_sharding, shape)
+    run = _placed if drawer.is_traced else _kept
     if _is_automatic(sharding) or not get_abstract_mesh().empty:
-        return _placed(key, make, shape, dtype, sharding)
+        return run(key, drawer, shape, dtype, sharding)
     # An explicit mesh that is not the context: draw on its automatic twin. The
     # shards are already where they belong, so `device_put` moves nothing.
     twin = NamedSharding(_automatic_twin(sharding), sharding.spec)
-    placed: jax.Array = jax.device_put(_placed(key, make, shape, dtype, twin), sharding)
+    placed: jax.Array = jax.device_put(run(key, drawer, shape, dtype, twin), sharding)
     return placed
 
 
@@ -79,23 +98,25 @@ def constrain(x: jax.Array, sharding: NamedSharding | None) -> jax.Array:
     return constrained
 
 
-@jit("make", "shape", "dtype", "sharding")
 def _placed(
     key: jax.Array,
-    make: Make,
+    drawer: Drawer,
     shape: tuple[int, ...],
     dtype: np.dtype,
     sharding: NamedSharding,
 ) -> jax.Array:
     if _is_automatic(sharding):
-        return constrain(make(key, shape, dtype, sharding), sharding)
+        return constrain(drawer.draw(key, shape, dtype, sharding), sharding)
 
     def body(key: jax.Array) -> jax.Array:
         inner = NamedSharding(get_abstract_mesh(), sharding.spec)
-        return constrain(make(key, shape, dtype, inner), inner)
+        return constrain(drawer.draw(key, shape, dtype, inner), inner)
 
     placed: jax.Array = auto_axes(body, out_sharding=sharding)(key)
     return placed
+
+
+_kept = jit("drawer", "shape", "dtype", "sharding")(_placed)
 
 
 def _named(out_sharding: OutSharding, shape: tuple[int, ...]) -> NamedSharding:

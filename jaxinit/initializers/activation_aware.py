@@ -6,6 +6,7 @@ from jax.typing import DTypeLike
 
 from jaxinit._typing import Axes, Initializer
 from jaxinit.initializers._activations import Activation
+from jaxinit.initializers._value import family
 from jaxinit.initializers.gains import GainKind, calculate_gain
 from jaxinit.initializers.variance_scaling import (
     Distribution,
@@ -14,6 +15,7 @@ from jaxinit.initializers.variance_scaling import (
 )
 
 
+@family
 def scaled_by_activation(
     activation: Activation,
     kind: GainKind = "second_moment",
@@ -79,6 +81,7 @@ def scaled_by_activation(
     )
 
 
+@family
 def self_normalizing(
     in_axis: Axes = -2,
     out_axis: Axes = -1,

@@ -10,14 +10,13 @@ from jax.sharding import NamedSharding
 from jax.typing import DTypeLike
 
 from jaxinit._typing import Axes, Initializer
-from jaxinit.initializers._call import call
-from jaxinit.initializers._check import (
-    check_initializer,
-)
+from jaxinit.initializers._call import call, default_dtype
 from jaxinit.initializers._draw import from_sampler
+from jaxinit.initializers._value import family, law_of
 from jaxinit.initializers.fans import as_axes, einsum_roles, normalize_axes
 
 
+@family
 def with_axes(
     base: Initializer,
     in_axis: Axes = -2,
@@ -51,7 +50,6 @@ def with_axes(
       >>> bool(jnp.allclose(jnp.einsum("abi,abj->ij", w, w), jnp.eye(6), atol=1e-6))
       True
     """
-    check_initializer("base", base)
     roles = [
         ("in_axis", as_axes(in_axis)),
         ("out_axis", as_axes(out_axis)),
@@ -90,9 +88,15 @@ def with_axes(
                 "Name every axis once."
             )
 
-    return from_sampler(sampler, dtype, check_shape=check_shape)
+    return from_sampler(
+        sampler,
+        default_dtype(base, given=dtype),
+        check_shape=check_shape,
+        law=f"{law_of(base)}, by axes",
+    )
 
 
+@family
 def from_einsum(
     equation: str, base: Initializer, dtype: DTypeLike | None = None
 ) -> Initializer:
@@ -140,7 +144,12 @@ def from_einsum(
                 f"is {shape}. Initialize the kernel as the equation uses it."
             )
 
-    return from_sampler(sampler, dtype, check_shape=check_shape)
+    return from_sampler(
+        sampler,
+        default_dtype(base, given=dtype),
+        check_shape=check_shape,
+        law=f"{law_of(base)}, as the matrix of {equation}",
+    )
 
 
 def draw_each(

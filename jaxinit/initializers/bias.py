@@ -9,10 +9,12 @@ from jax.typing import ArrayLike, DTypeLike
 
 from jaxinit._typing import Initializer
 from jaxinit.initializers import _draw
-from jaxinit.initializers._check import check_number
+from jaxinit.initializers._check import check_number, shown
+from jaxinit.initializers._value import family
 from jaxinit.initializers.constants import constant
 
 
+@family
 def relu_bias(value: float = 0.1, dtype: DTypeLike | None = None) -> Initializer:
     """A small positive constant, so that relu units begin active.
 
@@ -37,6 +39,7 @@ def relu_bias(value: float = 0.1, dtype: DTypeLike | None = None) -> Initializer
     return constant(check_number("value", value, "It is the bias itself."), dtype)
 
 
+@family
 def prior_bias(probability: float, dtype: DTypeLike | None = None) -> Initializer:
     r"""The logit :math:`\log(p / (1-p))`, for a sigmoid output of a rare event.
 
@@ -66,6 +69,7 @@ def prior_bias(probability: float, dtype: DTypeLike | None = None) -> Initialize
     return constant(math.log(p) - math.log1p(-p), dtype)
 
 
+@family
 def class_prior_bias(
     frequencies: ArrayLike, dtype: DTypeLike | None = None
 ) -> Initializer:
@@ -90,8 +94,20 @@ def class_prior_bias(
       >>> class_prior_bias([3, 1])(jax.random.key(0), (2,))
       Array([-0.2876821, -1.3862944], dtype=float32)
     """
-    counts = np.asarray(frequencies, np.float64)
-    if counts.ndim != 1 or not (np.isfinite(counts).all() and (counts > 0).all()):
+    try:
+        counts = np.asarray(frequencies, np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            "`frequencies` must be one number for each class, got "
+            f"{shown(frequencies)}. They are counts or probabilities."
+        ) from error
+    kind = np.asarray(frequencies).dtype.kind
+    if (
+        kind in "bUSO"
+        or counts.ndim != 1
+        or counts.size == 0
+        or not (np.isfinite(counts).all() and (counts > 0).all())
+    ):
         raise ValueError(
             "`frequencies` must be one positive, finite number for each class, got "
             f"{np.array2string(counts, threshold=8)}. Add 1 to counts that are zero."
@@ -99,6 +115,7 @@ def class_prior_bias(
     return constant(np.log(counts / counts.sum()), dtype)
 
 
+@family
 def fan_in_uniform_bias(fan_in: float, dtype: DTypeLike | None = None) -> Initializer:
     r"""Samples of :math:`U(\pm 1/\sqrt{\text{fan-in}})`, as PyTorch's layers draw.
 
@@ -132,4 +149,5 @@ def fan_in_uniform_bias(fan_in: float, dtype: DTypeLike | None = None) -> Initia
     ) -> jax.Array:
         return _draw.uniform(key, shape, dtype, -1.0, 1.0, bound, sharding)
 
-    return _draw.from_maker(make, dtype, allow_complex=False)
+    law = f"uniform, std {bound / math.sqrt(3):.4g}"
+    return _draw.from_maker(make, dtype, kinds="real", law=law, refit=True)

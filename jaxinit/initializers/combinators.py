@@ -1,29 +1,35 @@
 """Initializers around another one: scaled, in another precision, masked, given."""
 
-import functools
-from collections.abc import Sequence
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding
 from jax.typing import ArrayLike, DTypeLike
 
-from jaxinit._typing import Initializer
-from jaxinit.initializers._call import call
-from jaxinit.initializers._check import check_initializer, check_number
-from jaxinit.initializers._draw import check_dtype, from_sampler, is_complex
-from jaxinit.initializers._refit import refittable_as
+from jaxinit._typing import Initializer, Scalar
+from jaxinit.initializers._call import call, default_dtype
+from jaxinit.initializers._check import check_factor, shown
+from jaxinit.initializers._draw import (
+    broadcasting,
+    check_dtype,
+    from_maker,
+    from_sampler,
+    is_complex,
+)
+from jaxinit.initializers._value import family, law_of, refit_around, times
+from jaxinit.initializers.constants import converted
 
 
+@family
 def scale(
-    base: Initializer, factor: float, dtype: DTypeLike | None = None
+    base: Initializer, factor: Scalar, dtype: DTypeLike | None = None
 ) -> Initializer:
     """``factor`` times the samples of ``base``, multiplied before they are rounded.
 
     Args:
       base: the initializer to scale.
-      factor: any finite number. The variance is multiplied by its square.
+      factor: any finite number, or an array that broadcasts to the samples. The
+        variance is multiplied by its square.
       dtype: the dtype of the result where none is given.
 
     Returns:
@@ -37,8 +43,7 @@ def scale(
       >>> scale(jax.nn.initializers.ones, 0.5)(jax.random.key(0), (1, 2))
       Array([[0.5, 0.5]], dtype=float32)
     """
-    check_initializer("base", base)
-    factor = check_number("factor", factor, "It multiplies the samples.")
+    factor = check_factor("factor", factor, "It multiplies the samples.")
 
     def sampler(
         key: jax.Array,
@@ -46,16 +51,21 @@ def scale(
         dtype: np.dtype,
         sharding: NamedSharding | None,
     ) -> jax.Array:
-        return call(base, key, shape, dtype, sharding) * factor
+        samples = call(base, key, shape, dtype, sharding)
+        if not isinstance(factor, jax.Array):
+            return samples * factor
+        return samples * jnp.broadcast_to(factor.astype(dtype), shape)
 
-    return refittable_as(
-        base,
-        lambda inner: scale(inner, factor, dtype),
-        from_sampler(sampler, dtype),
-        f"{factor:.4g} * ({{}})",
+    return from_sampler(
+        sampler,
+        default_dtype(base, given=dtype),
+        check_shape=broadcasting("factor", factor),
+        law=times(factor, law_of(base)),
+        refit=refit_around(base, lambda inner: scale(inner, factor, dtype)),
     )
 
 
+@family
 def cast(
     base: Initializer,
     compute: DTypeLike | None = None,
@@ -86,7 +96,6 @@ def cast(
       >>> init(jax.random.key(0), (2, 2), jnp.bfloat16).dtype
       dtype(bfloat16)
     """
-    check_initializer("base", base)
     inner = None if compute is None else check_dtype(compute)
 
     def sampler(
@@ -102,11 +111,15 @@ def cast(
             )
         return call(base, key, shape, inner or dtype, sharding).astype(dtype)
 
-    return refittable_as(
-        base, lambda other: cast(other, compute, dtype), from_sampler(sampler, dtype)
+    return from_sampler(
+        sampler,
+        default_dtype(base, given=dtype),
+        law=law_of(base),
+        refit=refit_around(base, lambda other: cast(other, compute, dtype)),
     )
 
 
+@family
 def masked(
     base: Initializer, mask: ArrayLike, dtype: DTypeLike | None = None
 ) -> Initializer:
@@ -134,15 +147,7 @@ def masked(
       Array([[1., 0.],
              [1., 1.]], dtype=float32)
     """
-    check_initializer("base", base)
-    values = np.asarray(mask)
-    if not np.isin(values, [0, 1]).all():
-        raise ValueError(
-            "`mask` must hold booleans, or zeros and ones only, got values such as "
-            f"{values[~np.isin(values, [0, 1])].flat[0]}. Multiply by other factors "
-            "with `scale`."
-        )
-    keep = values.astype(bool)
+    keep = _truth_values(mask)
 
     def sampler(
         key: jax.Array,
@@ -156,10 +161,14 @@ def masked(
         )
 
     return from_sampler(
-        sampler, dtype, check_shape=functools.partial(_broadcasts, keep.shape, "mask")
+        sampler,
+        default_dtype(base, given=dtype),
+        check_shape=broadcasting("mask", keep),
+        law=f"{law_of(base)}, masked",
     )
 
 
+@family
 def from_array(array: ArrayLike, dtype: DTypeLike | None = None) -> Initializer:
     """The given values, whatever the key: pretrained weights, a fixed matrix.
 
@@ -179,26 +188,29 @@ def from_array(array: ArrayLike, dtype: DTypeLike | None = None) -> Initializer:
       >>> from_array([[1, 2]])(jax.random.key(0), (1, 2))
       Array([[1., 2.]], dtype=float32)
     """
-    values = np.asarray(array)
+    values = array if isinstance(array, jax.Array) else np.asarray(array)
     inexact = jnp.issubdtype(values.dtype, jnp.inexact)
-    if not (inexact or np.issubdtype(values.dtype, np.integer)):
+    known = not isinstance(values, jax.core.Tracer)
+    if inexact and known and not np.isfinite(np.asarray(values)).all():
+        raise ValueError("`array` must be finite, got NaN or inf. Mend it first.")
+    if not (inexact or jnp.issubdtype(values.dtype, jnp.integer)):
         raise ValueError(
-            f"`array` must hold numbers, got dtype {values.dtype}. Convert it first."
+            f"`array` must hold numbers, got {shown(array)} of dtype {values.dtype}. "
+            "Convert it first."
         )
 
-    def sampler(
+    def make(
         key: jax.Array,
         shape: tuple[int, ...],
         dtype: np.dtype,
         sharding: NamedSharding | None,
     ) -> jax.Array:
         del key, shape, sharding
-        if is_complex(values.dtype) and not is_complex(dtype):
-            raise ValueError(
-                f"`dtype` must be complex, as the given array is, got {dtype.name}. "
-                "Pass its real part for a real parameter."
-            )
-        return jnp.asarray(values.astype(dtype))
+        return jnp.asarray(
+            converted("array", np.asarray(values), dtype)
+            if known
+            else values.astype(dtype)
+        )
 
     def check_shape(shape: tuple[int, ...]) -> None:
         if shape != values.shape:
@@ -210,17 +222,23 @@ def from_array(array: ArrayLike, dtype: DTypeLike | None = None) -> Initializer:
     # float64 is numpy's default and so no wish; without x64 jax does not have it.
     if dtype is None and inexact and values.dtype != np.float64:
         dtype = jnp.asarray(np.zeros((), values.dtype)).dtype
-    return from_sampler(sampler, dtype, check_shape=check_shape)
+    law = f"the given array of shape {values.shape}"
+    return from_maker(make, dtype, check_shape=check_shape, kinds="any", law=law)
 
 
-def _broadcasts(given: tuple[int, ...], name: str, shape: Sequence[int]) -> None:
-    """Raises unless an array of the shape ``given`` broadcasts to ``shape``."""
+def _truth_values(mask: ArrayLike) -> np.ndarray | jax.Array:
+    """The mask as booleans; of a traced one, whatever is not zero is true."""
+    if isinstance(mask, jax.core.Tracer):
+        return mask.astype(bool)
+    values = np.asarray(mask)
     try:
-        fits = np.broadcast_shapes(given, tuple(shape)) == tuple(shape)
-    except ValueError:
-        fits = False
-    if not fits:
+        odd = ~np.isin(values, [0, 1])
+    except TypeError:
+        odd = np.ones(values.shape, bool)
+    if odd.any() or values.dtype.kind in "USO":
         raise ValueError(
-            f"`{name}` has shape {given}, which does not broadcast to the shape "
-            f"{tuple(shape)}. Give one entry, or a single one, for each axis."
+            "`mask` must hold booleans, or zeros and ones only, got values such as "
+            f"{shown(values.ravel()[odd.ravel()][:1])}. Multiply by other factors "
+            "with `scale`."
         )
+    return values.astype(bool)

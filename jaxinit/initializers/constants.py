@@ -1,6 +1,6 @@
 """Initializers that draw nothing."""
 
-from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,71 +8,55 @@ import numpy as np
 from jax.sharding import NamedSharding
 from jax.typing import ArrayLike, DTypeLike
 
-from jaxinit._typing import Initializer, OutSharding
-from jaxinit.initializers._draw import compute_dtype, from_sampler, is_complex
-from jaxinit.initializers._refit import refittable
+from jaxinit._typing import Initializer
+from jaxinit.initializers._check import shown
+from jaxinit.initializers._draw import broadcasts, from_maker, is_complex
+from jaxinit.initializers._value import Init, family
 
 
-def zeros(
-    key: jax.Array,
-    shape: Sequence[int],
-    dtype: DTypeLike | None = None,
-    out_sharding: OutSharding = None,
-) -> jax.Array:
-    """All zeros. This is itself an initializer: pass ``zeros``, not ``zeros()``.
+@family
+def zeros_init(dtype: DTypeLike | None = None) -> Initializer:
+    """All zeros: the initializer ``zeros`` with a dtype of its own.
 
     Right for biases, for a last layer, and for the end of a residual branch. Two zero
     kernels in a row get no gradient at all and stay zero.
 
     Args:
-      key: ignored; it may be None.
-      shape: any shape.
-      dtype: a float or complex dtype; jax's default float if None.
-      out_sharding: the sharding of the result.
+      dtype: the dtype of the result where the caller gives none.
 
     Returns:
-      An array of zeros.
-
-    Raises:
-      ValueError: if the dtype is an integer or bool.
+      An initializer for any shape and dtype. It does not use its key.
 
     Examples:
       >>> zeros(jax.random.key(0), (2, 2))
       Array([[0., 0.],
              [0., 0.]], dtype=float32)
+      >>> zeros == zeros_init()
+      True
     """
-    return _ZEROS(key, shape, dtype, out_sharding)
+    return _filled(0, dtype, "zeros")
 
 
-def ones(
-    key: jax.Array,
-    shape: Sequence[int],
-    dtype: DTypeLike | None = None,
-    out_sharding: OutSharding = None,
-) -> jax.Array:
-    """All ones. This is itself an initializer: pass ``ones``, not ``ones()``.
+@family
+def ones_init(dtype: DTypeLike | None = None) -> Initializer:
+    """All ones: the initializer ``ones`` with a dtype of its own.
 
     Right for the scales of normalization layers.
 
     Args:
-      key: ignored; it may be None.
-      shape: any shape.
-      dtype: a float or complex dtype; jax's default float if None.
-      out_sharding: the sharding of the result.
+      dtype: the dtype of the result where the caller gives none.
 
     Returns:
-      An array of ones.
-
-    Raises:
-      ValueError: if the dtype is an integer or bool.
+      An initializer for any shape and dtype. It does not use its key.
 
     Examples:
       >>> ones(jax.random.key(0), (2,))
       Array([1., 1.], dtype=float32)
     """
-    return _ONES(key, shape, dtype, out_sharding)
+    return _filled(1, dtype, "ones")
 
 
+@family
 def constant(value: ArrayLike, dtype: DTypeLike | None = None) -> Initializer:
     """A constant, or a given array broadcast to the shape.
 
@@ -88,8 +72,8 @@ def constant(value: ArrayLike, dtype: DTypeLike | None = None) -> Initializer:
 
     Raises:
       TypeError: if ``value`` is not numeric.
-      ValueError: if ``dtype`` is an integer or bool dtype; when called, if ``value``
-        does not broadcast to the shape, or is complex while the dtype is real.
+      ValueError: if ``value`` is not finite; when called, if it does not broadcast to
+        the shape, or the dtype cannot hold it.
 
     Examples:
       >>> constant(0.1)(jax.random.key(0), (2,))
@@ -101,43 +85,81 @@ def constant(value: ArrayLike, dtype: DTypeLike | None = None) -> Initializer:
     array = value if isinstance(value, jax.Array) else np.asarray(value)
     if not (jnp.issubdtype(array.dtype, jnp.number) or array.dtype == np.bool_):
         raise TypeError(
-            f"`value` must be a number or a numeric array, got {value!r} of dtype "
+            f"`value` must be a number or a numeric array, got {shown(value)} of dtype "
             f"{array.dtype}."
         )
+    if not isinstance(array, jax.core.Tracer) and not np.isfinite(array).all():
+        raise ValueError(f"`value` must be finite, got {shown(value)}.")
+    if array.ndim == 0 and not isinstance(array, jax.Array):
+        return _filled(array, dtype, f"constant {array}")
+    return _broadcast(array, dtype)
 
-    def check_shape(shape: tuple[int, ...]) -> None:
-        if not _broadcasts(array.shape, shape):
-            raise ValueError(
-                f"`value` of shape {array.shape} does not broadcast to the shape "
-                f"{shape}. Each of its last axes must be 1 or match."
-            )
 
-    def sample(
+def _filled(value: Any, dtype: DTypeLike | None, law: str) -> Init:
+    """One number everywhere."""
+    number = np.asarray(value)
+
+    def make(
         key: jax.Array,
         shape: tuple[int, ...],
         dtype: np.dtype,
         sharding: NamedSharding | None,
     ) -> jax.Array:
         del key, sharding
-        if is_complex(array.dtype) and not is_complex(dtype):
+        return jax.lax.full(shape, converted("value", number, dtype), dtype)
+
+    return from_maker(make, dtype, kinds="any", law=law, refit=True)
+
+
+def _broadcast(array: np.ndarray | jax.Array, dtype: DTypeLike | None) -> Init:
+    """An array everywhere, or a number that is on a device."""
+
+    def check_shape(shape: tuple[int, ...]) -> None:
+        if not broadcasts(array.shape, shape):
             raise ValueError(
-                f"`value` is complex, but the dtype is {dtype.name}. Pass a complex "
-                "dtype, or the real part of the value."
+                f"`value` of shape {array.shape} does not broadcast to the shape "
+                f"{shape}. Each of its last axes must be 1 or match."
             )
-        return jnp.broadcast_to(jnp.asarray(array, compute_dtype(dtype)), shape)
 
-    init = from_sampler(sample, dtype, check_shape=check_shape)
-    return refittable(init, law=f"constant {array}") if array.ndim == 0 else init
+    def make(
+        key: jax.Array,
+        shape: tuple[int, ...],
+        dtype: np.dtype,
+        sharding: NamedSharding | None,
+    ) -> jax.Array:
+        del key, sharding
+        known = not isinstance(array, jax.core.Tracer)
+        values = converted("value", np.asarray(array), dtype) if known else array
+        return jnp.broadcast_to(jnp.asarray(values, dtype), shape)
 
-
-def _broadcasts(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
-    return len(small) <= len(large) and all(
-        size in (1, target)
-        for size, target in zip(reversed(small), reversed(large), strict=False)
+    words = f"the given array of shape {array.shape}" if array.ndim else "constant"
+    return from_maker(
+        make,
+        dtype,
+        check_shape=check_shape,
+        kinds="any",
+        law=words,
+        refit=array.ndim == 0,
     )
 
 
-_ZEROS = constant(0.0)
-_ONES = constant(1.0)
-refittable(zeros, law="zeros")
-refittable(ones, law="ones")
+def converted(name: str, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """The values in a dtype that can hold them."""
+    if is_complex(values.dtype) and not is_complex(dtype):
+        raise ValueError(
+            f"`{name}` is complex, but the dtype is {dtype.name}. Pass a complex "
+            "dtype, or the real part."
+        )
+    if jnp.issubdtype(dtype, jnp.inexact):
+        return values.astype(dtype)
+    with np.errstate(invalid="ignore"):
+        found = values.astype(dtype)
+    if not np.array_equal(found, values):
+        raise ValueError(
+            f"`{name}` must be whole and within the range of {dtype.name}, got "
+            f"{shown(values)}. Pass a float dtype."
+        )
+    return found
+
+
+zeros, ones = zeros_init(), ones_init()

@@ -8,9 +8,12 @@ from jax.typing import DTypeLike
 
 from jaxinit._typing import Initializer, Scalar
 from jaxinit.initializers import _draw
+from jaxinit.initializers._check import shown
+from jaxinit.initializers._value import family, times
 from jaxinit.initializers.orthogonal import orthogonal_matrices, scaled
 
 
+@family
 def delta_orthogonal(
     scale: Scalar = 1.0,
     column_axis: int = -1,
@@ -52,7 +55,9 @@ def delta_orthogonal(
       Mean Field Theory of CNNs", 2018, section 3.3 and algorithm 1. The projection is
       an extension.
     """
-    _draw.check_scale("scale", scale, "common value of the singular values")
+    scale = _draw.check_scale("scale", scale, "common value of the singular values")
+    if np.ndim(scale):
+        raise TypeError(f"`scale` must be a number, got {shown(scale)}.")
     if column_axis not in (-2, -1):
         raise ValueError(
             "`column_axis` must be -1 or -2, one of the two channel axes, got "
@@ -82,7 +87,8 @@ def delta_orthogonal(
             w = orthogonal_matrices(key, (), cols, rows, dtype, sharding).mT
         return at_center(scaled(w, scale), shape)
 
-    return _draw.from_sampler(sample, dtype, check_shape=check_shape)
+    law = f"{times(scale, 'orthogonal')}, at the center tap"
+    return _draw.from_sampler(sample, dtype, check_shape=check_shape, law=law)
 
 
 def at_center(matrix: jax.Array, shape: tuple[int, ...]) -> jax.Array:

@@ -11,6 +11,7 @@ from jax.typing import DTypeLike
 from jaxinit._typing import Initializer
 from jaxinit.initializers import _draw
 from jaxinit.initializers._check import check_choice
+from jaxinit.initializers._value import family
 
 # Standard deviation, or None for 1/sqrt(features).
 _STDDEVS: dict[str, float | None] = {
@@ -24,6 +25,7 @@ _STDDEVS: dict[str, float | None] = {
 }
 
 
+@family
 def embedding(
     kind: str = "flax",
     padding_index: int | None = None,
@@ -76,13 +78,6 @@ def embedding(
       section 5.
     """
     check_choice("kind", kind, tuple(_STDDEVS), "Or use `normal` with your own std.")
-    if padding_index is not None and (
-        isinstance(padding_index, bool) or not isinstance(padding_index, int)
-    ):
-        raise TypeError(
-            f"`padding_index` must be an integer or None, got {padding_index!r}. It is "
-            "the row of the token that pads."
-        )
 
     def sampler(
         key: jax.Array,
@@ -113,5 +108,5 @@ def embedding(
             )
 
     return _draw.from_sampler(
-        sampler, dtype, check_shape=check_shape, allow_complex=False
+        sampler, dtype, check_shape=check_shape, kinds="real", law=f"{kind} embedding"
     )

@@ -1,10 +1,18 @@
 r"""How many inputs and outputs a weight connects."""
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from jaxinit._typing import Axes
+from jaxinit.initializers._check import (
+    check_count,
+    check_flag,
+    check_integers,
+    check_shape,
+    shown,
+)
 
 
 class Fans(NamedTuple):
@@ -80,10 +88,12 @@ def fans(
       neural networks", 2010, section 4.2. He et al., "Delving Deep into Rectifiers",
       2015, section 2.2, for convolutions.
     """
-    shape = tuple(shape)
+    shape = check_shape(shape)
+    check_layout(groups, stride)
+    transpose = check_flag("transpose", transpose)
     if einsum is not None:
         in_axis, out_axis, batch_axis = einsum_roles(einsum, len(shape))
-    elif len(shape) < 2 and isinstance(in_axis, int) and in_axis == -2:
+    elif len(shape) < 2 and as_axes(in_axis) == (-2,):
         raise ValueError(
             f"The fans of a kernel of shape {shape} are not defined by the default "
             "axes, which need at least two. Pass `in_axis`, `out_axis` and "
@@ -99,6 +109,13 @@ def fans(
             ("batch_axis", batch_axis),
         ]
     )
+    if {*ins, *outs} & set(batch):
+        # An axis of inputs that is one of outputs too is jax's law for embeddings.
+        raise ValueError(
+            f"`batch_axis` is {batch_axis}, which shares an axis with `in_axis` "
+            f"{in_axis} or `out_axis` {out_axis}. Give an axis that counts kernels "
+            "that role alone."
+        )
     size = math.prod(shape)
     if size == 0:
         return Fans(0.0, 0.0)
@@ -114,6 +131,10 @@ def fans(
         fan_in=size / (outputs * batches) / _stride(stride, num_spatial),
         fan_out=size / (inputs * batches) / groups,
     )
+
+
+cached_fans = functools.lru_cache(maxsize=1024)(fans)
+"""As :func:`fans`, for arguments that have a hash."""
 
 
 def einsum_roles(equation: str, ndim: int | None = None) -> Roles:
@@ -139,6 +160,11 @@ def einsum_roles(equation: str, ndim: int | None = None) -> Roles:
       >>> einsum_roles("ebd,edf->ebf")
       Roles(in_axis=(1,), out_axis=(2,), batch_axis=(0,))
     """
+    if not isinstance(equation, str):
+        raise TypeError(
+            "`einsum` must be an equation such as 'BTD,DNH->BTNH', got "
+            f"{shown(equation)}. It comes before the initializer."
+        )
     terms = equation.replace(" ", "").replace("->", ",").split(",")
     letters = [term.replace("...", "") for term in terms]
     if (
@@ -176,6 +202,14 @@ def einsum_roles(equation: str, ndim: int | None = None) -> Roles:
     )
 
 
+def check_layout(groups: int, stride: int | Sequence[int]) -> None:
+    """Raises unless ``groups`` and ``stride`` are positive integers."""
+    check_count("groups", groups, "It counts the groups of a convolution.")
+    advice = "It is the stride of a transposed convolution."
+    for step in as_axes(check_integers("stride", stride, advice)):
+        check_count("stride", step, advice)
+
+
 def check_groups(groups: int, outputs: int, shape: tuple[int, ...]) -> None:
     """Raises unless ``groups`` is a positive divisor of the number of outputs."""
     if groups < 1 or outputs % groups:
@@ -189,13 +223,15 @@ def check_groups(groups: int, outputs: int, shape: tuple[int, ...]) -> None:
 
 def as_axes(axes: Axes) -> tuple[int, ...]:
     """The axes as a tuple."""
-    return (axes,) if isinstance(axes, int) else tuple(axes)
+    found = check_integers("axes", axes, "Axes are counted from 0.")
+    return (found,) if isinstance(found, int) else tuple(found)
 
 
 def normalize_axes(name: str, axes: Axes, shape: tuple[int, ...]) -> tuple[int, ...]:
     """The axes as distinct non-negative numbers, checked against the shape."""
     ndim = len(shape)
-    found = as_axes(axes)
+    advice = "Axes are counted from 0, or from -1 backwards."
+    found = as_axes(check_integers(name, axes, advice))
     if any(not -ndim <= axis < ndim for axis in found):
         raise ValueError(
             f"`{name}` is {axes}, but the shape {shape} has {ndim} axes. Use axes "
@@ -211,9 +247,9 @@ def normalize_axes(name: str, axes: Axes, shape: tuple[int, ...]) -> tuple[int, 
 
 
 def _stride(stride: int | Sequence[int], num_spatial: int) -> int:
-    given = as_axes(stride)
-    steps = given * num_spatial if isinstance(stride, int) else given
-    if len(steps) != num_spatial or any(step < 1 for step in given):
+    given = check_integers("stride", stride, "It may differ by spatial axis.")
+    steps = (given,) * num_spatial if isinstance(given, int) else tuple(given)
+    if len(steps) != num_spatial:
         raise ValueError(
             f"`stride` must be a positive number or one for each of the {num_spatial} "
             f"spatial axes, got {stride}."

@@ -4,9 +4,11 @@ from jax.typing import DTypeLike
 
 from jaxinit._typing import Initializer
 from jaxinit.initializers._check import check_number
+from jaxinit.initializers._value import family
 from jaxinit.initializers.normal import normal
 
 
+@family
 def fourier_features(stddev: float, dtype: DTypeLike | None = None) -> Initializer:
     r"""Frequencies :math:`B \sim N(0, \sigma^2)` for the features
     :math:`[\cos 2\pi B x, \sin 2\pi B x]`.

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxinit.initializers._activations import Activation, Elementwise, elementwise
+from jaxinit.initializers._check import as_number
 from jaxinit.initializers.moments import (
     check_second_moment,
     derivative_second_moment,
@@ -18,7 +19,12 @@ from jaxinit.initializers.moments import (
 GainKind = Literal["second_moment", "variance", "backward", "fixed_point", "torch"]
 
 
-def calculate_gain(activation: Activation, kind: GainKind = "second_moment") -> float:
+def calculate_gain(
+    activation: Activation,
+    kind: GainKind = "second_moment",
+    *,
+    param: float | None = None,
+) -> float:
     r"""The factor for a kernel's standard deviation that makes up for ``activation``.
 
     With :math:`z \sim N(0, 1)`, the kinds are
@@ -37,14 +43,18 @@ def calculate_gain(activation: Activation, kind: GainKind = "second_moment") -> 
       rules (5/3 for tanh, 3/4 for selu, 1 for sigmoid).
 
     The result is computed in float64, whatever jax is set to, and is good to ten
-    digits, kinks included. It is cached, so the function must be pure, as for
-    :func:`jax.jit`.
+    digits, kinks and jumps included; a spike narrower than 0.001 may be missed. It is
+    cached, so the function must be pure, as for :func:`jax.jit`.
 
     Args:
-      activation: a name, such as ``"relu"``, or an elementwise JAX function. As in
+      activation: a name, such as ``"relu"``, or an elementwise JAX function. Names
+        are those of jax, PyTorch and Keras, in any spelling (``"LeakyReLU"``). As in
         jax, ``"gelu"`` is the tanh approximation and ``"leaky_relu"`` has slope 0.01;
         ``"gelu_exact"`` and ``functools.partial`` give the others.
       kind: which of the definitions above.
+      param: the parameter of a named activation that has one: the slope of
+        ``"leaky_relu"`` and ``"prelu"``, the alpha of ``"elu"`` and ``"celu"``, the
+        beta of ``"softplus"``, the threshold of ``"soft_shrink"``.
 
     Returns:
       The gain, a Python float.
@@ -65,12 +75,17 @@ def calculate_gain(activation: Activation, kind: GainKind = "second_moment") -> 
       Brock et al., "Characterizing signal propagation to close the performance gap
       in unnormalized ResNets", 2021, section 4.1 (``"variance"``).
     """
-    if kind not in get_args(GainKind):
+    if as_number(kind) is not None:
+        raise TypeError(
+            f"`kind` must be a name, got {kind!r}. PyTorch's second argument is "
+            f"`param` here: calculate_gain({activation!r}, param={kind})."
+        )
+    if not isinstance(kind, str) or kind not in get_args(GainKind):
         raise ValueError(
             f"`kind` must be one of {', '.join(get_args(GainKind))}, got {kind!r}. "
             "Take 'second_moment' for the rule that gives sqrt(2) for relu."
         )
-    phi = elementwise(activation)
+    phi = elementwise(activation, param)
     if kind == "torch":
         return _torch_gain(phi)
     if kind == "fixed_point":

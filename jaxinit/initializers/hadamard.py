@@ -9,8 +9,10 @@ from jax.typing import DTypeLike
 from jaxinit._typing import Initializer
 from jaxinit.initializers._check import check_kernel
 from jaxinit.initializers._draw import from_sampler
+from jaxinit.initializers._value import family
 
 
+@family
 def zero_hadamard(dtype: DTypeLike | None = None) -> Initializer:
     r"""Zeros and ones where a layer narrows, a Hadamard matrix where it widens.
 
@@ -62,4 +64,5 @@ def zero_hadamard(dtype: DTypeLike | None = None) -> Initializer:
         center = tuple((size - 1) // 2 for size in spatial)
         return jnp.zeros(shape, dtype).at[center].set(matrix)
 
-    return from_sampler(sampler, dtype, check_shape=check_kernel)
+    law = "partial identity, or Hadamard where a layer widens"
+    return from_sampler(sampler, dtype, check_shape=check_kernel, law=law)

@@ -1,20 +1,21 @@
 """Kernels that pass their input on."""
 
-import math
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding
 from jax.typing import DTypeLike
 
-from jaxinit._typing import Initializer
+from jaxinit._typing import Initializer, Scalar
 from jaxinit.initializers import _draw
+from jaxinit.initializers._check import check_count, check_factor, shown
+from jaxinit.initializers._value import family, times
 from jaxinit.initializers.delta_orthogonal import check_convolution
 from jaxinit.initializers.fans import check_groups
 
 
-def identity(gain: float = 1.0, dtype: DTypeLike | None = None) -> Initializer:
+@family
+def identity(gain: Scalar = 1.0, dtype: DTypeLike | None = None) -> Initializer:
     """``gain`` times the identity on the last two axes, repeated over the others.
 
     Rectangular kernels pass on the first ``min(in, out)`` units. As the recurrent
@@ -40,7 +41,7 @@ def identity(gain: float = 1.0, dtype: DTypeLike | None = None) -> Initializer:
       Le, Jaitly and Hinton, "A Simple Way to Initialize Recurrent Networks of
       Rectified Linear Units", 2015, section 3.
     """
-    _check_gain(gain)
+    gain = _checked_gain(gain)
 
     def check_shape(shape: tuple[int, ...]) -> None:
         if len(shape) < 2:
@@ -59,11 +60,13 @@ def identity(gain: float = 1.0, dtype: DTypeLike | None = None) -> Initializer:
         row, col = (_index(shape, axis) for axis in (-2, -1))
         return jnp.where(row == col, jnp.asarray(gain, dtype), jnp.zeros((), dtype))
 
-    return _draw.from_sampler(sample, dtype, check_shape=check_shape)
+    law = times(gain, "identity")
+    return _draw.from_sampler(sample, dtype, check_shape=check_shape, law=law)
 
 
+@family
 def dirac(
-    groups: int = 1, gain: float = 1.0, dtype: DTypeLike | None = None
+    groups: int = 1, gain: Scalar = 1.0, dtype: DTypeLike | None = None
 ) -> Initializer:
     """The convolution that returns its input, times ``gain``.
 
@@ -94,9 +97,8 @@ def dirac(
       Zagoruyko and Komodakis, "DiracNets: Training Very Deep Neural Networks Without
       Skip-Connections", 2017, section 3, for the name.
     """
-    _check_gain(gain)
-    if groups < 1:
-        raise ValueError(f"`groups` must be at least 1, got {groups}.")
+    gain = _checked_gain(gain)
+    check_count("groups", groups, "It counts the groups of the convolution.")
 
     def check_shape(shape: tuple[int, ...]) -> None:
         check_convolution(shape)
@@ -114,13 +116,16 @@ def dirac(
             hit = hit & (_index(shape, axis) == (size - 1) // 2)
         return jnp.where(hit, jnp.asarray(gain, dtype), jnp.zeros((), dtype))
 
-    return _draw.from_sampler(sample, dtype, check_shape=check_shape)
+    law = f"{times(gain, 'identity')}, at the center tap"
+    return _draw.from_sampler(sample, dtype, check_shape=check_shape, law=law)
 
 
 def _index(shape: tuple[int, ...], axis: int) -> jax.Array:
     return jax.lax.broadcasted_iota(jnp.int32, shape, axis % len(shape))
 
 
-def _check_gain(gain: float) -> None:
-    if not math.isfinite(gain):
-        raise ValueError(f"`gain` must be finite, got {gain}. It multiplies the ones.")
+def _checked_gain(gain: Scalar) -> Scalar:
+    found = check_factor("gain", gain, "It multiplies the ones.")
+    if np.ndim(found):
+        raise TypeError(f"`gain` must be a number, got {shown(gain)}.")
+    return found

@@ -11,8 +11,9 @@ from jax.typing import DTypeLike
 
 from jaxinit._typing import Initializer
 from jaxinit.initializers import _draw
-from jaxinit.initializers._check import check_choice, check_number
+from jaxinit.initializers._check import check_choice, check_number, shown
 from jaxinit.initializers._jit import jit
+from jaxinit.initializers._value import family
 
 RingPart = Literal["nu_log", "theta_log"]
 
@@ -20,6 +21,7 @@ RingPart = Literal["nu_log", "theta_log"]
 _SMALLEST = 2.0**-24
 
 
+@family
 def lru_ring(
     r_min: float = 0.0,
     r_max: float = 1.0,
@@ -86,7 +88,8 @@ def lru_ring(
         u = _draw.uniform(key, shape, dtype, sharding=sharding)
         return _phase_log(u, max_phase) if part == "theta_log" else _nu_log(u, *area)
 
-    return _draw.from_sampler(sampler, dtype, allow_complex=False)
+    law = f"{part} of eigenvalues uniform on a ring"
+    return _draw.from_sampler(sampler, dtype, kinds="real", law=law)
 
 
 def lru_gamma_log(nu_log: jax.Array) -> jax.Array:
@@ -102,6 +105,9 @@ def lru_gamma_log(nu_log: jax.Array) -> jax.Array:
     Returns:
       The logarithms of the gains, of the same shape and dtype.
 
+    Raises:
+      TypeError: if ``nu_log`` is not an array of floats.
+
     Examples:
       >>> nu = jnp.log(-jnp.log(jnp.array([0.6])))
       >>> jnp.exp(lru_gamma_log(nu))
@@ -111,11 +117,18 @@ def lru_gamma_log(nu_log: jax.Array) -> jax.Array:
       Orvieto et al., "Resurrecting Recurrent Neural Networks for Long Sequences",
       2023, section 3.4.
     """
+    dtype = getattr(nu_log, "dtype", None)
+    if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(
+            f"`nu_log` must be an array of floats, got {shown(nu_log)}. Pass the "
+            "parameter that `lru_ring` gave."
+        )
     wide = jnp.asarray(nu_log, _draw.compute_dtype(nu_log.dtype))
     gamma_log = jnp.log(-jnp.expm1(-2 * jnp.exp(wide))) / 2
     return gamma_log.astype(nu_log.dtype)
 
 
+@family
 def rg_lru(
     r_min: float = 0.9, r_max: float = 0.999, dtype: DTypeLike | None = None
 ) -> Initializer:
@@ -159,7 +172,8 @@ def rg_lru(
         u = _draw.uniform(key, shape, dtype, sharding=sharding)
         return _decay_parameter(u, *area)
 
-    return _draw.from_sampler(sampler, dtype, allow_complex=False)
+    law = f"decays uniform by area, {r_min:g} to {r_max:g}"
+    return _draw.from_sampler(sampler, dtype, kinds="real", law=law)
 
 
 def _area(r_min: float, r_max: float) -> tuple[float, float]:

@@ -9,9 +9,10 @@ from jax.sharding import NamedSharding
 from jax.typing import DTypeLike
 
 from jaxinit._typing import Initializer
-from jaxinit.initializers._call import call
-from jaxinit.initializers._check import check_choice, check_initializer, check_kernel
+from jaxinit.initializers._call import call, default_dtype
+from jaxinit.initializers._check import check_choice, check_kernel
 from jaxinit.initializers._draw import from_sampler
+from jaxinit.initializers._value import family, law_of
 from jaxinit.initializers.orthogonal import orthogonal
 
 Position = Literal["hidden", "first", "last"]
@@ -20,6 +21,7 @@ Position = Literal["hidden", "first", "last"]
 _MIRRORED = {"hidden": (True, True), "first": (False, True), "last": (True, False)}
 
 
+@family
 def looks_linear(
     base: Initializer | None = None,
     position: Position = "hidden",
@@ -62,7 +64,6 @@ def looks_linear(
       section 3.
     """
     inner = orthogonal() if base is None else base
-    check_initializer("base", inner)
     check_choice("position", position, tuple(_MIRRORED), "It says where the layer is.")
     mirror_in, mirror_out = _MIRRORED[position]
 
@@ -90,4 +91,9 @@ def looks_linear(
                 f"mirrors, got {shape}. Units come in pairs: use an even width."
             )
 
-    return from_sampler(sampler, dtype, check_shape=check_shape)
+    return from_sampler(
+        sampler,
+        default_dtype(inner, given=dtype),
+        check_shape=check_shape,
+        law=f"{law_of(inner)}, mirrored as a {position} layer",
+    )

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxinit.initializers._activations import Activation, Elementwise, elementwise
+from jaxinit.initializers._check import check_number
 from jaxinit.initializers._quadrature import NoExpectation, normal_expectation
 
 
@@ -71,17 +72,9 @@ def activation_moments(activation: Activation, q: float = 1.0) -> ActivationMome
 
 
 def check_second_moment(q: float) -> float:
-    if isinstance(q, bool) or not isinstance(q, (int, float, np.number)):
-        raise TypeError(
-            f"`q` must be a number, got {q!r} of type {type(q).__name__}. It is the "
-            "second moment of the pre-activations: 1.0 for normalized ones."
-        )
-    if not 0 < float(q) < math.inf:
-        raise ValueError(
-            f"`q` must be positive and finite, got {q}. It is the second moment of "
-            "the pre-activations: 1.0 for normalized ones."
-        )
-    return float(q)
+    """``q`` as a float above 0."""
+    advice = "It is the second moment of the pre-activations: 1.0 for normalized ones."
+    return check_number("q", q, advice, low=0)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -10,10 +10,12 @@ from jaxinit._typing import Initializer
 from jaxinit.initializers import _draw
 from jaxinit.initializers._check import check_count, check_number
 from jaxinit.initializers._jit import jit
+from jaxinit.initializers._value import family
 
 _ADVICE = "The authors take 0.7, a mild overlap of the units' regions."
 
 
+@family
 def nguyen_widrow(factor: float = 0.7, dtype: DTypeLike | None = None) -> Initializer:
     r"""Incoming weights in random directions, all of norm
     :math:`\beta = 0.7\, H^{1/n}`.
@@ -55,11 +57,13 @@ def nguyen_widrow(factor: float = 0.7, dtype: DTypeLike | None = None) -> Initia
         w = _draw.uniform(key, shape, dtype, -1.0, 1.0, sharding=sharding)
         return _with_norm(w, factor * units ** (1 / inputs))
 
+    law = f"columns of norm {factor:.4g} units^(1/inputs), uniform directions"
     return _draw.from_sampler(
-        sampler, dtype, check_shape=_check_shape, allow_complex=False
+        sampler, dtype, check_shape=_check_shape, kinds="real", law=law
     )
 
 
+@family
 def nguyen_widrow_bias(
     num_inputs: int, factor: float = 0.7, dtype: DTypeLike | None = None
 ) -> Initializer:
@@ -98,7 +102,8 @@ def nguyen_widrow_bias(
         bound = factor * shape[-1] ** (1 / num_inputs) if shape else factor
         return _draw.uniform(key, shape, dtype, -1.0, 1.0, bound, sharding)
 
-    return _draw.from_maker(make, dtype, allow_complex=False)
+    law = f"uniform, bound {factor:.4g} units^(1/{num_inputs})"
+    return _draw.from_maker(make, dtype, kinds="real", law=law)
 
 
 def _check_shape(shape: tuple[int, ...]) -> None:
@@ -112,5 +117,9 @@ def _check_shape(shape: tuple[int, ...]) -> None:
 @jit()
 def _with_norm(w: jax.Array, norm: float) -> jax.Array:
     """``w`` with columns of the given norm."""
+    # A column of zeros has no direction: take that of ones.
+    w = jnp.where(jnp.all(w == 0, axis=0, keepdims=True), jnp.ones_like(w), w)
+    # Without the largest magnitude, tiny columns would have a square of zero.
+    w = w / jnp.max(jnp.abs(w), axis=0, keepdims=True)
     squares = jnp.sum(w * w, axis=0, keepdims=True)
     return w * (norm / jnp.sqrt(squares))

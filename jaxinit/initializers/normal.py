@@ -9,9 +9,12 @@ from jax.typing import DTypeLike
 
 from jaxinit._typing import Initializer, Scalar
 from jaxinit.initializers import _draw
-from jaxinit.initializers._refit import refittable, shown
+from jaxinit.initializers._check import as_number, shown
+from jaxinit.initializers._cut_normal import truncated_std as truncated_std
+from jaxinit.initializers._value import family, number_of
 
 
+@family
 def normal(stddev: Scalar = 1e-2, dtype: DTypeLike | None = None) -> Initializer:
     r"""Samples of :math:`N(0, \sigma^2)`.
 
@@ -33,7 +36,7 @@ def normal(stddev: Scalar = 1e-2, dtype: DTypeLike | None = None) -> Initializer
       >>> normal(0.02)(jax.random.key(0), (2, 3)).shape
       (2, 3)
     """
-    _draw.check_scale("stddev", stddev, "standard deviation of the samples")
+    stddev = _draw.check_scale("stddev", stddev, "standard deviation of the samples")
 
     def make(
         key: jax.Array,
@@ -43,10 +46,16 @@ def normal(stddev: Scalar = 1e-2, dtype: DTypeLike | None = None) -> Initializer
     ) -> jax.Array:
         return _draw.normal(key, shape, dtype, stddev, sharding)
 
-    init = _draw.from_maker(make, dtype)
-    return refittable(init, law=f"normal, std {shown(stddev)}")
+    return _draw.from_maker(
+        make,
+        dtype,
+        check_shape=_draw.broadcasting("stddev", stddev),
+        law=f"normal, std {number_of(stddev)}",
+        refit=True,
+    )
 
 
+@family
 def truncated_normal(
     stddev: Scalar = 1e-2,
     dtype: DTypeLike | None = None,
@@ -92,16 +101,8 @@ def truncated_normal(
       Johnson, Kotz and Balakrishnan, "Continuous Univariate Distributions", volume 1,
       1994, section 13.10.1, for the variance.
     """
-    _draw.check_scale("stddev", stddev, "standard deviation before truncation")
-    bounds = (float(lower), float(upper))
-    low, high = (np.float32(math.erf(bound / math.sqrt(2))) for bound in bounds)
-    # Written so that a NaN fails.
-    if not low < high:
-        raise ValueError(
-            f"`lower` must lie below `upper` and leave a probability that float32 can "
-            f"resolve, got lower={lower}, upper={upper}. The bounds are in standard "
-            "deviations; the default is -2 to 2."
-        )
+    stddev = _draw.check_scale("stddev", stddev, "standard deviation before truncation")
+    bounds = _bounds(lower, upper)
 
     def make(
         key: jax.Array,
@@ -121,35 +122,33 @@ def truncated_normal(
         scale = stddev / complex_truncated_std(limit) if corrected else stddev
         return _draw.complex_disk(key, shape, dtype, scale, limit, sharding)
 
-    init = _draw.from_maker(make, dtype)
-    cut = f"{bounds[0]:g} to {bounds[1]:g}"
-    return refittable(init, law=f"normal, std {shown(stddev)}, cut at {cut}")
+    cut = f"{bounds[0]:g} to {bounds[1]:g}{' and rescaled' if corrected else ''}"
+    return _draw.from_maker(
+        make,
+        dtype,
+        check_shape=_draw.broadcasting("stddev", stddev),
+        law=f"normal, std {number_of(stddev)}, cut at {cut}",
+        refit=True,
+    )
 
 
-def truncated_std(lower: float, upper: float) -> float:
-    r"""The standard deviation of :math:`z \sim N(0, 1)` given ``lower < z < upper``.
-
-    With :math:`\varphi` the normal density and :math:`Z` the probability between the
-    bounds :math:`a, b`: :math:`1 + (a\varphi(a) - b\varphi(b))/Z -
-    ((\varphi(a) - \varphi(b))/Z)^2` is its square.
-
-    Args:
-      lower: the lower bound :math:`a`; may be infinite.
-      upper: the upper bound :math:`b`; may be infinite.
-
-    Returns:
-      The standard deviation.
-
-    Examples:
-      >>> round(truncated_std(-2.0, 2.0), 10)
-      0.879625661
-    """
-    probability = (math.erf(upper / math.sqrt(2)) - math.erf(lower / math.sqrt(2))) / 2
-    low, high = _density(lower), _density(upper)
-    # The density falls faster than any bound grows.
-    edges = (lower * low if low else 0.0) - (upper * high if high else 0.0)
-    mean = (low - high) / probability
-    return math.sqrt(1 + edges / probability - mean**2)
+def _bounds(lower: float, upper: float) -> tuple[float, float]:
+    """The bounds as floats, between which float32 must have a value."""
+    advice = "The bounds are in standard deviations; the default is -2 to 2."
+    found = []
+    for name, value in [("lower", lower), ("upper", upper)]:
+        number = as_number(value)
+        if number is None:
+            raise TypeError(f"`{name}` must be a number, got {shown(value)}. {advice}")
+        found.append(number)
+    low, high = found
+    # Written so that a NaN fails.
+    if not (low < high and np.nextafter(np.float32(low), np.float32(high)) < high):
+        raise ValueError(
+            "`lower` must lie below `upper` and leave something that float32 can "
+            f"resolve, got lower={lower}, upper={upper}. {advice}"
+        )
+    return low, high
 
 
 def complex_truncated_std(limit: float) -> float:
@@ -169,7 +168,3 @@ def complex_truncated_std(limit: float) -> float:
       0.961961828
     """
     return math.sqrt(1 + limit**2 * math.exp(-(limit**2)) / math.expm1(-(limit**2)))
-
-
-def _density(z: float) -> float:
-    return math.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)

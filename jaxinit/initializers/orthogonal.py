@@ -13,9 +13,11 @@ from jaxinit._typing import Axes, Initializer, Scalar
 from jaxinit.initializers import _draw
 from jaxinit.initializers._jit import jit
 from jaxinit.initializers._sharding import constrain
+from jaxinit.initializers._value import family, times
 from jaxinit.initializers.fans import as_axes, normalize_axes
 
 
+@family
 def orthogonal(
     scale: Scalar = 1.0,
     column_axis: int = -1,
@@ -68,10 +70,13 @@ def orthogonal(
       for the signs. Fukaya et al., "Shifted Cholesky QR for computing the QR
       factorization of ill-conditioned matrices", 2020, section 3.
     """
-    _draw.check_scale("scale", scale, "common value of the singular values")
+    scale = _draw.check_scale("scale", scale, "common value of the singular values")
+    broadcasting = _draw.broadcasting("scale", scale)
 
     def check_shape(shape: tuple[int, ...]) -> None:
         matrix_axes(shape, column_axis, batch_axis)
+        if broadcasting is not None:
+            broadcasting(shape)
 
     def sample(
         key: jax.Array,
@@ -82,7 +87,8 @@ def orthogonal(
         w = orthogonal_kernel(key, shape, column_axis, batch_axis, dtype, sharding)
         return scaled(w, scale)
 
-    return _draw.from_sampler(sample, dtype, check_shape=check_shape)
+    law = times(scale, "orthogonal")
+    return _draw.from_sampler(sample, dtype, check_shape=check_shape, law=law)
 
 
 def orthogonal_kernel(
@@ -146,7 +152,8 @@ def orthogonal_matrices(
 
 def scaled(x: jax.Array, scale: Scalar) -> jax.Array:
     """``x * scale`` in the dtype of ``x``."""
-    return x * jnp.asarray(scale, x.dtype)
+    factor = jnp.asarray(scale, x.dtype)
+    return x * (jnp.broadcast_to(factor, x.shape) if factor.ndim else factor)
 
 
 @jit("batch", "rows", "cols", "dtype", "sharding")
@@ -235,7 +242,9 @@ def _cholesky_qr(a: jax.Array, sharding: NamedSharding | None = None) -> jax.Arr
 
     # The largest singular value of a Gaussian matrix is close to this sum.
     q = a / (math.sqrt(rows) + math.sqrt(cols))
-    state = (q, jnp.asarray(True), jnp.asarray(0, jnp.int32))
+    # Read off `q`, so that under `shard_map` it varies over the mesh as `q` does.
+    rough = jnp.real(q[(0,) * q.ndim]) * 0 == 0
+    state = (q, rough, jnp.asarray(0, jnp.int32))
     q, _, _ = jax.lax.while_loop(more, one_pass, state)
     return jnp.asarray(q)
 

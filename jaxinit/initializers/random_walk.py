@@ -11,12 +11,14 @@ from jax.typing import DTypeLike
 
 from jaxinit._typing import Axes, Initializer
 from jaxinit.initializers import _draw
-from jaxinit.initializers._check import check_choice, check_count
+from jaxinit.initializers._check import check_choice, check_count, check_flag
+from jaxinit.initializers._value import family
 from jaxinit.initializers.fans import fans
 
 WalkActivation = Literal["linear", "relu"]
 
 
+@family
 def random_walk(
     activation: WalkActivation = "relu",
     exact: bool = False,
@@ -77,7 +79,8 @@ def random_walk(
     def check_shape(shape: tuple[int, ...]) -> None:
         fan_in(shape)
 
-    return _draw.from_sampler(sampler, dtype, check_shape=check_shape)
+    law = f"normal, random-walk gain of {activation}"
+    return _draw.from_sampler(sampler, dtype, check_shape=check_shape, law=law)
 
 
 def random_walk_gain(
@@ -114,7 +117,7 @@ def random_walk_gain(
     """
     check_choice("activation", activation, ("linear", "relu"), _ADVICE)
     width = check_count("width", width, "It is the fan-in of the layer.")
-    if exact:
+    if check_flag("exact", exact):
         return _exact_gain(activation == "relu", width)
     if activation == "linear":
         return math.exp(1 / (2 * width))

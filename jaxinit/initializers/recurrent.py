@@ -15,10 +15,11 @@ import numpy as np
 from jax.sharding import NamedSharding
 from jax.typing import DTypeLike
 
-from jaxinit._typing import Initializer
+from jaxinit._typing import Initializer, Scalar
 from jaxinit.initializers import _draw
 from jaxinit.initializers._check import check_choice, check_count, check_number
 from jaxinit.initializers._jit import jit
+from jaxinit.initializers._value import Init, family
 from jaxinit.initializers.constants import zeros
 from jaxinit.initializers.identity import identity
 from jaxinit.initializers.normal import normal
@@ -29,6 +30,7 @@ Gate = Literal["forget", "input"]
 _Draw: TypeAlias = Callable[[jax.Array, tuple[int, ...], np.dtype], jax.Array]
 
 
+@family
 def forget_gate_bias(
     value: float = 1.0, layout: str | None = None, dtype: DTypeLike | None = None
 ) -> Initializer:
@@ -67,9 +69,11 @@ def forget_gate_bias(
         del key
         return jnp.full(shape, value, dtype)
 
-    return _gate_bias(draw, "forget", layout, dtype, coupled=False)
+    law = f"forget gate {value:g}"
+    return _gate_bias(draw, "forget", layout, dtype, coupled=False, law=law)
 
 
+@family
 def chrono(
     t_max: float,
     gate: Gate = "forget",
@@ -114,9 +118,11 @@ def chrono(
     def draw(key: jax.Array, shape: tuple[int, ...], dtype: np.dtype) -> jax.Array:
         return _log(_draw.uniform(key, shape, dtype, 1.0, t_max - 1))
 
-    return _gate_bias(draw, gate, layout, dtype)
+    law = f"{gate} gate for memories up to {t_max:g} steps"
+    return _gate_bias(draw, gate, layout, dtype, law=law)
 
 
+@family
 def uniform_gate(
     eps: float | None = None,
     gate: Gate = "forget",
@@ -163,11 +169,14 @@ def uniform_gate(
         u = _draw.uniform(key, shape, dtype, low, 1 - low)
         return _logit(u)
 
-    return _gate_bias(draw, gate, layout, dtype, min_units=3 if eps is None else 1)
+    units = 3 if eps is None else 1
+    law = f"{gate} gate of uniform values"
+    return _gate_bias(draw, gate, layout, dtype, min_units=units, law=law)
 
 
+@family
 def orthogonal_gates(
-    num_gates: int, scale: float = 1.0, dtype: DTypeLike | None = None
+    num_gates: int, scale: Scalar = 1.0, dtype: DTypeLike | None = None
 ) -> Initializer:
     """An orthogonal recurrent kernel for each of the gates fused along the last axis.
 
@@ -195,6 +204,7 @@ def orthogonal_gates(
       True
     """
     check_count("num_gates", num_gates, "It counts the fused gates: 4 for an LSTM.")
+    _draw.check_scale("scale", scale, "singular values of each gate's kernel")
     return blocked(orthogonal(scale), num_gates, dtype=dtype)
 
 
@@ -239,6 +249,7 @@ def irnn(gain: float = 1.0, stddev: float = 1e-3) -> IRNN:
       Le, Jaitly and Hinton, "A Simple Way to Initialize Recurrent Networks of
       Rectified Linear Units", 2015, section 3.
     """
+    _draw.check_scale("stddev", stddev, "standard deviation of the input kernel")
     return IRNN(normal(stddev), identity(gain), zeros)
 
 
@@ -250,7 +261,8 @@ def _gate_bias(
     *,
     coupled: bool = True,
     min_units: int = 1,
-) -> Initializer:
+    law: str,
+) -> Init:
     """The forget biases of ``draw``, placed by the layout."""
     check_choice("gate", gate, ("forget", "input"), "Other gates take `zeros`.")
     if layout is not None and not (
@@ -291,7 +303,7 @@ def _gate_bias(
             )
 
     return _draw.from_sampler(
-        sampler, dtype, check_shape=check_shape, allow_complex=False
+        sampler, dtype, check_shape=check_shape, kinds="real", law=law
     )
 
 

@@ -1,5 +1,6 @@
 """Orthogonal kernels scaled by their aspect ratio."""
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -10,6 +11,8 @@ from jax.typing import DTypeLike
 
 from jaxinit._typing import Initializer, Scalar
 from jaxinit.initializers import _draw
+from jaxinit.initializers._check import shown
+from jaxinit.initializers._value import Init, family, times
 from jaxinit.initializers.delta_orthogonal import (
     at_center,
     check_convolution,
@@ -23,6 +26,7 @@ from jaxinit.initializers.orthogonal import (
 )
 
 
+@family
 def scaled_orthogonal(
     scale: Scalar = 1.0,
     column_axis: int = -1,
@@ -64,9 +68,11 @@ def scaled_orthogonal(
       "Rapid training of deep neural networks without skip connections or
       normalization layers using Deep Kernel Shaping", 2021, section 3 and appendix B.
     """
-    _draw.check_scale("scale", scale, "factor of the corrected kernel")
+    scale = _scalar_scale(scale, "factor of the corrected kernel")
+    law = times(scale, "orthogonal, times max(sqrt(out/in), 1)")
     if not delta:
-        return _by_aspect(scale, column_axis, dtype, lambda ratio: max(ratio, 1.0))
+        widening = functools.partial(max, 1.0)
+        return _by_aspect(scale, column_axis, dtype, widening, law)
     if column_axis != -1:
         raise ValueError(
             "`column_axis` must be -1 with `delta=True`, whose kernels are "
@@ -87,9 +93,12 @@ def scaled_orthogonal(
         w = orthogonal_matrices(key, (), inputs, outputs, dtype, sharding)
         return at_center(scaled(w, scale * max(math.sqrt(outputs / inputs), 1)), shape)
 
-    return _draw.from_sampler(sample, dtype, check_shape=check_shape)
+    return _draw.from_sampler(
+        sample, dtype, check_shape=check_shape, law=f"{law}, at the center tap"
+    )
 
 
+@family
 def spectral_orthogonal(
     scale: Scalar = 1.0, column_axis: int = -1, dtype: DTypeLike | None = None
 ) -> Initializer:
@@ -120,8 +129,17 @@ def spectral_orthogonal(
       Yang, Simon and Bernstein, "A Spectral Condition for Feature Learning", 2023,
       condition 1. Large et al., "Scalable Optimization in the Modular Norm", 2024.
     """
-    _draw.check_scale("scale", scale, "factor of the spectral norm")
-    return _by_aspect(scale, column_axis, dtype, lambda ratio: ratio)
+    scale = _scalar_scale(scale, "factor of the spectral norm")
+    law = times(scale, "orthogonal, times sqrt(out/in)")
+    return _by_aspect(scale, column_axis, dtype, lambda ratio: ratio, law)
+
+
+def _scalar_scale(scale: Scalar, meaning: str) -> Scalar:
+    """The scale, which must not have axes: it multiplies singular values."""
+    found = _draw.check_scale("scale", scale, meaning)
+    if np.ndim(found):
+        raise TypeError(f"`scale` must be a number, got {shown(scale)}.")
+    return found
 
 
 def _by_aspect(
@@ -129,7 +147,8 @@ def _by_aspect(
     column_axis: int,
     dtype: DTypeLike | None,
     factor: Callable[[float], float],
-) -> Initializer:
+    law: str,
+) -> Init:
     """Orthogonal kernels times a function of the root of outputs over inputs."""
 
     def check_shape(shape: tuple[int, ...]) -> None:
@@ -146,4 +165,4 @@ def _by_aspect(
         w = orthogonal_kernel(key, shape, column_axis, (), dtype, sharding)
         return scaled(w, scale * factor(ratio))
 
-    return _draw.from_sampler(sample, dtype, check_shape=check_shape)
+    return _draw.from_sampler(sample, dtype, check_shape=check_shape, law=law)

@@ -12,11 +12,13 @@ from jaxinit._typing import Initializer
 from jaxinit.initializers._check import check_kernel
 from jaxinit.initializers._draw import from_sampler
 from jaxinit.initializers._jit import jit
+from jaxinit.initializers._value import family
 
 # Products of two numbers below it fit into 32 bits.
 _MAX_FAN_IN = 65536
 
 
+@family
 def sinusoidal(dealiased: bool = False, dtype: DTypeLike | None = None) -> Initializer:
     r"""Sines of rising frequency along the inputs, one for each output.
 
@@ -79,7 +81,8 @@ def sinusoidal(dealiased: bool = False, dtype: DTypeLike | None = None) -> Initi
                 f"in {shape}. Use `glorot_normal`, which has the same variance."
             )
 
-    return from_sampler(sampler, dtype, check_shape=check_shape, allow_complex=False)
+    law = "sines, variance 1/fan_avg"
+    return from_sampler(sampler, dtype, check_shape=check_shape, kinds="real", law=law)
 
 
 @jit("n")

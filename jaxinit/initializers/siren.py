@@ -10,9 +10,11 @@ from jax.typing import DTypeLike
 from jaxinit._typing import Axes, Initializer
 from jaxinit.initializers import _draw
 from jaxinit.initializers._check import check_number
+from jaxinit.initializers._value import family
 from jaxinit.initializers.fans import fans
 
 
+@family
 def siren(
     w0: float = 30.0,
     is_first: bool = False,
@@ -75,4 +77,11 @@ def siren(
     def check_shape(shape: tuple[int, ...]) -> None:
         fans(shape, in_axis, out_axis, batch_axis)
 
-    return _draw.from_maker(make, dtype, check_shape=check_shape, allow_complex=False)
+    bound = "1/fan_in" if is_first else f"sqrt({c:g}/fan_in)/{w0:g}"
+    return _draw.from_maker(
+        make,
+        dtype,
+        check_shape=check_shape,
+        kinds="real",
+        law=f"uniform, bound {bound}",
+    )

@@ -8,19 +8,22 @@ import numpy as np
 from jax.sharding import NamedSharding
 from jax.typing import DTypeLike
 
-from jaxinit._typing import Initializer
+from jaxinit._typing import Initializer, Scalar
 from jaxinit.initializers import _draw
 from jaxinit.initializers._check import (
     check_count,
     check_kernel,
     check_number,
+    shown,
 )
+from jaxinit.initializers._value import family
 from jaxinit.initializers.fans import normalize_axes
 
 
+@family
 def sparse(
-    num_nonzero: int = 15,
-    stddev: float = 1.0,
+    num_nonzero: int | None = None,
+    stddev: Scalar = 1.0,
     out_axis: int = -1,
     dtype: DTypeLike | None = None,
     *,
@@ -37,7 +40,8 @@ def sparse(
     Other libraries often limit the *outgoing* weights of each input instead.
 
     Args:
-      num_nonzero: the number of incoming weights :math:`k` of each output.
+      num_nonzero: the number of incoming weights :math:`k` of each output; 15 if
+        ``fraction`` is not given either.
       stddev: the standard deviation :math:`\sigma` of the weights that are not zero.
       out_axis: the axis of the outputs.
       dtype: the dtype of the result where none is given.
@@ -63,9 +67,17 @@ def sparse(
       Sutskever et al., "On the importance of initialization and momentum in deep
       learning", 2013, section 3.
     """
-    check_count("num_nonzero", num_nonzero, "It counts each output's weights.")
-    _draw.check_scale("stddev", stddev, "standard deviation of the non-zero weights")
+    stddev = _draw.check_scale("stddev", stddev, "deviation of the non-zero weights")
+    if np.ndim(stddev):
+        raise TypeError(f"`stddev` must be a number, got {shown(stddev)}.")
+    if num_nonzero is not None:
+        check_count("num_nonzero", num_nonzero, "It counts each output's weights.")
     if fraction is not None:
+        if num_nonzero is not None:
+            raise ValueError(
+                f"`fraction` and `num_nonzero` say the same thing, got {fraction} and "
+                f"{num_nonzero}. Give one of them."
+            )
         advice = "It is the fraction of weights that are zero: 0.9 keeps a tenth."
         fraction = check_number(
             "fraction", fraction, advice, low=0, high=1, closed=True
@@ -82,9 +94,10 @@ def sparse(
         outputs = shape[axis]
         fan_in = math.prod(shape) // outputs
         if fraction is None:
-            kept = min(num_nonzero, fan_in)
+            kept = min(num_nonzero or 15, fan_in)
         else:
-            kept = fan_in - math.ceil(fraction * fan_in)
+            # 0.07 * 100 is above 7 by rounding alone.
+            kept = fan_in - math.ceil(round(fraction * fan_in, 6))
         key_place, key_value = jax.random.split(key)
         # The places of the smallest uniforms: distinct even where uniforms are equal.
         u = _draw.uniform(key_place, (fan_in, outputs), np.float32)
@@ -99,4 +112,6 @@ def sparse(
         check_kernel(shape)
         normalize_axes("out_axis", (out_axis,), shape)
 
-    return _draw.from_sampler(sampler, dtype, check_shape=check_shape)
+    kept = f"{num_nonzero or 15}" if fraction is None else f"all but {fraction:g}"
+    law = f"normal in {kept} of each output's inputs, else 0"
+    return _draw.from_sampler(sampler, dtype, check_shape=check_shape, law=law)

@@ -10,16 +10,15 @@ from jax.sharding import NamedSharding
 from jax.typing import DTypeLike
 
 from jaxinit._typing import Axes, Initializer
-from jaxinit.initializers._call import call
-from jaxinit.initializers._check import (
-    check_count,
-    check_initializer,
-)
+from jaxinit.initializers._call import call, default_dtype
+from jaxinit.initializers._check import check_count, check_initializer, check_integers
 from jaxinit.initializers._draw import from_sampler
+from jaxinit.initializers._value import family, law_of
 from jaxinit.initializers.axes import draw_each
 from jaxinit.initializers.fans import as_axes, normalize_axes
 
 
+@family
 def stacked(
     base: Initializer, axis: Axes = 0, dtype: DTypeLike | None = None
 ) -> Initializer:
@@ -46,7 +45,6 @@ def stacked(
       >>> bool(jnp.allclose(jnp.swapaxes(w, 1, 2) @ w, jnp.eye(4)[None], atol=1e-5))
       True
     """
-    check_initializer("base", base)
     axes = as_axes(axis)
 
     def sampler(
@@ -66,9 +64,15 @@ def stacked(
     def check_shape(shape: tuple[int, ...]) -> None:
         normalize_axes("axis", axes, shape)
 
-    return from_sampler(sampler, dtype, check_shape=check_shape)
+    return from_sampler(
+        sampler,
+        default_dtype(base, given=dtype),
+        check_shape=check_shape,
+        law=f"{law_of(base)}, each slice by itself",
+    )
 
 
+@family
 def blocked(
     bases: Initializer | Sequence[Initializer],
     num_blocks: int | None = None,
@@ -108,7 +112,8 @@ def blocked(
       True
     """
     blocks = _blocks(bases, num_blocks, sizes)
-    lengths = None if sizes is None else tuple(sizes)
+    advice = "It holds the lengths of the blocks."
+    lengths = None if sizes is None else as_axes(check_integers("sizes", sizes, advice))
 
     def sampler(
         key: jax.Array,
@@ -142,7 +147,13 @@ def blocked(
                 f"shape {shape} has {shape[at]}. Give lengths that fill the axis."
             )
 
-    return from_sampler(sampler, dtype, check_shape=check_shape)
+    laws = dict.fromkeys(law_of(block) for block in blocks)
+    return from_sampler(
+        sampler,
+        default_dtype(*blocks, given=dtype),
+        check_shape=check_shape,
+        law=f"{' | '.join(laws)}, each of {len(blocks)} blocks by itself",
+    )
 
 
 def _blocks(
@@ -155,9 +166,10 @@ def _blocks(
     if num_blocks is not None:
         counts["num_blocks"] = check_count("num_blocks", num_blocks, "It counts gates.")
     if sizes is not None:
-        counts["sizes"] = len(sizes)
-        for size in sizes:
-            check_count("sizes", size, "It holds the lengths of the blocks.")
+        lengths = as_axes(check_integers("sizes", sizes, "Give the blocks' lengths."))
+        counts["sizes"] = len(lengths)
+        for length in lengths:
+            check_count("sizes", length, "It holds the lengths of the blocks.")
     if isinstance(bases, Sequence):
         counts["bases"] = len(bases)
     if len(set(counts.values())) != 1 or 0 in counts.values():

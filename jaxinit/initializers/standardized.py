@@ -9,13 +9,11 @@ from jax.sharding import NamedSharding
 from jax.typing import DTypeLike
 
 from jaxinit._typing import Axes, Initializer
-from jaxinit.initializers._call import call
-from jaxinit.initializers._check import (
-    check_initializer,
-    check_number,
-)
+from jaxinit.initializers._call import call, default_dtype
+from jaxinit.initializers._check import check_number
 from jaxinit.initializers._draw import from_sampler
 from jaxinit.initializers._jit import jit
+from jaxinit.initializers._value import family, law_of
 from jaxinit.initializers.fans import as_axes, normalize_axes
 
 # Below it the negative correlation between the weights of one output, -1/(n-1), is
@@ -23,6 +21,7 @@ from jaxinit.initializers.fans import as_axes, normalize_axes
 _MIN_FAN_IN = 8
 
 
+@family
 def centered(
     base: Initializer,
     out_axis: Axes = -1,
@@ -59,7 +58,6 @@ def centered(
       Huang et al., "Centered Weight Normalization in Accelerating Training of Deep
       Neural Networks", 2017, section 3.
     """
-    check_initializer("base", base)
     kept = (*as_axes(out_axis), *as_axes(batch_axis))
 
     def fan_in_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -87,9 +85,15 @@ def centered(
                 "initializer for so few inputs."
             )
 
-    return from_sampler(sampler, dtype, check_shape=check_shape)
+    return from_sampler(
+        sampler,
+        default_dtype(base, given=dtype),
+        check_shape=check_shape,
+        law=f"{law_of(base)}, centered",
+    )
 
 
+@family
 def normalized(
     base: Initializer,
     stddev: float,
@@ -122,7 +126,6 @@ def normalized(
       >>> round(float(w.std()), 6)
       0.5
     """
-    check_initializer("base", base)
     advice = "It is the standard deviation of the result."
     stddev = check_number("stddev", stddev, advice, low=0, closed=True)
     axes = None if axis is None else as_axes(axis)
@@ -141,7 +144,12 @@ def normalized(
     def check_shape(shape: tuple[int, ...]) -> None:
         normalize_axes("axis", axes or (), shape)
 
-    return from_sampler(sampler, dtype, check_shape=check_shape)
+    return from_sampler(
+        sampler,
+        default_dtype(base, given=dtype),
+        check_shape=check_shape,
+        law=f"{law_of(base)}, std exactly {stddev:.4g}",
+    )
 
 
 @jit("axes")

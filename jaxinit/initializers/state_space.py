@@ -13,11 +13,13 @@ from jax.typing import DTypeLike
 from jaxinit._typing import Initializer
 from jaxinit.initializers import _draw
 from jaxinit.initializers._check import check_choice
+from jaxinit.initializers._value import Init, family
 
 SpectrumPart = Literal["complex", "imag", "log_real"]
 _Values: TypeAlias = Callable[[np.ndarray, int], np.ndarray]
 
 
+@family
 def hippo_legs(dtype: DTypeLike | None = None) -> Initializer:
     r"""The transition matrix that keeps Legendre coefficients of the whole past.
 
@@ -69,9 +71,11 @@ def hippo_legs(dtype: DTypeLike | None = None) -> Initializer:
         del key, sharding
         return jnp.broadcast_to(jnp.asarray(values(shape[-1]), dtype), shape)
 
-    return _draw.from_sampler(sampler, dtype, check_shape=check_shape)
+    law = "HiPPO-LegS"
+    return _draw.from_sampler(sampler, dtype, check_shape=check_shape, law=law)
 
 
+@family
 def hippo_legs_input(dtype: DTypeLike | None = None) -> Initializer:
     r"""The input vector :math:`B_n = \sqrt{2n+1}` of :func:`hippo_legs`.
 
@@ -92,9 +96,11 @@ def hippo_legs_input(dtype: DTypeLike | None = None) -> Initializer:
       Gu et al., "HiPPO: Recurrent Memory with Optimal Polynomial Projections", 2020,
       theorem 2.
     """
-    return _along_state(lambda n, size: np.sqrt(2 * n + 1), dtype)
+    law = "input of HiPPO-LegS"
+    return _along_state(lambda n, size: np.sqrt(2 * n + 1), dtype, law)
 
 
+@family
 def hippo_legs_low_rank(dtype: DTypeLike | None = None) -> Initializer:
     r"""The vector :math:`P_n = \sqrt{n + 1/2}` that makes :func:`hippo_legs` normal.
 
@@ -115,9 +121,11 @@ def hippo_legs_low_rank(dtype: DTypeLike | None = None) -> Initializer:
       Gu et al., "Efficiently Modeling Long Sequences with Structured State Spaces",
       2022, theorem 1 and appendix C.
     """
-    return _along_state(lambda n, size: np.sqrt(n + 0.5), dtype)
+    law = "low-rank part of HiPPO-LegS"
+    return _along_state(lambda n, size: np.sqrt(n + 0.5), dtype, law)
 
 
+@family
 def s4d_lin(
     part: SpectrumPart = "complex", dtype: DTypeLike | None = None
 ) -> Initializer:
@@ -149,9 +157,10 @@ def s4d_lin(
       Gu et al., "On the Parameterization and Initialization of Diagonal State Space
       Models", 2022, section 4.
     """
-    return _spectrum(lambda n, size: math.pi * n, part, dtype)
+    return _spectrum(lambda n, size: math.pi * n, part, dtype, "S4D-Lin")
 
 
+@family
 def s4d_inv(
     part: SpectrumPart = "complex", dtype: DTypeLike | None = None
 ) -> Initializer:
@@ -181,10 +190,14 @@ def s4d_inv(
       Models", 2022, section 4.
     """
     return _spectrum(
-        lambda n, size: 2 * size / math.pi * (2 * size / (2 * n + 1) - 1), part, dtype
+        lambda n, size: 2 * size / math.pi * (2 * size / (2 * n + 1) - 1),
+        part,
+        dtype,
+        "S4D-Inv",
     )
 
 
+@family
 def s4d_real(log: bool = False, dtype: DTypeLike | None = None) -> Initializer:
     r"""Real diagonal spectrum :math:`-(n+1)`, that of :func:`hippo_legs`.
 
@@ -209,11 +222,11 @@ def s4d_real(log: bool = False, dtype: DTypeLike | None = None) -> Initializer:
       Models", 2022, section 4.
     """
     if log:
-        return _along_state(lambda n, size: np.log(n + 1), dtype)
-    return _along_state(lambda n, size: -(n + 1), dtype)
+        return _along_state(lambda n, size: np.log(n + 1), dtype, "log of S4D-Real")
+    return _along_state(lambda n, size: -(n + 1), dtype, "S4D-Real")
 
 
-def _along_state(values: _Values, dtype: DTypeLike | None) -> Initializer:
+def _along_state(values: _Values, dtype: DTypeLike | None, law: str) -> Init:
     """Values along the last axis, copied along the others."""
 
     def sampler(
@@ -227,16 +240,17 @@ def _along_state(values: _Values, dtype: DTypeLike | None) -> Initializer:
         row = values(np.arange(size, dtype=np.float64), size)
         return jnp.broadcast_to(jnp.asarray(row, dtype), shape)
 
-    return _draw.from_sampler(sampler, dtype, check_shape=_check_state)
+    return _draw.from_sampler(sampler, dtype, check_shape=_check_state, law=law)
 
 
-def _spectrum(imaginary: _Values, part: str, dtype: DTypeLike | None) -> Initializer:
+def _spectrum(imaginary: _Values, part: str, dtype: DTypeLike | None, law: str) -> Init:
     """The spectrum of real part -1/2, or the parameters it is stored as."""
     check_choice("part", part, ("complex", "imag", "log_real"), "It says what to give.")
+    law = f"{part.replace('_', ' ')} of {law}"
     if part == "imag":
-        return _along_state(imaginary, dtype)
+        return _along_state(imaginary, dtype, law)
     if part == "log_real":
-        return _along_state(lambda n, size: np.full(size, math.log(0.5)), dtype)
+        return _along_state(lambda n, size: np.full(size, math.log(0.5)), dtype, law)
 
     def sampler(
         key: jax.Array,
@@ -255,7 +269,7 @@ def _spectrum(imaginary: _Values, part: str, dtype: DTypeLike | None) -> Initial
         return jnp.broadcast_to(jnp.asarray(row, dtype), shape)
 
     default = np.complex64 if dtype is None else dtype
-    return _draw.from_sampler(sampler, default, check_shape=_check_state)
+    return _draw.from_sampler(sampler, default, check_shape=_check_state, law=law)
 
 
 def _check_state(shape: tuple[int, ...]) -> None:

@@ -13,12 +13,14 @@ from jaxinit._typing import Initializer
 from jaxinit.initializers import _draw
 from jaxinit.initializers._check import check_choice, check_number
 from jaxinit.initializers._jit import jit
+from jaxinit.initializers._value import family
 from jaxinit.initializers.state_space import s4d_real
 from jaxinit.initializers.variance_scaling import variance_scaling
 
 Stored = Literal["log", "value", "inverse_softplus"]
 
 
+@family
 def log_uniform_timestep(
     low: float = 1e-3,
     high: float = 1e-1,
@@ -77,9 +79,11 @@ def log_uniform_timestep(
         u = _draw.uniform(key, shape, dtype, sharding=sharding)
         return _timestep(u, log_low, log_high - log_low, log_floor, stored)
 
-    return _draw.from_sampler(sampler, dtype, allow_complex=False)
+    law = f"log-uniform time steps, {low:g} to {high:g}, stored as {stored}"
+    return _draw.from_sampler(sampler, dtype, kinds="real", law=law)
 
 
+@family
 def mamba_timestep_bias(
     low: float = 1e-3,
     high: float = 1e-1,
@@ -113,6 +117,7 @@ def mamba_timestep_bias(
     return log_uniform_timestep(low, high, "inverse_softplus", floor, dtype)
 
 
+@family
 def mamba_timestep_kernel(dtype: DTypeLike | None = None) -> Initializer:
     r"""Samples of :math:`U(\pm r^{-1/2})` for the ``(r, channels)`` step projection.
 
@@ -137,6 +142,7 @@ def mamba_timestep_kernel(dtype: DTypeLike | None = None) -> Initializer:
     return variance_scaling(1 / 3, "fan_in", "uniform", dtype=dtype)
 
 
+@family
 def mamba_a_log(dtype: DTypeLike | None = None) -> Initializer:
     r"""The logarithms :math:`\log(1), \dots, \log(N)` in every channel.
 

@@ -1,7 +1,5 @@
 """Independent uniform samples, whatever the shape."""
 
-import math
-
 import jax
 import numpy as np
 from jax.sharding import NamedSharding
@@ -9,9 +7,11 @@ from jax.typing import DTypeLike
 
 from jaxinit._typing import Initializer, Scalar
 from jaxinit.initializers import _draw
-from jaxinit.initializers._refit import refittable, shown
+from jaxinit.initializers._check import check_number
+from jaxinit.initializers._value import Init, family, times
 
 
+@family
 def uniform(scale: Scalar = 1e-2, dtype: DTypeLike | None = None) -> Initializer:
     r"""Samples of :math:`U[0, \text{scale})`, as in jax: they are never negative.
 
@@ -34,10 +34,11 @@ def uniform(scale: Scalar = 1e-2, dtype: DTypeLike | None = None) -> Initializer
       >>> bool(x.min() >= 0), bool(x.max() < 3)
       (True, True)
     """
-    _draw.check_scale("scale", scale, "upper end of the interval")
-    return _uniform(0.0, 1.0, scale, dtype)
+    scale = _draw.check_scale("scale", scale, "upper end of the interval")
+    return _uniform(0.0, 1.0, "scale", scale, dtype)
 
 
+@family
 def uniform_between(
     low: float, high: float, dtype: DTypeLike | None = None
 ) -> Initializer:
@@ -60,13 +61,26 @@ def uniform_between(
       >>> bool(x.min() >= 1), bool(x.max() < 2)
       (True, True)
     """
-    if not -math.inf < low < high < math.inf:
+    low, high = (
+        check_number(name, value, "It is an end of the interval.")
+        for name, value in [("low", low), ("high", high)]
+    )
+    largest = float(np.finfo(np.float32).max)
+    if not (low < high and high - low <= largest and max(-low, high) <= largest):
         raise ValueError(
-            f"`low` must be below `high`, both finite, got low={low}, high={high}."
+            f"`low` must be below `high`, got low={low:g} and high={high:g}, and their "
+            f"distance at most {largest:.3g}, the largest float32. Scale the samples "
+            "of a smaller interval."
         )
-    return _uniform(float(low), float(high), 1.0, dtype)
+    if not np.nextafter(np.float32(low), np.float32(high)) < high:
+        raise ValueError(
+            f"`low` and `high` must have a float32 between them, got low={low!r} and "
+            f"high={high!r}. Use `constant`."
+        )
+    return _uniform(low, high, "scale", 1.0, dtype)
 
 
+@family
 def symmetric_uniform(bound: Scalar, dtype: DTypeLike | None = None) -> Initializer:
     r"""Samples of :math:`U[-b, b)`, of standard deviation :math:`b / \sqrt 3`.
 
@@ -87,13 +101,15 @@ def symmetric_uniform(bound: Scalar, dtype: DTypeLike | None = None) -> Initiali
       >>> bool(abs(x).max() <= 0.5)
       True
     """
-    _draw.check_scale("bound", bound, "largest absolute value of the samples")
-    return _uniform(-1.0, 1.0, bound, dtype)
+    bound = _draw.check_scale("bound", bound, "largest absolute value of the samples")
+    return _uniform(-1.0, 1.0, "bound", bound, dtype)
 
 
 def _uniform(
-    low: float, high: float, scale: Scalar, dtype: DTypeLike | None
-) -> Initializer:
+    low: float, high: float, name: str, scale: Scalar, dtype: DTypeLike | None
+) -> Init:
+    """``scale``, which the caller knows by ``name``, times samples of U[low, high)."""
+
     def make(
         key: jax.Array,
         shape: tuple[int, ...],
@@ -102,11 +118,11 @@ def _uniform(
     ) -> jax.Array:
         return _draw.uniform(key, shape, dtype, low, high, scale, sharding)
 
-    init = _draw.from_maker(make, dtype, allow_complex=False)
-    law = f"uniform, {low:g} to {high:g}"
-    return refittable(
-        init,
-        law=law
-        if isinstance(scale, float) and scale == 1
-        else f"{shown(scale)} * ({law})",
+    return _draw.from_maker(
+        make,
+        dtype,
+        check_shape=_draw.broadcasting(name, scale),
+        kinds="real",
+        law=times(scale, f"uniform, {low:g} to {high:g}"),
+        refit=True,
     )

@@ -10,16 +10,17 @@ from jax.sharding import NamedSharding
 from jax.typing import DTypeLike
 
 from jaxinit._typing import Initializer
-from jaxinit.initializers._call import call
+from jaxinit.initializers._call import call, default_dtype
 from jaxinit.initializers._check import (
     check_choice,
     check_count,
-    check_initializer,
     check_rank,
 )
 from jaxinit.initializers._draw import from_sampler
+from jaxinit.initializers._value import family, law_of
 
 
+@family
 def icnr(
     base: Initializer,
     factor: int = 2,
@@ -61,7 +62,6 @@ def icnr(
       Aitken et al., "Checkerboard artifact free sub-pixel convolution", 2017,
       section 3.
     """
-    check_initializer("base", base)
     check_count("factor", factor, "It is the upsampling factor along each axis.")
     check_count("num_spatial", num_spatial, "It counts the upsampled axes.")
     check_choice(
@@ -92,9 +92,15 @@ def icnr(
                 f"{repeats} times the channels that depth-to-space shall leave."
             )
 
-    return from_sampler(sampler, dtype, check_shape=check_shape)
+    return from_sampler(
+        sampler,
+        default_dtype(base, given=dtype),
+        check_shape=check_shape,
+        law=f"{law_of(base)}, each repeated {repeats} times",
+    )
 
 
+@family
 def bilinear_upsample(dtype: DTypeLike | None = None) -> Initializer:
     r"""Linear interpolation, channel by channel, for a transposed convolution.
 
@@ -153,7 +159,8 @@ def bilinear_upsample(dtype: DTypeLike | None = None) -> Initializer:
                 "interpolated one by one."
             )
 
-    return from_sampler(sampler, dtype, check_shape=check_shape)
+    law = "linear interpolation"
+    return from_sampler(sampler, dtype, check_shape=check_shape, law=law)
 
 
 def _taps(size: int) -> np.ndarray:

@@ -12,14 +12,16 @@ from jax.typing import DTypeLike
 
 from jaxinit._typing import Axes, Initializer, Scalar
 from jaxinit.initializers import _draw
-from jaxinit.initializers._refit import refittable, shown
-from jaxinit.initializers.fans import Fans, fans
+from jaxinit.initializers._check import check_choice
+from jaxinit.initializers._value import Init, family, number_of
+from jaxinit.initializers.fans import Fans, cached_fans, check_layout
 from jaxinit.initializers.normal import complex_truncated_std, truncated_std
 
 Mode: TypeAlias = Literal["fan_in", "fan_out", "fan_avg", "fan_geo_avg"]
 Distribution: TypeAlias = Literal["truncated_normal", "normal", "uniform"]
 
 
+@family
 def variance_scaling(
     scale: Scalar,
     mode: Mode,
@@ -80,17 +82,16 @@ def variance_scaling(
       neural networks", 2010, section 4.2. He, Zhang, Ren and Sun, "Delving Deep into
       Rectifiers", 2015, section 2.2.
     """
-    _draw.check_scale("scale", scale, "variance of an output for inputs of variance 1")
-    if mode not in _MODES:
-        raise ValueError(f"`mode` must be one of {', '.join(_MODES)}, got {mode!r}.")
-    if distribution not in _DISTRIBUTIONS:
-        raise ValueError(
-            f"`distribution` must be one of {', '.join(_DISTRIBUTIONS)}, got "
-            f"{distribution!r}."
-        )
+    scale = _draw.check_scale(
+        "scale", scale, "variance of an output for inputs of variance 1"
+    )
+    check_choice("mode", mode, tuple(_MODES), "It says by which fan to divide.")
+    advice = "They have one variance and differ in their tails."
+    check_choice("distribution", distribution, tuple(_DISTRIBUTIONS), advice)
+    check_layout(groups, stride)
 
     def get_fans(shape: tuple[int, ...]) -> Fans:
-        return fans(
+        return cached_fans(
             shape,
             in_axis,
             out_axis,
@@ -100,9 +101,14 @@ def variance_scaling(
             stride=stride,
         )
 
-    def law(get_fans: Callable[[tuple[int, ...]], Fans]) -> Initializer:
+    words = f"{distribution.replace('_', ' ')}, variance {number_of(scale)}/{mode}"
+    broadcasting = _draw.broadcasting("scale", scale)
+
+    def law(get_fans: Callable[[tuple[int, ...]], Fans]) -> Init:
         def check_shape(shape: tuple[int, ...]) -> None:
             get_fans(shape)
+            if broadcasting is not None:
+                broadcasting(shape)
 
         def make(
             key: jax.Array,
@@ -118,10 +124,15 @@ def variance_scaling(
             )
             return _DISTRIBUTIONS[distribution](key, shape, dtype, std, sharding)
 
-        return _draw.from_maker(make, dtype, check_shape=check_shape)
+        return _draw.from_maker(
+            make,
+            dtype,
+            check_shape=check_shape,
+            law=words,
+            refit=lambda given: law(lambda _: given),
+        )
 
-    words = f"{distribution.replace('_', ' ')}, variance {shown(scale)}/{mode}"
-    return refittable(law(get_fans), lambda given: law(lambda _: given), words)
+    return law(get_fans)
 
 
 def _truncated(

@@ -19,6 +19,7 @@ class Roles(NamedTuple):
       groups: into how many groups a convolution splits its channels.
       channels: axes of the result along which the operand varies.
       is_weight: whether it has fans. A product without an axis to sum over is a gain.
+      is_lookup: whether rows of a table are read.
     """
 
     inputs: tuple[int, ...]
@@ -28,6 +29,7 @@ class Roles(NamedTuple):
     groups: int
     channels: tuple[int, ...]
     is_weight: bool = True
+    is_lookup: bool = False
 
 
 def roles(equation: versions.Equation, operand: int) -> Roles | None:
@@ -53,10 +55,16 @@ def roles(equation: versions.Equation, operand: int) -> Roles | None:
             return Roles((1,), (2,), (0,), (), 1, (result - 1,))
         case "gather" if operand == 0:
             numbers = params["dimension_numbers"]
-            looked_up = tuple(numbers.start_index_map)
-            rest = tuple(i for i in range(rank) if i not in looked_up)
-            return Roles((), rest, looked_up, (), 1, tuple(numbers.offset_dims))
+            rows = tuple(numbers.start_index_map)
+            rest = tuple(i for i in range(rank) if i not in rows)
+            channels = tuple(numbers.offset_dims)
+            return Roles((), rest, rows, (), 1, channels, is_lookup=True)
     return None
+
+
+def looked_up(role: Roles) -> Roles:
+    """The role of a table that a product reads: the axis summed over numbers rows."""
+    return role._replace(inputs=(), batch=role.inputs, is_lookup=True)
 
 
 def is_product(equation: versions.Equation) -> bool:
@@ -108,7 +116,7 @@ def uses(
         return math.prod(split.get(axis, 1) for axis in leaf_axes(axes))
 
     batch = (*layout.scanned, *leaf_axes(found.batch))
-    if equation.primitive.name == "gather":
+    if found.is_lookup:
         batch = layout.scanned
     return [
         Use(

@@ -29,16 +29,20 @@ def meeting(
     ledger.reached |= leaves
     found: list[Use] = []
     channels: tuple[int, ...] | None = None
+    table = _table(equation, operands)
+    operands = [_settled(ledger, equation, i, f) for i, f in enumerate(operands)]
     for position, fact in enumerate(operands):
         if fact.is_param:
             role = weights.roles(equation, position)
+            if role is not None and position == table:
+                role = weights.looked_up(role)
             if role is None and fact.spectrum > 1:
                 role = weights.convolving(equation)
             if role is not None:
                 channels = role.channels
                 if role.is_weight:
                     found += weights.uses(equation, position, fact, role, ledger.shards)
-    _note_lookup(ledger, equation, operands)
+    _note_lookup(ledger, equation, operands, table)
     name = equation.primitive.name
     if not found and name in primitives.ELEMENTWISE | {"concatenate"}:
         host = _host(ledger, operands, leaves, place.loops)
@@ -49,6 +53,10 @@ def meeting(
     if channels is None:
         channels = _varying_axes(equation, operands)[-1:]
         channels = channels or last_axis(equation.outvars[0].aval.shape)
+    # What comes from inputs alone, as masks do, may hold numbers that stand for none.
+    masked = not found and any(
+        f.masked or (f.data and not ledger.behind_a_layer(f.up)) for f in operands
+    )
     result = ledger.add(
         "layer",
         equation,
@@ -57,7 +65,10 @@ def meeting(
         params=tuple(dict.fromkeys([*(u.leaf for u in found), *sorted(leaves)])),
         uses=tuple(found),
         channels=channels,
+        operation=None if table is None else "gather",
+        masked=masked,
     )
+    result = result._replace(masked=masked)
     if name == "mul" and all(f.statistic for f in data):
         result = result._replace(statistic=True, scales=result.of)
     if len(equation.outvars) == 1:
@@ -86,7 +97,11 @@ def moved_on(
     ledger: Ledger, number: int, equation: versions.Equation, at: Location
 ) -> Fact:
     """A product that was summed over devices is the layer's output only now."""
-    return _extend(ledger, number, equation, [], frozenset(), at)
+    fact = _extend(ledger, number, equation, [], frozenset(), at)
+    names = [str(name) for name in equation.params.get("axes", ())]
+    copies = math.prod(ledger.devices.get(name, 1) for name in names)
+    ledger.events[number] = replace(ledger.events[number], copies=copies)
+    return fact
 
 
 def _host(
@@ -153,9 +168,19 @@ def _extend(
 
 
 def _note_lookup(
-    ledger: Ledger, equation: versions.Equation, operands: Sequence[Fact]
+    ledger: Ledger,
+    equation: versions.Equation,
+    operands: Sequence[Fact],
+    table: int | None,
 ) -> None:
     """Notes a table that is read at integers of an input."""
+    if table is not None:
+        found, layout = operands[1 - table].one_hot, operands[table].layout
+        if found is not None and found >= 0 and layout is not None:
+            (axis,) = equation.params["dimension_numbers"][0][table]
+            size = equation.invars[table].aval.shape[axis]
+            ledger.lookups[Lookup(found, size, layout.leaves[0])] = None
+        return
     if equation.primitive.name != "gather" or not operands[0].is_param:
         return
     source, layout = operands[1].source, operands[0].layout
@@ -164,6 +189,39 @@ def _note_lookup(
         return
     size = equation.invars[0].aval.shape[axes[0]]
     ledger.lookups[Lookup(source, size, layout.leaves[0])] = None
+
+
+def _settled(
+    ledger: Ledger, equation: versions.Equation, position: int, fact: Fact
+) -> Fact:
+    """Notes learned data by how a kernel times them meets other data.
+
+    What sums over the kernel's outputs, or adds to them, takes the product for data.
+    """
+    if not fact.is_param or not fact.latents:
+        return fact
+    role = weights.roles(equation, position)
+    axes = () if fact.layout is None else fact.layout.axes
+    if role is None:
+        taken = equation.primitive.name in ("add", "sub", "add_any", "mul")
+    else:
+        taken = bool(role.inputs) and all(axes[i] for i in role.inputs if axes)
+    if taken and axes:
+        ledger.latents |= fact.latents
+    return fact._replace(layout=None)
+
+
+def _table(equation: versions.Equation, operands: Sequence[Fact]) -> int | None:
+    """The operand that is a table, read by a product with ones at the rows wanted."""
+    if equation.primitive.name != "dot_general":
+        return None
+    contracting = equation.params["dimension_numbers"][0]
+    for position, fact in enumerate(operands):
+        other = operands[1 - position]
+        if fact.is_param and other.one_hot is not None:
+            if len(contracting[position]) == 1:
+                return position
+    return None
 
 
 def _varying_axes(

@@ -284,11 +284,12 @@ def _shard_map(
     )
     loop = Loop("shards", place.inside(), num_shards)
     entry = [_enters_loop(ledger, f) for f in operands]
-    before = dict(ledger.shards)
+    before, around = dict(ledger.shards), dict(ledger.devices)
+    ledger.devices.update({str(k): v for k, v in parts.mesh.shape.items()})
     for fact, spec in zip(operands, parts.in_specs, strict=True):
         _note_shards(ledger, fact, spec, parts.mesh)
     results = read(ledger, parts.body, entry, loop.path, (*place.loops, loop))
-    ledger.shards = before
+    ledger.shards, ledger.devices = before, around
     return [_leaves_loop(ledger, f) for f in results]
 
 

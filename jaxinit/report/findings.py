@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, get_args
 
+from jaxinit.report.text import visible
+
 Kind = Literal[
     "non-finite",
     "exploding",
@@ -56,7 +58,7 @@ class Finding(NamedTuple):
     def __str__(self) -> str:
         place = f" at {self.row}" if self.row is not None else ""
         remedy = f" Remedy: {self.remedy}" if self.remedy is not None else ""
-        return f"{self.kind} ({self.metric}{place}): {self.message}{remedy}"
+        return visible(f"{self.kind} ({self.metric}{place}): {self.message}{remedy}")
 
 
 class UnhealthyError(AssertionError):

@@ -135,6 +135,8 @@ def read_structure(
         kept = sum(g.stop - g.start for g in found if g.kind == "forget")
         if kept == size and len(found) == 1:
             roles[leaf].add("forget_gate_bias")
+    for leaf in anchors.latents:
+        roles[leaf].add("token")
     _hinted(traced, hints, roles)
     return Structure(
         output=ends.output,

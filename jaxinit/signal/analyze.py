@@ -42,6 +42,7 @@ def analyze(
     progress: bool | None = None,
     rngs: Sequence[str] = (),
     model_kwargs: dict[str, Any] | None = None,
+    roll: bool | Literal["auto"] = "auto",
     plan: bool = False,
     **kwargs: Any,
 ) -> Report | RunPlan:
@@ -81,6 +82,10 @@ def analyze(
       checkpoint: a folder in which finished seeds are kept as they finish. The same
         call, even after the process was killed, goes on from there; folders of several
         runs may be copied together.
+      roll: whether blocks of the model that repeat are run as a loop, which a compiler
+        sees once however deep the model is; the report is the same, row by row.
+        ``"auto"`` does so where it saves more time than it costs, and never with
+        convolutions on CPU, which are slow in loops there.
       plan: returns what the call would take, rows, parameters, bytes and time, and
         allocates nothing.
       progress: whether to show progress; by default on a terminal.
@@ -124,6 +129,7 @@ def analyze(
         rngs,
         devices,
         checkpoint,
+        roll,
     )
     given = {**kwargs, **(model_kwargs or {})}
     with Bar(progress) as bar:

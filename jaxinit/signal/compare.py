@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -76,6 +76,7 @@ def compare(
     time_budget: float | None = None,
     devices: int | Sequence[jax.Device] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
+    roll: bool | Literal["auto"] = "auto",
     progress: bool | None = None,
     rngs: Sequence[str] = (),
     model_kwargs: dict[str, Any] | None = None,
@@ -100,6 +101,7 @@ def compare(
       time_budget: seconds, for each scheme.
       devices: over which seeds are spread.
       checkpoint: a folder that keeps finished seeds, of each scheme apart.
+      roll: whether repeated blocks are run as a loop.
       progress: whether to show progress.
       rngs: names of random streams.
       model_kwargs: keyword arguments of the model whose names are taken here.
@@ -140,6 +142,7 @@ def compare(
         rngs,
         devices,
         checkpoint,
+        roll,
     )
     reports = {}
     with Bar(progress) as bar:

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -23,7 +23,10 @@ from jaxinit.report.findings import Finding
 from jaxinit.report.report import Report
 from jaxinit.roles.network import Network, read_network, read_sites
 from jaxinit.schemes.drawing import scheme_draw
+from jaxinit.schemes.initialize import check_data
 from jaxinit.schemes.scheme import as_scheme
+from jaxinit.schemes.untouched import warn_of_untouched
+from jaxinit.signal.bundle import should_roll
 from jaxinit.signal.checkpoint import Checkpoint, fingerprint
 from jaxinit.signal.checks import (
     check_draws,
@@ -57,6 +60,7 @@ class Options(NamedTuple):
     rngs: Sequence[str]
     devices: int | Sequence[jax.Device] | None = None
     checkpoint: str | os.PathLike[str] | None = None
+    roll: bool | Literal["auto"] = "auto"
 
 
 class Prepared(NamedTuple):
@@ -136,6 +140,10 @@ def prepare(
     batch = batch_size(fed.arrays, sites.keys)
     analysis = Analysis(traced, sites, batch, options.loss, True)
     count = _count(options.seeds, sites)
+    rolled = options.roll
+    if rolled == "auto":
+        rolled = not placed_by(traced, fed.arrays) and should_roll(analysis, count)
+    analysis = analysis._replace(rolled=bool(rolled))
     programs = compiled(analysis, quick_options(sites, 3 * count))
     return Prepared(network, fed, analysis, programs, root, options)
 
@@ -156,10 +164,11 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
     network, programs = prepared.network, prepared.compiled
     traced, options = network.traced, prepared.options
     draw: Draw = own_draw(traced)
-    untouched: tuple[str, ...] = ()
     if scheme is not None:
-        draw = scheme_draw(network, as_scheme(scheme))
-        untouched = draw.untouched
+        chosen = as_scheme(scheme)
+        draw = scheme_draw(network, chosen)
+        check_data(draw, prepared.fed.arrays, network)
+        warn_of_untouched(network, draw.assignments, chosen)
     draws = traced.draws or scheme is not None
     indices = _seed_indices(options.seeds, draws, network.sites)
     check_draws(traced, draw.ignores_key, draw.depends_on_key)
@@ -195,6 +204,7 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
         "flax": version("flax"),
         "strategy": finished.strategy,
         "chunk": finished.chunk,
+        "rolled": programs.analysis.rolled,
         "bytes_per_seed": programs.bytes_per_seed,
         "batch_size": prepared.analysis.batch,
         "inputs": list(prepared.fed.descriptions),
@@ -205,7 +215,6 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
     notes = _remarks(programs.analysis, prepared.fed)
     if programs.no_gradient is not None:
         notes.append(f"No gradients: {programs.no_gradient}")
-    notes += untouched
     notes += finished.notes
     return _report(prepared, programs.analysis, finished, notes, settings)
 

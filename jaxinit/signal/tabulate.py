@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxinit.layers.event import Event
 from jaxinit.layers.names import param_name, row_names
-from jaxinit.report.report import Row
+from jaxinit.report.measured import Row
 from jaxinit.signal import records as moments
 from jaxinit.signal.statistics import Analysis, Raw, float_outputs
 
@@ -60,7 +60,8 @@ def tabulate(analysis: Analysis, raw: Raw) -> Tables:
         gradient = None
         if cell.number in raw.backward:
             gradient = _second_moment(_per_step(raw.backward[cell.number], cell))
-        counts.append(int(np.max(steps["count"].sum(axis=1), initial=1)))
+        count = int(np.max(steps["count"].sum(axis=1), initial=1))
+        counts.append(max(count // cell.event.copies, 1))
         forward.append(_pooled(steps))
         backward.append(
             _mean(gradient)

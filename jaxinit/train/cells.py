@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxinit.report.json import write_atomically
+from jaxinit.report.files import write
 
 
 class Cell(NamedTuple):
@@ -98,7 +98,7 @@ class Store:
             leaves=np.asarray(len(solution)),
             **arrays,
         )
-        write_atomically(path, stream.getvalue())
+        write(path, stream.getvalue())
 
 
 _ADDRESS = re.compile(r"0x[0-9a-f]+")

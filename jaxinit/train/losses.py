@@ -46,7 +46,8 @@ def accuracy(output: Any, target: Any) -> Array:
     output, target = _pair(output, target)
     if not _are_classes(output, target):
         return jnp.full((), jnp.nan)
-    return jnp.asarray((output.argmax(-1) == target).mean(dtype=jnp.float32))
+    hits: Array = (output.argmax(-1) == target).mean(dtype=jnp.float32)
+    return hits
 
 
 def scalar_loss(loss: Loss | None) -> Loss:

@@ -12,7 +12,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from jaxinit.report.json import write_atomically
+from jaxinit.report.files import write
 
 
 class Result:
@@ -39,7 +39,7 @@ class Result:
         document = {"schema": self.SCHEMA, "version": self.VERSION, **fields}
         text = json.dumps(document, allow_nan=False)
         if path is not None:
-            write_atomically(path, text.encode())
+            write(path, text.encode())
         return text
 
     @classmethod
@@ -105,7 +105,7 @@ def save_figure(figure: Any, path: str | os.PathLike[str] | None) -> None:
         suffix = pathlib.Path(path).suffix.lower()
         stream = io.BytesIO()
         figure.savefig(stream, format=suffix[1:] or "png", dpi=150)
-        write_atomically(path, stream.getvalue())
+        write(path, stream.getvalue())
 
 
 def _fields(owner: Any) -> tuple[dataclasses.Field[Any], ...]:

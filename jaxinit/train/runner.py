@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxinit._resources import free_memory
 from jaxinit.roles.network import Network
-from jaxinit.signal.resources import free_memory
 from jaxinit.train.batches import Batch, DataRanOut, Source, stacked
 from jaxinit.train.cells import Cell, Store, hash_of
 from jaxinit.train.drawing import draw_of, seed_keys

@@ -22,6 +22,19 @@ def assert_same(actual: jax.Array, expected: jax.Array) -> None:
     np.testing.assert_array_equal(widened(actual), widened(expected))
 
 
+def assert_rounded_inside(actual: jax.Array, full: jax.Array) -> None:
+    """``full`` rounded to nearest, but for what would round onto or past a bound.
+
+    The bounds lie within the largest and the smallest rounded value. What is moved is
+    rounded the other way.
+    """
+    rounded, wide, exact = map(widened, (full.astype(actual.dtype), actual, full))
+    moved = wide != rounded
+    at_end = (rounded == rounded.max()) | (rounded == rounded.min())
+    assert not (moved & ~at_end).any(), "a value inside is not rounded to nearest"
+    assert ((wide - exact) * (rounded - exact) <= 0)[moved].all()
+
+
 def assert_moments(
     x: jax.Array, *, mean: float, std: float, kurtosis: float = 3.0
 ) -> None:

@@ -51,6 +51,9 @@ class Member:
     is_complex: bool = True
     """Whether complex dtypes are supported; otherwise they must be refused."""
 
+    integers: bool = False
+    """Whether integer and bool dtypes are supported; otherwise they are refused."""
+
     elementwise: bool = False
     """Whether it promises that no device ever holds the whole of a sharded array."""
 

@@ -11,11 +11,14 @@ from tests.initializers.table_extras import EXTRAS
 # Of a normal cut at two standard deviations; the exact value is 2.1337.
 _TRUNCATED = 2.2
 _UNIFORM = 1.8
+_FIXED = {"random": False, "elementwise": True}
 _CONV = {"shape": (3, 16, 24), "spec": P(None, "x", "y"), "empty": (3, 0, 24)}
 
 BASE = [
-    Member("zeros", ji.zeros, random=False, elementwise=True),
-    Member("ones", ji.ones, random=False, elementwise=True),
+    Member("zeros", ji.zeros, integers=True, **_FIXED),
+    Member("ones", ji.ones, integers=True, **_FIXED),
+    Member("zeros_init", ji.zeros_init(), integers=True, **_FIXED),
+    Member("ones_init", ji.ones_init(), integers=True, **_FIXED),
     Member("constant", ji.constant(0.3), random=False, elementwise=True),
     Member(
         "constant[array]",
@@ -181,7 +184,11 @@ OTHER_NAMES = {
     "calculate_gain",
     "critical_init",
     "fans",
+    "for_haiku",
+    "for_keras",
+    "from_config",
     "irnn",
     "lru_gamma_log",
     "random_walk_gain",
+    "to_config",
 }

@@ -107,7 +107,7 @@ def test_what_a_base_returns_is_checked():
 def test_mistakes_are_named():
     with pytest.raises(TypeError, match=r"`base` must be an initializer.* got None"):
         ji.scale(None, 1.0)
-    with pytest.raises(TypeError, match=r"`factor` must be a number, got 'a'"):
+    with pytest.raises(TypeError, match=r"`factor` must be a number.* got 'a'"):
         ji.scale(ji.zeros, "a")
     with pytest.raises(ValueError, match=r"`factor` must be finite, got nan"):
         ji.scale(ji.zeros, float("nan"))
@@ -123,5 +123,5 @@ def test_mistakes_are_named():
         ji.from_array([1.0, 2.0])(KEY, (3,))
     with pytest.raises(ValueError, match=r"must be complex.* got float32"):
         ji.from_array([1j])(KEY, (1,), jnp.float32)
-    with pytest.raises(ValueError, match=r"must hold numbers, got dtype bool"):
+    with pytest.raises(ValueError, match=r"must hold numbers, got .* dtype bool"):
         ji.from_array([True])

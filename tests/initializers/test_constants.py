@@ -62,8 +62,10 @@ def test_errors():
         constant([1.0, 2.0, 3.0])(KEY, (2, 2))
     with pytest.raises(ValueError, match=r"shape \(2, 2\) does not broadcast"):
         constant(np.ones((2, 2)))(KEY, (2,))
-    with pytest.raises(ValueError, match="got int32"):
-        constant(1, jnp.int32)
+    with pytest.raises(ValueError, match=r"`value` must be whole .* int32, got"):
+        constant(0.5, jnp.int32)(KEY, ())
+    with pytest.raises(ValueError, match="`value` must be finite, got nan"):
+        constant(float("nan"))
     with pytest.raises(ValueError, match="float8_e8m0fnu"):
         zeros(KEY, (2,), jnp.float8_e8m0fnu)
     with pytest.raises(ValueError, match="negative entries"):

@@ -76,7 +76,7 @@ def test_roles():
         ((4, 5), {"in_axis": 2}, "`in_axis` is 2, but .* has 2 axes"),
         ((4, 5), {"out_axis": (0, -2)}, "names an axis of the shape .* twice"),
         ((3, 3, 2, 10), {"groups": 4}, "divide the 10 outputs .* got 4"),
-        ((3, 3, 2, 10), {"groups": 0}, "`groups` must be positive .* got 0"),
+        ((3, 3, 2, 10), {"groups": 0}, "`groups` must be .* at least 1, got 0"),
         ((3, 3, 2, 10), {"stride": 0}, "`stride` must be .* got 0"),
         ((3, 3, 2, 10), {"stride": (2,)}, r"each of the 2 spatial axes, got \(2,\)"),
         ((4, 5), {"einsum": "ab,bc"}, "must read 'lhs,kernel->out'"),

@@ -54,7 +54,7 @@ def test_errors():
         identity()(KEY, (3,))
     with pytest.raises(ValueError, match="`gain` must be finite, got inf"):
         identity(math.inf)
-    with pytest.raises(ValueError, match="`groups` must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"`groups` must be .* at least 1, got 0"):
         dirac(0)
     with pytest.raises(ValueError, match=r"divide the 4 outputs.*got 3"):
         dirac(3)(KEY, (3, 1, 4))

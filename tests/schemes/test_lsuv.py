@@ -10,6 +10,7 @@ from flax import linen as nn
 from flax import nnx
 
 import jaxinit as ji
+from tests.roles.structures import function
 from tests.zoo import ZOO
 
 pytestmark = pytest.mark.internals
@@ -241,3 +242,62 @@ def test_models_without_what_is_needed():
     bare = nn.Sequential([nn.Dense(8, use_bias=False), nn.relu, nn.Dense(2)])
     with pytest.raises(ValueError, match="no bias of 8 entries"):
         ji.initialize(bare, ji.data_dependent(), 0, X)
+
+
+# What one pass cannot settle.
+
+
+def test_kernels_without_size_are_named_and_the_next_layers_are_right():
+    def standardized(w):
+        return (w - w.mean(0)) / w.std(0)
+
+    def apply(p, x):
+        h = jnp.tanh(x @ standardized(p["a"]))
+        h = h @ (p["b"] / jnp.linalg.norm(p["b"], 2))
+        return h, h @ p["head"]
+
+    model = function({"a": (8, 8), "b": (8, 8), "head": (8, 4)}, apply)
+    x = jax.random.normal(jax.random.key(0), (64, 8))
+    with pytest.warns(UserWarning, match="its scale has no effect") as caught:
+        params = ji.initialize(model, ji.lsuv(), 0, x)
+    named = [str(w.message).partition("layer with ")[2][:2] for w in caught]
+
+    assert named == ["a ", "b "]
+    assert abs(float(apply(params, x)[1].var()) - 1) < 1e-4
+
+
+@pytest.mark.parametrize(
+    "leak",
+    [
+        lambda p, h: jnp.where(h > 0, h, 0.1 * h),
+        lambda p, h: jnp.where(h > 0, h, p["slope"] * h),
+    ],
+    ids=["fixed slope", "learned slope"],
+)
+def test_any_elementwise_function_is_an_activation(leak):
+    def apply(p, x):
+        h = leak(p, x @ p["w"])
+        return h, h @ p["head"]
+
+    model = function({"w": (8, 32), "slope": (), "head": (32, 4)}, apply)
+    x = jax.random.normal(jax.random.key(0), (64, 8))
+    params = ji.initialize(model, ji.lsuv(target="activation", tolerance=1e-3), 0, x)
+    hidden, output = apply(params, x)
+
+    assert abs(float(hidden.var()) - 1) < 1e-3
+    assert abs(float(output.var()) - 1) < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("data", "got"),
+    [
+        (np.full((4, 8), np.nan), "got 32 NaN"),
+        (np.full((4, 8), np.inf), "got 32 infinite"),
+        (np.full((4, 8), 1e30), r"got 1e\+30"),
+        (np.ones((0, 8)), r"got an empty array of shape \(0, 8\)"),
+    ],
+)
+def test_data_that_scale_nothing_are_refused(data, got):
+    model = function({"w": (8, 4)}, lambda p, x: x @ p["w"])
+    with pytest.raises(ValueError, match=rf"`args\[0\]` must.*{got}"):
+        ji.initialize(model, ji.lsuv(), 0, data.astype(np.float32))

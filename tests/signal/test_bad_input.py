@@ -467,7 +467,7 @@ def test_out_of_memory_leaves_one_seed_in_flight(whole, monkeypatch):
             device.release()
 
     monkeypatch.setattr(Engine, "run", run)
-    monkeypatch.setattr("jaxinit.signal.resources.cores", lambda: 2)
+    monkeypatch.setattr("jaxinit._resources.cores", lambda: 2)
     report = jaxinit.analyze(MLP(), X, seeds=6, strategy="loop", memory_budget=2**40)
 
     assert len(failed) >= 1

@@ -25,7 +25,7 @@ from jaxinit.initializers import (
 from jaxinit.initializers._call import call
 from jaxinit.initializers._check import check_choice
 from jaxinit.initializers._draw import from_sampler
-from jaxinit.initializers._refit import law_of, with_fans
+from jaxinit.initializers._value import law_of, with_fans
 from jaxinit.initializers.fans import Fans
 from jaxinit.initializers.normal import truncated_std
 from jaxinit.roles.network import Network, Parameter

@@ -6,7 +6,7 @@ import numpy as np
 
 from jaxinit._typing import Initializer
 from jaxinit.initializers import normal, scale, truncated_normal
-from jaxinit.initializers._refit import law_of
+from jaxinit.initializers._value import law_of
 from jaxinit.roles.network import Network, Parameter
 from jaxinit.schemes._norms_and_biases import norms_and_biases
 from jaxinit.schemes.fitted import by_layer, fitted
@@ -46,6 +46,9 @@ class TransformerScheme(Scheme):
     def table(self, parameter: Parameter, blocks: Blocks) -> Assignment | None:
         """Embeddings, tied to the readout or not, positions and class tokens."""
         raise NotImplementedError
+
+    def leaves(self, parameter: Parameter) -> str:
+        return "outside of its blocks" if "weight" in parameter.roles else ""
 
     def assign(self, network: Network) -> list[Assignment]:
         blocks = self.blocks(network)

@@ -13,7 +13,7 @@ from jaxinit.initializers import scale, zeros
 from jaxinit.initializers._call import call
 from jaxinit.initializers._check import check_initializer
 from jaxinit.initializers._draw import from_sampler
-from jaxinit.initializers._refit import law_of, with_fans
+from jaxinit.initializers._value import law_of, with_fans
 from jaxinit.models.arguments import Arguments, arguments
 from jaxinit.models.trace import adapt
 from jaxinit.roles.network import Network, Parameter

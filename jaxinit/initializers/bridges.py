@@ -1,0 +1,213 @@
+"""Initializers in other libraries, one line each.
+
+========================  ==========================================================
+library                   line
+========================  ==========================================================
+Flax (linen, nnx)         ``nn.Dense(8, kernel_init=he_normal())``
+Haiku                     ``hk.Linear(8, w_init=for_haiku(he_normal()))``
+Keras 3 (JAX backend)     ``Dense(8, kernel_initializer=for_keras(he_normal()))``
+Equinox                   ``eqx.tree_at(lambda m: m.weight, linear,
+                          he_normal(-1, -2)(key, linear.weight.shape))``
+penzai, plain pytrees     ``{"w": he_normal()(key, (4, 8))}``, one key an array
+========================  ==========================================================
+
+Equinox keeps kernels as ``(out, in)``, so the axes are given; its convolutions are
+``(out, in, *spatial)``, which is ``he_normal(1, 0)``. A tree of initializers is mapped
+with ``is_leaf=callable``, since an initializer is static and so no leaf of a pytree.
+"""
+
+import importlib
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.typing import DTypeLike
+
+from jaxinit._typing import Initializer
+from jaxinit.initializers._check import as_integer, check_initializer, shown
+from jaxinit.initializers._value import Init
+
+HaikuInitializer = Callable[[Sequence[int], DTypeLike], jax.Array]
+
+
+def for_haiku(init: Initializer) -> HaikuInitializer:
+    """The initializer as Haiku calls it: ``(shape, dtype)``, with Haiku's next key.
+
+    Args:
+      init: an initializer.
+
+    Returns:
+      What ``w_init`` and ``hk.get_parameter`` take; for use inside ``hk.transform``.
+
+    Raises:
+      TypeError: if ``init`` is not an initializer.
+
+    Examples:
+      >>> from jaxinit.initializers import he_normal
+      >>> w_init = for_haiku(he_normal())
+    """
+    check_initializer("init", init)
+
+    def haiku_init(shape: Sequence[int], dtype: DTypeLike) -> jax.Array:
+        haiku = importlib.import_module("haiku")
+        return init(haiku.next_rng_key(), shape, dtype)
+
+    return haiku_init
+
+
+def for_keras(init: Initializer, seed: int | None = None) -> Any:
+    """The initializer as Keras 3 takes it, on the JAX backend, saved with its model.
+
+    Args:
+      init: an initializer of this package.
+      seed: the seed of its keys. ``None`` draws one from Keras' global generator, which
+        ``keras.utils.set_random_seed`` sets. Each call of one object draws anew.
+
+    Returns:
+      A ``keras.initializers.Initializer``. Its configuration is the call that made
+      ``init``. Import Keras before this package where such a model is loaded.
+
+    Raises:
+      TypeError: if ``init`` is not an initializer of this package or ``seed`` not an
+        integer.
+    """
+    check_initializer("init", init)
+    if not isinstance(init, Init):
+        raise TypeError(
+            f"`init` must be an initializer of jaxinit, got {shown(init)}. Keras "
+            "takes its own initializers as they are."
+        )
+    if seed is not None and as_integer(seed) is None:
+        raise TypeError(
+            f"`seed` must be an integer or None, got {shown(seed)}. It seeds the keys."
+        )
+    return _keras_class()(init, None if seed is None else as_integer(seed))
+
+
+_found: dict[str, Any] = {}
+
+
+def _keras_class() -> Any:
+    """The subclass of Keras' initializer, made when Keras is there."""
+    if "class" in _found:
+        return _found["class"]
+    keras = importlib.import_module("keras")
+
+    @keras.saving.register_keras_serializable(package="jaxinit")
+    class FromJaxinit(keras.initializers.Initializer):  # type: ignore[misc,name-defined]
+        """One of jaxinit's initializers, with keys from a seed."""
+
+        def __init__(self, init: Init, seed: int | None) -> None:
+            self.init = init
+            self.seed = seed
+            self._seeds = keras.random.SeedGenerator(seed)
+
+        def __call__(
+            self, shape: Sequence[int], dtype: Any = None, **kwargs: Any
+        ) -> jax.Array:
+            del kwargs
+            raw = np.asarray(self._seeds.next(ordered=False), np.uint32)
+            name = keras.backend.standardize_dtype(dtype)
+            return self.init(jax.random.wrap_key_data(raw), tuple(shape), name)
+
+        def get_config(self) -> dict[str, Any]:
+            return {"init": to_config(self.init), "seed": self.seed}
+
+        @classmethod
+        def from_config(cls, config: Mapping[str, Any]) -> Any:
+            return cls(from_config(config["init"]), config["seed"])
+
+    _found["class"] = FromJaxinit
+    return FromJaxinit
+
+
+def to_config(init: Initializer) -> dict[str, Any]:
+    """The call that made an initializer, as JSON can hold it.
+
+    Args:
+      init: an initializer of this package.
+
+    Returns:
+      A dictionary with the factory's name and its arguments.
+
+    Raises:
+      TypeError: if an argument is not of a kind that JSON can hold: an array, a
+        function, an initializer of another library.
+
+    Examples:
+      >>> from jaxinit.initializers import he_normal
+      >>> to_config(he_normal())["jaxinit"]
+      'he_normal'
+    """
+    if not isinstance(init, Init) or init.made_by is None:
+        raise TypeError(
+            f"`init` must be made by a factory of jaxinit, got {shown(init)}."
+        )
+    factory, arguments = init.made_by
+    packed = {name: _packed(name, value) for name, value in arguments.items()}
+    return {"jaxinit": factory.__name__, "arguments": packed}
+
+
+def from_config(config: Mapping[str, Any]) -> Initializer:
+    """The initializer of a configuration; the inverse of :func:`to_config`.
+
+    Args:
+      config: what :func:`to_config` gave.
+
+    Returns:
+      An equal initializer.
+
+    Raises:
+      ValueError: if there is no factory of that name.
+
+    Examples:
+      >>> from jaxinit.initializers import he_normal
+      >>> from_config(to_config(he_normal())) == he_normal()
+      True
+    """
+    public = importlib.import_module("jaxinit.initializers")
+    name = config.get("jaxinit") if isinstance(config, Mapping) else None
+    if not isinstance(name, str) or name not in public.__all__:
+        raise ValueError(
+            f"`config` must be what `to_config` gave, got {shown(config)}. It names no "
+            "initializer of this version of jaxinit."
+        )
+    factory = getattr(public, name)
+    if not getattr(factory, "makes_initializers", False):
+        raise ValueError(f"`config` names {name}, which makes no initializer.")
+    return Init.of_call(factory, _unpacked(config["arguments"]))
+
+
+def _packed(name: str, value: Any) -> Any:
+    if isinstance(value, Init):
+        return to_config(value)
+    if isinstance(value, np.dtype):
+        return value.name
+    if isinstance(value, (tuple, list)):
+        return [_packed(name, entry) for entry in value]
+    try:
+        json.dumps(value)
+    except TypeError as error:
+        raise TypeError(
+            f"`{name}` of the initializer cannot be written as JSON, got "
+            f"{shown(value)}. Save the weights, or use an initializer without it."
+        ) from error
+    return value
+
+
+def _unpacked(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        if "jaxinit" in value:
+            return from_config(value)
+        return {name: _unpacked(entry) for name, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return tuple(_unpacked(entry) for entry in value)
+    return value
+
+
+if hasattr(sys.modules.get("keras"), "saving"):
+    # Where Keras, loading a model, looks for the class of its initializers.
+    FromJaxinit = _keras_class()

@@ -1,0 +1,140 @@
+"""Weights that reach data in other ways than by one plain product."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxinit
+from tests.roles.structures import function
+
+X = jax.random.normal(jax.random.key(0), (16, 8))
+
+
+def explained(shapes, apply, x=X):
+    rows = jaxinit.explain(function(shapes, apply), jaxinit.he_normal(), x).rows
+    return {row.name: row for row in rows}
+
+
+@jax.custom_vjp
+def dense(x, w, b):
+    return x @ w + b
+
+
+dense.defvjp(
+    lambda x, w, b: (x @ w + b, (x, w)),
+    lambda kept, t: (t @ kept[1].T, kept[0].T @ t, 2 * t.sum(0)),
+)
+
+
+@pytest.mark.internals
+def test_a_layer_with_a_derivative_of_its_own():
+    shapes = {"w": (8, 4), "b": (4,), "v": (4, 3)}
+
+    def apply(p, x):
+        return jax.nn.relu(dense(x, p["w"], p["b"])) @ p["v"]
+
+    rows = explained(shapes, apply)
+    model = function(shapes, apply)
+    report = jaxinit.analyze(model, X, seeds=1, progress=False, loss=lambda y: y.sum())
+    plain = jax.grad(lambda p: apply(p, X).sum())(model.init(report.key(0), X))
+
+    assert rows["w"].fan_in == 8
+    assert set(rows["w"].roles) == {"weight", "input"}
+    assert "bias" in rows["b"].roles
+    assert report.layers == ("w", "v")
+    # Its own derivative is kept: the bias gets twice the true gradient.
+    np.testing.assert_allclose(
+        report.weights["wgrad_norm"][0, report.params.index("b")],
+        np.linalg.norm(plain["b"]),
+        rtol=1e-5,
+    )
+
+
+@pytest.mark.internals
+@pytest.mark.parametrize("join", [lambda r, i: r + 1j * i, jax.lax.complex])
+def test_a_complex_kernel_of_two_real_parts(join):
+    rows = explained(
+        {"r": (8, 4), "i": (8, 4)}, lambda p, x: jnp.abs(x @ join(p["r"], p["i"]))
+    )
+
+    for part in ("r", "i"):
+        assert rows[part].rule == "every weight"
+        assert (rows[part].fan_in, rows[part].fan_out) == (8, 4)
+
+
+@pytest.mark.internals
+def test_a_kernel_in_the_frequency_domain():
+    def apply(p, x):
+        return jnp.fft.irfft(jnp.fft.rfft(x) * jnp.fft.rfft(p["k"]), n=8)
+
+    row = explained({"k": (8,)}, apply)["k"]
+
+    assert row.rule == "every weight"
+    assert row.fan_in == 8  # each output sums eight products
+
+
+def test_a_kernel_rounded_to_integers():
+    def apply(p, x):
+        def whole(v):
+            return jnp.round(10 * v).astype(jnp.int8)
+
+        return (whole(x) @ whole(p["w"])).astype(jnp.float32)
+
+    row = explained({"w": (8, 4)}, apply)["w"]
+    report = jaxinit.analyze(function({"w": (8, 4)}, apply), X, seeds=1, progress=False)
+
+    assert (row.rule, row.fan_in) == ("every weight", 8)
+    assert report.rows[0].dtype == "float32"
+    assert report.forward["second_moment"][0, 0] > 0
+
+
+@pytest.mark.internals
+def test_a_layer_that_nothing_needs_gets_no_row():
+    def apply(p, x):
+        def step(h, _):
+            h = jnp.tanh(h @ p["w"])
+            return h, h @ p["dead"]
+
+        h, _ = jax.lax.scan(step, x, None, length=3)
+        return h @ p["out"]
+
+    shapes = {"w": (8, 8), "dead": (8, 5), "out": (8, 3)}
+    report = jaxinit.analyze(function(shapes, apply), X, seeds=1, progress=False)
+
+    assert report.layers == ("w", "out")
+    assert report.unreached == ("dead",)
+
+
+@pytest.mark.internals
+def test_a_state_that_is_learned_and_summed_away():
+    def apply(p, x):
+        def step(h, _):
+            return h + 0.1 * jnp.tanh(h * x).sum(), None
+
+        h, _ = jax.lax.scan(step, p["start"], None, length=3)
+        return h * x @ p["w"]
+
+    shapes = {"start": (16, 8), "w": (8, 4)}
+    report = jaxinit.analyze(function(shapes, apply), X, seeds=1, progress=False)
+
+    assert report.layers[-1] == "w"
+
+
+def test_what_no_rule_takes_is_named():
+    shapes = {"w": (8, 4), "a": (8, 2), "b": (2, 4)}
+    model = function(shapes, lambda p, x: x @ p["w"] + x @ (p["a"] @ p["b"]))
+    rows = jaxinit.explain(model, jaxinit.he_normal(), X)
+
+    with pytest.warns(jaxinit.UntouchedWarning, match=r"leaves a \(8, 2\), b \(2, 4\)"):
+        jaxinit.initialize(model, jaxinit.he_normal(), 0, X)
+    with pytest.warns(jaxinit.UntouchedWarning, match=r"override\(scheme, \[\('a', "):
+        jaxinit.analyze(model, X, seeds=1, progress=False, scheme=jaxinit.he_normal())
+    assert rows.untouched == ("a", "b")
+
+
+def test_a_scheme_for_some_parameters_names_none():
+    shapes = {"w": (8, 4), "a": (8, 2), "b": (2, 4)}
+    model = function(shapes, lambda p, x: x @ p["w"] + x @ (p["a"] @ p["b"]))
+
+    jaxinit.initialize(model, jaxinit.rules([("a", jaxinit.zeros)]), 0, X)

@@ -1,0 +1,76 @@
+"""Which weights make a model's main output."""
+
+import jax.numpy as jnp
+import pytest
+
+import jaxinit
+from tests.roles.structures import function
+
+X = jnp.ones((4, 8))
+SHAPES = {"a": (8, 8), "b": (8, 8), "head": (8, 6), "aux": (8, 3)}
+
+
+def roles(apply, **hints):
+    model = function(SHAPES, apply)
+    rows = jaxinit.explain(model, jaxinit.lecun_normal(), X, **hints).rows
+    return {
+        row.name: role
+        for row in rows
+        for role in ("readout", "auxiliary_readout")
+        if role in row.roles
+    }
+
+
+def trunk(p, x):
+    return jnp.tanh(jnp.tanh(x @ p["a"]) @ p["b"])
+
+
+OUTPUTS = {
+    "logits and hidden state": lambda p, h: (h @ p["head"], h),
+    "hidden state first": lambda p, h: (h, h @ p["head"]),
+    "logits and a loss of the trunk": lambda p, h: (h @ p["head"], (h**2).sum()),
+    "a dict": lambda p, h: {"cache": [h, 2 * h], "logits": h @ p["head"]},
+}
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_what_else_is_returned_has_no_readout(output):
+    found = roles(lambda p, x: OUTPUTS[output](p, trunk(p, x)))
+
+    assert found == {"head": "readout"}
+
+
+def heads(p, x):
+    h = trunk(p, x)
+    return {"aux": h @ p["aux"], "scores": h @ p["head"]}
+
+
+def test_of_heads_side_by_side_the_others_are_auxiliary():
+    assert roles(heads) == {"head": "readout", "aux": "auxiliary_readout"}
+
+
+@pytest.mark.parametrize("output", ["aux", 0])
+def test_the_user_chooses_the_main_output(output):
+    assert roles(heads, output=output) == {
+        "head": "auxiliary_readout",
+        "aux": "readout",
+    }
+
+
+def test_an_output_that_does_not_exist():
+    with pytest.raises(ValueError, match=r"`output` must name.*'logits'.*1: 'scores'"):
+        roles(heads, output="logits")
+
+
+def test_the_user_gives_a_role():
+    def rows(**hints):
+        model = function(SHAPES, heads)
+        found = jaxinit.explain(model, jaxinit.lecun_normal(), X, **hints).rows
+        return {row.name: row.roles for row in found}
+
+    assert "router" not in rows()["b"]
+    assert "router" in rows(roles={"b": "router"})["b"]
+    with pytest.raises(ValueError, match=r"`roles` must name parameters.*'c'"):
+        rows(roles={"c": "router"})
+    with pytest.raises(ValueError, match=r"`roles` must give 'b' one of.*'gate'"):
+        rows(roles={"b": "gate"})
