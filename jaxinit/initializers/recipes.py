@@ -76,9 +76,18 @@ def _recipe(
         transpose: bool = False,
         stride: int | Sequence[int] = 1,
     ) -> Initializer:
-        axes = in_axis, out_axis, batch_axis
-        layout = {"groups": groups, "transpose": transpose, "stride": stride}
-        return variance_scaling(scale, mode, distribution, *axes, dtype, **layout)
+        return variance_scaling(
+            scale,
+            mode,
+            distribution,
+            in_axis,
+            out_axis,
+            batch_axis,
+            dtype,
+            groups=groups,
+            transpose=transpose,
+            stride=stride,
+        )
 
     text, source = doc
     recipe.__name__ = recipe.__qualname__ = name
