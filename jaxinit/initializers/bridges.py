@@ -113,9 +113,7 @@ def _keras_class() -> Any:
             raw = jnp.asarray(self._seeds.next(ordered=False), np.uint32)
             key = jax.random.wrap_key_data(raw)
             name = keras.backend.standardize_dtype(dtype)
-            return self.init(
-                jax.random.wrap_key_data(jnp.asarray(raw)), tuple(shape), name
-            )
+            return self.init(key, tuple(shape), name)
 
         def get_config(self) -> dict[str, Any]:
             return {"init": to_config(self.init), "seed": self.seed}
