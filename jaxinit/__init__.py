@@ -3,59 +3,61 @@
 The names of every day are here. All initializers are in `jaxinit.initializers`, all
 schemes for whole networks in `jaxinit.schemes`, weights from elsewhere in
 `jaxinit.transfer`; what these rooms hold can be had from here as well.
+
+Names are imported when they are first used, so that `jaxinit --help` need not wait for
+jax. `__init__.pyi`, which type checkers read, says where each comes from.
 """
 
-from importlib import metadata as _metadata
+import ast as _ast
+import importlib as _importlib
+import pathlib as _pathlib
 from typing import Any as _Any
 
-from jaxinit import initializers as initializers
-from jaxinit import schemes as schemes
-from jaxinit import transfer as transfer
-from jaxinit.initializers import calculate_gain as calculate_gain
-from jaxinit.initializers import constant as constant
-from jaxinit.initializers import critical_init as critical_init
-from jaxinit.initializers import delta_orthogonal as delta_orthogonal
-from jaxinit.initializers import glorot_normal as glorot_normal
-from jaxinit.initializers import glorot_uniform as glorot_uniform
-from jaxinit.initializers import he_normal as he_normal
-from jaxinit.initializers import he_uniform as he_uniform
-from jaxinit.initializers import identity as identity
-from jaxinit.initializers import lecun_normal as lecun_normal
-from jaxinit.initializers import lecun_uniform as lecun_uniform
-from jaxinit.initializers import normal as normal
-from jaxinit.initializers import ones as ones
-from jaxinit.initializers import orthogonal as orthogonal
-from jaxinit.initializers import truncated_normal as truncated_normal
-from jaxinit.initializers import uniform as uniform
-from jaxinit.initializers import variance_scaling as variance_scaling
-from jaxinit.initializers import zeros as zeros
-from jaxinit.layers.tap import tap as tap
-from jaxinit.models.functional import Functional as Functional
-from jaxinit.report.findings import Finding as Finding
-from jaxinit.report.findings import UnhealthyError as UnhealthyError
-from jaxinit.report.report import Report as Report
-from jaxinit.report.report import Row as Row
-from jaxinit.schemes import autoinit as autoinit
-from jaxinit.schemes import explain as explain
-from jaxinit.schemes import fixup as fixup
-from jaxinit.schemes import gpt2 as gpt2
-from jaxinit.schemes import initialize as initialize
-from jaxinit.schemes import lsuv as lsuv
-from jaxinit.schemes import mup as mup
-from jaxinit.schemes import override as override
-from jaxinit.schemes import residual_structure as residual_structure
-from jaxinit.schemes import t_fixup as t_fixup
-from jaxinit.signal.analyze import analyze as analyze
-from jaxinit.signal.compare import Comparison as Comparison
-from jaxinit.signal.compare import compare as compare
-from jaxinit.transfer import load_partial as load_partial
+_ROOMS = ("initializers", "schemes", "transfer")
 
-__version__ = _metadata.version("jaxinit")
+
+def _homes() -> dict[str, str]:
+    """The module that each name of the stub is imported from."""
+    stub = _pathlib.Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8")
+    return {
+        name.name: str(line.module)
+        for line in _ast.parse(stub).body
+        if isinstance(line, _ast.ImportFrom) and line.module != "typing"
+        for name in line.names
+    }
+
+
+_HOMES = _homes()
+
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> _Any:
-    """Any other name of the three rooms."""
-    for room in (initializers, schemes, transfer):
-        if name in room.__all__:
-            return getattr(room, name)
+    """A name of the stub, or any other name of the three rooms."""
+    if name == "__version__":
+        found: _Any = _importlib.import_module("importlib.metadata").version("jaxinit")
+    elif name in _HOMES:
+        found = _from(_HOMES[name], name)
+    else:
+        found = _from_rooms(name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})
+
+
+def _from(home: str, name: str) -> _Any:
+    if home == __name__:
+        return _importlib.import_module(f"{home}.{name}")
+    return getattr(_importlib.import_module(home), name)
+
+
+def _from_rooms(name: str) -> _Any:
+    if not name.startswith("_"):
+        for room in _ROOMS:
+            module = _importlib.import_module(f"{__name__}.{room}")
+            if name in module.__all__:
+                return getattr(module, name)
     raise AttributeError(f"module 'jaxinit' has no attribute {name!r}")

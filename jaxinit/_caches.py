@@ -9,9 +9,10 @@ import gc
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 Entry = TypeVar("Entry")
+Function = TypeVar("Function", bound=Callable[..., object])
 
 _registered: list[Callable[[], None]] = []
 
@@ -89,12 +90,33 @@ def clear_caches() -> None:
     gc.collect()
 
 
-def cached(entries: int) -> Callable[[Any], Any]:
+def cached(entries: int) -> Callable[[Function], Function]:
     """`functools.lru_cache` that `clear_caches` clears."""
 
-    def decorate(function: Any) -> Any:
+    def decorate(function: Function) -> Function:
         made = functools.lru_cache(maxsize=entries)(function)
         register(made.cache_clear)
-        return made
+        return cast(Function, made)
 
     return decorate
+
+
+class Same:
+    """An object that cannot be hashed, by its identity, as part of a name."""
+
+    def __init__(self, held: Any) -> None:
+        self.held = held
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Same) and self.held is other.held
+
+    def __hash__(self) -> int:
+        return id(self.held)
+
+
+def hashable(value: Any) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True

@@ -13,6 +13,8 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from jaxinit.report.text import visible
+
 
 class Reporter(Protocol):
     """Is told what is being done."""
@@ -37,7 +39,7 @@ class Bar:
         self._bar = None
         if console.is_terminal and shown is not False:
             self._bar = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
@@ -61,6 +63,7 @@ class Bar:
             self._bar.stop()
 
     def phase(self, text: str) -> None:
+        text = visible(text)
         if self._bar is not None:
             self._bar.update(self._task, description=text)
         elif self._lines:

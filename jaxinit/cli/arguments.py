@@ -1,7 +1,7 @@
 """The words of the command line, as values: inputs, keyword arguments, files.
 
 Every function here takes one word and either returns what it means or raises what
-argparse turns into a message and exit status 2. Nothing is imported for it.
+argparse turns into a message and exit status 2. Nothing heavy is imported for it.
 """
 
 import argparse
@@ -9,6 +9,8 @@ import ast
 import pathlib
 import re
 from typing import Any, NamedTuple, NoReturn
+
+from jaxinit.report.files import check
 
 _DTYPES = (
     *("float32", "bfloat16", "float16", "float64", "int32", "int8", "int16", "int64"),
@@ -33,19 +35,53 @@ class Name(NamedTuple):
         return f"{self.module}:{self.attribute}"
 
 
+class Call(NamedTuple):
+    """A scheme or initializer of jaxinit's, with its arguments."""
+
+    name: str
+    args: tuple[Any, ...] = ()
+    kwargs: tuple[tuple[str, Any], ...] = ()
+
+    def __str__(self) -> str:
+        words = [*map(repr, self.args), *(f"{k}={v!r}" for k, v in self.kwargs)]
+        return self.name + (f"({', '.join(words)})" if words else "")
+
+
 def parse_name(text: str) -> Name:
     """MODULE:ATTRIBUTE."""
-    if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*", text):
-        hint = ""
-        if re.match(r"[^:]*\.py(:|$)", text):
-            path, _, rest = text.partition(":")
-            module = path.removesuffix(".py").replace("/", ".").lstrip(".")
-            hint = f" Not a file name but {module}:{rest or 'model'}."
+    path, colon, rest = text.partition(":")
+    if path.endswith(".py"):
+        module = path.removesuffix(".py").replace("/", ".").lstrip(".")
         _refuse(
-            f"{text!r} is not MODULE:ATTRIBUTE, like my_package.my_module:model.{hint}"
+            f"{text!r} is not MODULE:ATTRIBUTE, like my_package.my_module:model. Not "
+            f"a file name but {module}:{rest or 'model'}."
         )
-    module, _, attribute = text.partition(":")
-    return Name(module, attribute)
+    dotted = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
+    if not colon or not re.fullmatch(f"{dotted}:{dotted}", text):
+        _refuse(f"{text!r} is not MODULE:ATTRIBUTE, like my_package.my_module:model.")
+    return Name(path, rest)
+
+
+def parse_scheme(text: str) -> Name | Call:
+    """NAME, NAME(literals) as ``orthogonal(1.4)``, or MODULE:ATTRIBUTE."""
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+        if isinstance(tree, ast.Name):
+            return Call(tree.id)
+        if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name):
+            return Call(
+                tree.func.id,
+                tuple(ast.literal_eval(arg) for arg in tree.args),
+                tuple((str(k.arg), ast.literal_eval(k.value)) for k in tree.keywords),
+            )
+    except (SyntaxError, ValueError):
+        pass
+    if ":" in text:
+        return parse_name(text)
+    _refuse(
+        f"{text!r} is no scheme, like gpt2, orthogonal(1.4), my_module:my_scheme, or "
+        "own for the model's own initialization"
+    )
 
 
 def parse_input(text: str) -> Shape | Name:
@@ -86,22 +122,23 @@ def parse_seeds(text: str) -> int:
     return int(text)
 
 
-def parse_file(text: str) -> pathlib.Path:
-    """A file that can be written."""
-    path = pathlib.Path(text)
-    if path.is_dir() or not path.parent.is_dir():
-        what = path if path.is_dir() else path.parent
-        state = "is a folder" if path.is_dir() else "does not exist"
-        _refuse(f"cannot write {text!r}: {what} {state}")
-    return path
+def parse_file(text: str) -> str:
+    """A file that can be written, or - for standard output."""
+    if text == "-":
+        return text
+    try:
+        check(text)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in a name
+        reason = error.strerror if isinstance(error, OSError) else error
+        _refuse(f"cannot write {text!r}: {reason}")
+    return text
 
 
-def parse_plot_file(text: str) -> pathlib.Path:
+def parse_plot_file(text: str) -> str:
     """A file that can be drawn."""
-    path = parse_file(text)
-    if path.suffix.lower() not in (".png", ".svg", ".pdf"):
+    if pathlib.PurePath(text).suffix.lower() not in (".png", ".svg", ".pdf"):
         _refuse(f"{text!r} must end in .png, .svg or .pdf, to say what to draw")
-    return path
+    return parse_file(text)
 
 
 def _refuse(message: str) -> NoReturn:

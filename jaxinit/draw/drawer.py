@@ -2,7 +2,6 @@
 
 import functools
 import itertools
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -11,7 +10,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxinit._caches import cached
 from jaxinit._configuration import thread_pool
+from jaxinit._resources import cores
 from jaxinit.draw.evaluate import evaluate, read, run_group, run_piece, stack
 from jaxinit.draw.pieces import DRAWS, Piece, all_threefry, cut, is_key
 from jaxinit.program import versions
@@ -62,7 +63,10 @@ class Drawer:
         if isinstance(key, jax.core.Tracer):
             return self.pure(key, *inputs)
         given = (key, *inputs)
-        samplers = [_sampler(call.pieces[0], call.stacked) for call in self._plan.calls]
+        samplers = [
+            [_sampler(call.pieces[0], call.stacked)] * len(call.pieces)
+            for call in self._plan.calls
+        ]
         return self._finish(given, self._one(*given), samplers)
 
     def batched(self, keys: jax.Array, *inputs: Any) -> list[jax.Array]:
@@ -81,8 +85,28 @@ class Drawer:
                 0 if 0 in axes else len(keys),
                 self._mappable,
             )
-            samplers.append(sampler)
+            samplers.append([sampler] * len(call.pieces))
         return self._finish(given, self._many(*given), samplers)
+
+    def sharded(
+        self, to: Sequence[Any], key: jax.Array, *inputs: Any
+    ) -> list[jax.Array]:
+        """The outputs for one key, each born with its sharding in ``to``, if any.
+
+        Each device draws its part; no output is ever whole on one of them.
+        """
+        plan, given = self._plan, (key, *inputs)
+        wanted = dict(zip(self._block.outputs, to, strict=True))
+        early = [wanted.get(output) for output in plan.early]
+        start = jax.jit(lambda *given: _start(plan, given), out_shardings=(early, None))
+        samplers = [
+            [
+                _sharded_sampler(call.pieces[0], call.stacked, _asked(piece, wanted))
+                for piece in call.pieces
+            ]
+            for call in plan.calls
+        ]
+        return self._finish(given, start(*given), samplers)
 
     def pure(self, *inputs: Any) -> list[jax.Array]:
         """The outputs for ``(key, *inputs)``, to be traced into a larger program."""
@@ -92,7 +116,7 @@ class Drawer:
         self,
         given: Sequence[Any],
         started: tuple[list[Any], list[list[Any]]],
-        samplers: Sequence[Callable[..., list[Any]]],
+        samplers: Sequence[Sequence[Callable[..., list[Any]]]],
     ) -> list[Any]:
         early, columns = started
         calls = self._plan.calls
@@ -100,15 +124,20 @@ class Drawer:
             call.arguments(given, rest)
             for call, rest in zip(calls, columns, strict=True)
         ]
-        firsts = [call.places[0] for call in calls]
-        if not self._compiled.issuperset(samplers):  # compile them side by side
-            with thread_pool(os.cpu_count()) as pool:
-                jobs = zip(samplers, firsts, arguments, strict=True)
-                list(pool.map(lambda job: job[0](job[1], *job[2]), jobs))
-            self._compiled.update(samplers)
+        new: dict[Any, Any] = {}
+        for call, column, args in zip(calls, samplers, arguments, strict=True):
+            for sample, place in zip(column, call.places, strict=True):
+                if sample not in self._compiled:
+                    new.setdefault(sample, (place, *args))
+        if new:  # compile them side by side
+            with thread_pool(cores()) as pool:
+                list(pool.map(lambda job: job[0](*job[1]), new.items()))
+            self._compiled.update(new)
         values = dict(zip(self._plan.early, early, strict=True))
-        for call, sample, args in zip(calls, samplers, arguments, strict=True):
-            for place, piece in zip(call.places, call.pieces, strict=True):
+        for call, column, args in zip(calls, samplers, arguments, strict=True):
+            for sample, place, piece in zip(
+                column, call.places, call.pieces, strict=True
+            ):
                 values.update(zip(piece.outputs, sample(place, *args), strict=True))
         return [values[output] for output in self._block.outputs]
 
@@ -246,7 +275,24 @@ def _start(plan: _Plan, given: Sequence[Any]) -> tuple[list[Any], list[list[Any]
     return [read(env, output) for output in plan.early], columns
 
 
-@functools.lru_cache(maxsize=_SAMPLERS)
+@cached(_SAMPLERS)
+def _sharded_sampler(
+    piece: Piece, stacked: tuple[bool, ...], to: tuple[Any, ...]
+) -> Callable[..., list[Any]]:
+    """`_sampler` whose results have the shardings ``to``."""
+
+    def sample(index: Any, *args: Any) -> list[Any]:
+        return run_piece(piece, _picked(index, args, stacked), flat=not any(to))
+
+    return jax.jit(sample, out_shardings=list(to))
+
+
+def _asked(piece: Piece, wanted: dict[Operand, Any]) -> tuple[Any, ...]:
+    """The shardings of a piece's outputs."""
+    return tuple(wanted.get(output) for output in piece.outputs)
+
+
+@cached(_SAMPLERS)
 def _sampler(piece: Piece, stacked: tuple[bool, ...]) -> Callable[..., list[Any]]:
     """``piece`` compiled as a function of its place in the stacks and of these."""
 
@@ -256,7 +302,7 @@ def _sampler(piece: Piece, stacked: tuple[bool, ...]) -> Callable[..., list[Any]
     return jax.jit(sample)
 
 
-@functools.lru_cache(maxsize=_SAMPLERS)
+@cached(_SAMPLERS)
 def _many_sampler(
     piece: Piece,
     stacked: tuple[bool, ...],

@@ -85,12 +85,19 @@ def stack(env: dict[Operand, Any], column: Sequence[Operand]) -> Any:
     return jnp.stack([read(env, operand) for operand in column])
 
 
-def run_piece(piece: Piece, inputs: Sequence[Any]) -> list[Any]:
-    """The outputs of ``piece`` on ``inputs``."""
+def run_piece(piece: Piece, inputs: Sequence[Any], *, flat: bool = True) -> list[Any]:
+    """The outputs of ``piece`` on ``inputs``.
+
+    Args:
+      piece: what to run.
+      inputs: what it reads.
+      flat: whether numbers are drawn flat, which compiles faster. A result that is to
+        be sharded is drawn in its own shape, so that each device draws its part.
+    """
     env: dict[Operand, Any] = dict(zip(piece.inputs, inputs, strict=True))
     for node in piece.nodes:
         values = [read(env, operand) for operand in node.operands]
-        env.update(zip(node.results, _run_node(node, values), strict=True))
+        env.update(zip(node.results, _run_node(node, values, flat), strict=True))
     return [_shaped(env[output]) for output in piece.outputs]
 
 
@@ -108,9 +115,10 @@ class _Item(NamedTuple):
     place: int
 
 
-def _run_node(node: Node, values: list[Any]) -> list[Any]:
+def _run_node(node: Node, values: list[Any], flat_draws: bool) -> list[Any]:
     if node.primitive == "random_bits":
-        return [_draw_flat(node.equation, values[0])]
+        draw = _draw_flat if flat_draws else _draw_shaped
+        return [draw(node.equation, values[0])]
     if node.primitive in _ELEMENTWISE:
         flat = _all_flat(node, values)
         if flat is not None:
@@ -178,6 +186,13 @@ def _run_bodies(node: Node, values: list[Any]) -> list[Any]:
 
 def _run_branch(block: Block, *values: Any) -> list[Any]:
     return evaluate(block, values)
+
+
+def _draw_shaped(equation: versions.Equation, key: Any) -> Any:
+    """A ``random_bits`` equation in its own shape, by the faster form of the hash."""
+    with equation.ctx.manager:
+        fast = fast_key(key, tuple(equation.params["shape"]))
+    return versions.bind(equation, [fast])[0]
 
 
 def _draw_flat(equation: versions.Equation, key: Any) -> Any:

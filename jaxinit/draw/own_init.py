@@ -1,12 +1,12 @@
 """Draws a model's variables by its own init."""
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 
+from jaxinit._caches import cached
 from jaxinit.draw.drawer import Drawer, drawer
 from jaxinit.models.arguments import zeros_like
 from jaxinit.models.trace import Traced
@@ -98,7 +98,7 @@ class OwnDraw:
         return leaves if self._wanted is None else [leaves[i] for i in self._wanted]
 
 
-@functools.lru_cache(maxsize=16)
+@cached(16)
 def own_draw(traced: Traced) -> OwnDraw:
     """The draw of all variables by the model's own init."""
     return OwnDraw(traced)

@@ -76,13 +76,12 @@ def _recipe(
         transpose: bool = False,
         stride: int | Sequence[int] = 1,
     ) -> Initializer:
+        axes = in_axis, out_axis, batch_axis
         return variance_scaling(
             scale,
             mode,
             distribution,
-            in_axis,
-            out_axis,
-            batch_axis,
+            *axes,
             dtype,
             groups=groups,
             transpose=transpose,

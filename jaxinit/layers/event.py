@@ -89,6 +89,7 @@ class Event:
       conditional: whether it may not run at all (a branch of ``cond``).
       start: where its first equation is; ``None`` for a source.
       shortcut: for a join with a skip, which of its two operands that is.
+      masked: whether the output may hold a mask's numbers, which are no statistics.
       copies: how many devices of a ``shard_map`` hold the same output.
       inside: for a function that is taken as a whole, where in it weights are used.
     """
@@ -112,6 +113,7 @@ class Event:
     shortcut: int | None = None
     inside: tuple[Location, ...] = ()
     copies: int = 1
+    masked: bool = False
 
     @property
     def order(self) -> tuple[int, ...]:

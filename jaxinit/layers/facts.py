@@ -47,6 +47,9 @@ class Fact(NamedTuple):
       statistic: whether it is computed from reductions of data alone.
       scales: an event whose parameter scaled a statistic and waits to be applied.
       source: the input leaf that an integer value was taken from.
+      latents: leaves that kernels among the parameters were applied to, which so may
+        be learned data; the layout is then that of the last kernel's outputs.
+      masked: whether something was added that no parameter made, as masks are.
       one_hot: the input leaf whose integers it marks with a one each, -1 if unknown.
       spectrum: for a parameter value, over how many points it was Fourier transformed.
     """
@@ -62,6 +65,8 @@ class Fact(NamedTuple):
     source: int | None = None
     spectrum: int = 1
     one_hot: int | None = None
+    latents: frozenset[int] = frozenset()
+    masked: bool = False
 
     @property
     def is_param(self) -> bool:
@@ -83,4 +88,6 @@ def union(facts: Sequence[Fact]) -> Fact:
     up: frozenset[int] = frozenset().union(*(f.up for f in facts))
     spectrum = 1 if data else max((f.spectrum for f in facts), default=1)
     params = frozenset() if data else params
-    return Fact(data=data, params=params, up=up, spectrum=spectrum)
+    latents = frozenset[int]().union(*(f.latents for f in facts if not data))
+    masked = not data and any(f.masked for f in facts)
+    return Fact(data, params, up=up, spectrum=spectrum, latents=latents, masked=masked)

@@ -29,6 +29,8 @@ class Sites(NamedTuple):
       scanned: for each leaf that a scan slices, the sliced axes, outermost first.
       lookups: tables read at integers that come from an input.
       keys: input leaves that are random keys, typed or not.
+      latents: parameter leaves that are learned data: kernels act on them, and what
+        these give meets other data.
       opaque: names of functions that were taken as a whole.
       idle_taps: names of taps at values that depend on no input.
     """
@@ -40,6 +42,7 @@ class Sites(NamedTuple):
     scanned: dict[int, tuple[int, ...]]
     lookups: tuple[Lookup, ...]
     keys: frozenset[int]
+    latents: frozenset[int]
     opaque: tuple[str, ...]
     idle_taps: tuple[str, ...]
 
@@ -67,18 +70,17 @@ def find_sites(
       The layers, joins and taps, with leaves and inputs numbered as in ``params``
       and ``inputs``.
     """
-    ledger = Ledger(folders)
-    entry = [NEITHER for _ in program.jaxpr.invars]
-    for leaf, position in enumerate(params):
-        rank = len(program.jaxpr.invars[position].aval.shape)
-        layout = Layout((leaf,), tuple((axis,) for axis in range(rank)))
-        entry[position] = Fact(params=frozenset({leaf}), layout=layout)
-    for number, position in enumerate(inputs):
-        source = ledger.source(((-1, number),))
-        entry[position] = Fact(data=True, up=frozenset({source}), source=number)
-    for fact in walk.read(ledger, program, entry):
-        ledger.leaves_region(fact)
-    ledger.finish()
+    latents: frozenset[int] = frozenset()
+    while True:
+        ledger = Ledger(folders)
+        entry = _entry(ledger, program, params, inputs, latents)
+        for fact in walk.read(ledger, program, entry):
+            ledger.leaves_region(fact)
+        ledger.finish()
+        if ledger.latents <= latents:
+            break
+        latents |= ledger.latents
+    ledger.reached |= latents
     rows = [n for n, event in ledger.events.items() if event.kind != "source"]
     rows.sort(key=lambda n: ledger.events[n].order)
     return Sites(
@@ -89,6 +91,30 @@ def find_sites(
         scanned=ledger.scanned,
         lookups=tuple(ledger.lookups),
         keys=frozenset(ledger.keys),
+        latents=frozenset(latents),
         opaque=tuple(ledger.opaque),
         idle_taps=tuple(ledger.idle_taps),
     )
+
+
+def _entry(
+    ledger: Ledger,
+    program: versions.Program,
+    params: Sequence[int],
+    inputs: Sequence[int],
+    latents: frozenset[int],
+) -> list[Fact]:
+    """What is known of the program's inputs."""
+    entry = [NEITHER for _ in program.jaxpr.invars]
+    for leaf, position in enumerate(params):
+        if leaf in latents:
+            source = ledger.source(((-2, leaf),))
+            entry[position] = Fact(data=True, up=frozenset({source}))
+            continue
+        rank = len(program.jaxpr.invars[position].aval.shape)
+        layout = Layout((leaf,), tuple((axis,) for axis in range(rank)))
+        entry[position] = Fact(params=frozenset({leaf}), layout=layout)
+    for number, position in enumerate(inputs):
+        source = ledger.source(((-1, number),))
+        entry[position] = Fact(data=True, up=frozenset({source}), source=number)
+    return entry

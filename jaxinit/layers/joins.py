@@ -25,12 +25,15 @@ def join(
     if first.up <= second.up or second.up <= first.up:
         return None
     both = first.up | second.up
-    if not _behind_a_layer(ledger, both):
+    if not ledger.behind_a_layer(both):
         return None
     skip, branch = _shortcut(ledger, first, second)
     if _same_module(ledger, both) and not (skip and _goes_on(ledger, skip, branch)):
         return None
-    return ledger.add(
+    masked = any(
+        f.masked or not ledger.behind_a_layer(f.up) for f in operands if f.data
+    )
+    joined = ledger.add(
         "join",
         equation,
         operands,
@@ -38,7 +41,9 @@ def join(
         skip=skip.up if skip else frozenset(),
         branch=branch.up,
         shortcut=None if skip is None else int(skip is second),
+        masked=masked,
     )
+    return joined._replace(masked=masked)
 
 
 def _same_module(ledger: Ledger, numbers: frozenset[int]) -> bool:
@@ -60,15 +65,6 @@ def _goes_on(ledger: Ledger, skip: Fact, branch: Fact) -> bool:
     ]
     return skip.up <= above[1] and any(
         ledger.events[n].uses for n in above[1] - above[0]
-    )
-
-
-def _behind_a_layer(ledger: Ledger, numbers: frozenset[int]) -> bool:
-    """Whether any parameter has acted on what comes from these events."""
-    return any(
-        ledger.events[above].kind == "layer"
-        for number in numbers
-        for above in ledger.ancestors(number)
     )
 
 

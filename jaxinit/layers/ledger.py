@@ -21,6 +21,7 @@ class Ledger:
       reached: parameter leaves that data meets.
       scanned: for each leaf that a scan slices, the sliced axes, outermost first.
       lookups: tables read at integers that come from an input; used as an ordered set.
+      latents: parameter leaves that kernels act on as on data.
       keys: input leaves that are random keys.
       opaque: names of functions taken as a whole; used as an ordered set.
       idle_taps: names of taps at values that depend on no input; an ordered set.
@@ -37,6 +38,7 @@ class Ledger:
         self.scanned: dict[int, tuple[int, ...]] = {}
         self.lookups: dict[Lookup, None] = {}
         self.keys: set[int] = set()
+        self.latents: set[int] = set()
         self.opaque: dict[str, None] = {}
         self.idle_taps: dict[str, None] = {}
         self.shards: dict[int, dict[int, int]] = {}
@@ -63,6 +65,7 @@ class Ledger:
         label: str = "",
         shortcut: int | None = None,
         operation: str | None = None,
+        masked: bool = False,
     ) -> Fact:
         """Records an event whose output is the equation's first float result.
 
@@ -79,6 +82,7 @@ class Ledger:
           branch: for a join, those of what is added to it.
           label: for a tap, its name.
           shortcut: for a join, which operand the skip is.
+          masked: whether its output may hold a mask's numbers.
           operation: what it counts as, by default the equation's primitive.
 
         Returns:
@@ -107,6 +111,7 @@ class Ledger:
             conditional=self.conditional > 0,
             start=place.at,
             shortcut=shortcut,
+            masked=masked,
         )
         return Fact(data=True, up=frozenset({number}), of=number)
 
@@ -140,6 +145,14 @@ class Ledger:
                 found.add(current)
                 todo += self.events[current].parents
         return frozenset(found)
+
+    def behind_a_layer(self, numbers: frozenset[int]) -> bool:
+        """Whether any parameter has acted on what comes from these events."""
+        return any(
+            self.events[above].kind == "layer"
+            for number in numbers
+            for above in self.ancestors(number)
+        )
 
     def gain_of(self, number: int) -> int | None:
         """The event that a learned gain alone multiplies, if this is such a layer."""

@@ -30,6 +30,7 @@ def meeting(
     found: list[Use] = []
     channels: tuple[int, ...] | None = None
     table = _table(equation, operands)
+    operands = [_settled(ledger, equation, i, f) for i, f in enumerate(operands)]
     for position, fact in enumerate(operands):
         if fact.is_param:
             role = weights.roles(equation, position)
@@ -52,6 +53,10 @@ def meeting(
     if channels is None:
         channels = _varying_axes(equation, operands)[-1:]
         channels = channels or last_axis(equation.outvars[0].aval.shape)
+    # What comes from inputs alone, as masks do, may hold numbers that stand for none.
+    masked = not found and any(
+        f.masked or (f.data and not ledger.behind_a_layer(f.up)) for f in operands
+    )
     result = ledger.add(
         "layer",
         equation,
@@ -61,7 +66,9 @@ def meeting(
         uses=tuple(found),
         channels=channels,
         operation=None if table is None else "gather",
+        masked=masked,
     )
+    result = result._replace(masked=masked)
     if name == "mul" and all(f.statistic for f in data):
         result = result._replace(statistic=True, scales=result.of)
     if len(equation.outvars) == 1:
@@ -182,6 +189,26 @@ def _note_lookup(
         return
     size = equation.invars[0].aval.shape[axes[0]]
     ledger.lookups[Lookup(source, size, layout.leaves[0])] = None
+
+
+def _settled(
+    ledger: Ledger, equation: versions.Equation, position: int, fact: Fact
+) -> Fact:
+    """Notes learned data by how a kernel times them meets other data.
+
+    What sums over the kernel's outputs, or adds to them, takes the product for data.
+    """
+    if not fact.is_param or not fact.latents:
+        return fact
+    role = weights.roles(equation, position)
+    axes = () if fact.layout is None else fact.layout.axes
+    if role is None:
+        taken = equation.primitive.name in ("add", "sub", "add_any", "mul")
+    else:
+        taken = bool(role.inputs) and all(axes[i] for i in role.inputs if axes)
+    if taken and axes:
+        ledger.latents |= fact.latents
+    return fact._replace(layout=None)
 
 
 def _table(equation: versions.Equation, operands: Sequence[Fact]) -> int | None:

@@ -71,9 +71,19 @@ def parameter_value(
     layout = None
     params = [f for f in operands if f.is_param]
     name = equation.primitive.name
+    if name in ADDS and any(
+        not f.params and not isinstance(atom, versions.Literal) and atom.aval.shape
+        for atom, f in zip(equation.invars, operands, strict=True)
+    ):
+        known = known._replace(masked=True)
     if name == "fft":
         size = math.prod(equation.params["fft_lengths"])
         known = known._replace(spectrum=known.spectrum * size)
+    elif name == "dot_general" and len(params) == 2:
+        layout, latents = _applied(equation, operands)
+        known = known._replace(latents=known.latents | latents)
+    elif known.latents and name in _SUMS:
+        layout, known = _sum_with_applied(equation, operands, known)
     elif name == "concatenate":
         layout = concatenated([f.layout for f in operands])
     elif name in primitives.LAYOUT and operands[0].layout is not None:
@@ -97,6 +107,42 @@ def parameter_value(
     return [known._replace(layout=layout) for _ in equation.outvars]
 
 
+def _applied(
+    equation: versions.Equation, operands: Sequence[Fact]
+) -> tuple[Layout | None, frozenset[int]]:
+    """A kernel times parameters: the layout of its outputs, and what it acts on.
+
+    Learned queries that are projected look like this; so do two factors of a kernel
+    of low rank, and only what meets the product tells which they are.
+    """
+    left, right = operands
+    if left.layout is None or right.layout is None:
+        return None, frozenset()
+    (_, summed), (_, stacked) = equation.params["dimension_numbers"]
+    rank = len(equation.outvars[0].aval.shape)
+    free = [
+        axes
+        for i, axes in enumerate(right.layout.axes)
+        if i not in summed and i not in stacked
+    ]
+    axes = (*((),) * (rank - len(free)), *free)
+    found = Layout(right.layout.leaves, axes, right.layout.scanned)
+    return found, frozenset() if left.latents else frozenset(left.layout.leaves)
+
+
+def _sum_with_applied(
+    equation: versions.Equation, operands: Sequence[Fact], known: Fact
+) -> tuple[Layout | None, Fact]:
+    """A kernel times parameters, plus a bias; or a kernel plus factors of another."""
+    out = equation.outvars[0].aval.shape
+    for fact in operands:
+        if fact.is_param and not fact.latents and fact.layout is not None:
+            if len(fact.layout.axes) == len(out) and _fills(fact.layout, out):
+                return fact.layout, known._replace(latents=frozenset())
+    return next(f.layout for f in operands if f.latents), known
+
+
+ADDS = ("add", "sub", "add_any", "select_n")
 _SUMS = ("add", "sub", "complex", "select_n")
 
 
@@ -139,6 +185,8 @@ def data_value(equation: versions.Equation, operands: Sequence[Fact]) -> list[Fa
         unary=unary,
         statistic=statistic,
         one_hot=one_hot,
+        masked=(name in ADDS or name in primitives.LAYOUT)
+        and any(f.masked for f in data),
     )
     return [fact for _ in equation.outvars]
 

@@ -23,6 +23,12 @@ def adapt(module: nn.Module, streams: tuple[str, ...]) -> Model:
       and whose apply lets all collections but the parameters change, and drops the
       changes: BatchNorm works in train mode.
     """
+    if module.scope is not None:
+        raise TypeError(
+            f"`model` must be a module without variables, got {type(module).__name__} "
+            "that is bound to some; they would be ignored, since weights are drawn "
+            "anew. Pass module.unbind()[0], or the module itself before bind."
+        )
     names = tuple(dict.fromkeys((*STREAMS, *streams)))
 
     def init(

@@ -1,5 +1,6 @@
 """flax.nnx modules, from a factory or as an instance."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from jaxinit.models.model import Model, Variables, path_parts
 
 def adapt_factory(factory: Callable[..., Any]) -> Model:
     """A callable from ``nnx.Rngs`` to a module (or the module's class) as a model."""
+    _check_factory(factory)
     box: dict[str, Any] = {}
 
     def init(
@@ -77,6 +79,32 @@ def _merge(graph: Any, variables: Variables) -> Any:
 def _make(factory: Callable[..., Any], key: jax.Array) -> Any:
     rngs = nnx.Rngs(key)
     return factory(rngs=rngs) if isinstance(factory, type) else factory(rngs)
+
+
+def _check_factory(factory: Callable[..., Any]) -> None:
+    """Raises for what cannot be called with random streams alone."""
+    name = getattr(factory, "__name__", type(factory).__name__)
+    try:
+        if isinstance(factory, type):
+            # A metaclass like nnx's hides what the constructor takes.
+            classes = factory.__mro__
+            own = next(vars(c)["__init__"] for c in classes if "__init__" in vars(c))
+            inspect.signature(own).bind(None, rngs=None)
+        else:
+            inspect.signature(factory).bind(None)
+    except ValueError:  # a callable that has no signature
+        return
+    except TypeError as error:
+        what = "class" if isinstance(factory, type) else "callable"
+        hint = (
+            f"Give the rest yourself: lambda rngs: {name}(..., rngs=rngs)."
+            if isinstance(factory, type)
+            else "Write lambda rngs: Net(rngs=rngs), or call it and pass what it makes."
+        )
+        raise TypeError(
+            f"`model` must be a module, or a callable from nnx.Rngs alone to one, got "
+            f"the {what} {name}, which does not take that: {error}. {hint}"
+        ) from error
 
 
 def _first_inputs(module: nnx.Module) -> list[jax.ShapeDtypeStruct]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from jaxinit._caches import Cache
+from jaxinit._caches import Cache, Same, hashable
 from jaxinit._configuration import configuration
 from jaxinit.models.arguments import Arguments, arguments, zeros_like
 from jaxinit.models.functional import Functional
@@ -109,12 +109,12 @@ def trace(
     adapted = adapt(model, tuple(streams))
     key = jax.random.key(0, impl=impl)
     fixed = tuple((type(leaf), leaf) for leaf in given.leaves)
-    identity = model if _hashable(model) else _Same(model)
+    identity = model if hashable(model) else Same(model)
     name = (
         *(type(model), identity, fixed, given.structure, tuple(streams)),
         *(key.dtype, configuration()),
     )
-    if not adapted.draws or not _hashable(name):
+    if not adapted.draws or not hashable(name):
         return _trace(adapted, given, key)
     return _cache.get(name, lambda: _trace(adapted, given, key))
 
@@ -126,27 +126,6 @@ _NOT_TRACEABLE = (
     jax.errors.UnexpectedTracerError,
     versions.TracerLeak,
 )
-
-
-class _Same:
-    """An object that cannot be hashed, by its identity."""
-
-    def __init__(self, held: Any) -> None:
-        self.held = held
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.held is other.held
-
-    def __hash__(self) -> int:
-        return id(self.held)
-
-
-def _hashable(value: Any) -> bool:
-    try:
-        hash(value)
-    except TypeError:
-        return False
-    return True
 
 
 def _trace(adapted: Model, given: Arguments, key: jax.Array) -> Traced:

@@ -33,6 +33,7 @@ def _evaluate(equation: versions.Equation, arrays: Sequence[np.ndarray]) -> np.n
     """In float64, where the program has any real format."""
     name, params = equation.primitive.name, equation.params
     out = equation.outvars[0].aval
+    arrays = [_wide(a) if primitives.is_float(a) else a for a in arrays]
     real = [np.issubdtype(array.dtype, np.floating) for array in arrays]
     if name == "select_n":
         which, *cases = arrays

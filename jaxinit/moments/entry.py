@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinit.draw.own_init import OwnDraw
+from jaxinit.moments.integers import use_of_integers
 from jaxinit.moments.law import discrete, normal
 from jaxinit.moments.values import (
     KEY,
@@ -65,8 +66,25 @@ def entry_values(
     for number, (given, name) in enumerate(
         zip(shapes, network.given.names, strict=True)
     ):
-        entry.append(_input(given, name, sizes.get(number), mean, variance, context))
+        size = sizes.get(number)
+        if size is None and np.issubdtype(given.dtype, np.integer):
+            position = network.traced.input_positions[number]
+            use = use_of_integers(network.anchors.flow, position)
+            if use == "mask":
+                entry.append(Known(np.ones(given.shape, given.dtype)))
+                continue
+            if use == "positions":
+                entry.append(_counted(given))
+                continue
+            size = use
+        entry.append(_input(given, name, size, mean, variance, context))
     return entry
+
+
+def _counted(given: Any) -> Known:
+    """Positions: 0, 1, 2, ... along the last axis."""
+    count = np.arange(given.shape[-1] if given.shape else 1, dtype=given.dtype)
+    return Known(np.broadcast_to(count if given.shape else count[0], given.shape))
 
 
 def _input(

@@ -134,6 +134,28 @@ def _concatenate(equation: versions.Equation, laws: Sequence[Law]) -> list[Value
     return [mixture(list(zip(sizes, laws, strict=True)), shape)]
 
 
+def _unstack(equation: versions.Equation, laws: Sequence[Law]) -> list[Value]:
+    axis = equation.params["axis"] % len(equation.invars[0].aval.shape)
+    results: list[Value] = []
+    for number, _ in enumerate(equation.outvars):
+        law = laws[0]
+        if any(axis in axes for axes in law.spread):
+            law = view(law, ("unstack", axis, number))
+        plain = replace(law, codes=tuple(_taken(c, axis, number) for c in law.codes))
+        results.append(without_axes(plain, [axis]))
+    return results
+
+
+def _taken(codes: np.ndarray | None, axis: int, number: int) -> np.ndarray | None:
+    if codes is None or codes.shape[axis] == 1:
+        return codes
+    return codes.take([number], axis)
+
+
+def _stack(equation: versions.Equation, laws: Sequence[Law]) -> list[Value]:
+    return [mixture([(1.0, law) for law in laws], equation.outvars[0].aval.shape)]
+
+
 def _pad(equation: versions.Equation, laws: Sequence[Law]) -> list[Value]:
     return [_within(equation, laws[0], laws[1], 0)]
 
@@ -164,6 +186,8 @@ RULES: dict[str, Callable[[versions.Equation, Sequence[Law]], list[Value]]] = {
     "sort": _part,
     "gather": _gather,
     "concatenate": _concatenate,
+    "stack": _stack,
+    "unstack": _unstack,
     "pad": _pad,
     "dynamic_update_slice": _update,
 }

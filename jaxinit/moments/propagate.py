@@ -183,11 +183,35 @@ def _equation(
             return _while(context, equation, operands)
         case "cond":
             return _cond(context, equation, operands, wanted)
+        case "shard_map":
+            return _sharded(context, equation, operands, wanted)
     inner = versions.called_program(equation)
     if inner is not None and len(inner.jaxpr.outvars) == len(equation.outvars):
         if equation.primitive.name != "pallas_call":
             return _read(context, inner, operands, wanted)
     return rules.primitive(context, equation, operands)
+
+
+def _sharded(
+    context: Context,
+    equation: versions.Equation,
+    operands: list[Value],
+    wanted: Sequence[bool],
+) -> list[Value]:
+    """On one of the devices, which are all alike."""
+    body = versions.shard_map_parts(equation).body
+    entry = [
+        _part(value, tuple(var.aval.shape))
+        for value, var in zip(operands, body.jaxpr.invars, strict=True)
+    ]
+    return _read(context, body, entry, wanted)
+
+
+def _part(value: Value, shape: tuple[int, ...]) -> Value:
+    """A device's part of a value."""
+    if isinstance(value, Known):
+        return Known(value.array[tuple(slice(0, n) for n in shape)])
+    return value._replace(shape=shape) if isinstance(value, Weight) else value
 
 
 # Loops.

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from jaxinit.moments import layout
 from jaxinit.moments.combine import combined
 from jaxinit.moments.law import Law, discrete
-from jaxinit.moments.mixtures import top
+from jaxinit.moments.mixtures import mixture, top
 from jaxinit.moments.sums import largest, summed
 from jaxinit.moments.values import Value
 from jaxinit.program import versions
@@ -77,6 +78,20 @@ def _top_k(equation: versions.Equation, laws: Sequence[Law]) -> list[Value]:
     return [top(laws[0], size, count, values.shape), _place(size, places)]
 
 
+# Of so many sums of first entries, evenly spaced, a running sum's law is made.
+_SUMS = 16
+
+
+def _running(equation: versions.Equation, laws: Sequence[Law]) -> list[Value]:
+    """A sum of the first entries, of one as likely as of all."""
+    shape, axis = equation.invars[0].aval.shape, equation.params["axis"]
+    size = shape[axis]
+    counts = np.unique(np.linspace(1, size, min(size, _SUMS)).astype(int))
+    plain = replace(laws[0], codes=(None,) * len(laws[0].codes))
+    sums = [(1.0, summed(plain, {axis: int(count)})) for count in counts]
+    return [mixture(sums, shape)]
+
+
 def _place(size: int, aval: Any) -> Law:
     numbers = np.unique(np.linspace(0, size - 1, min(size, 1024)).astype(aval.dtype))
     return discrete(numbers, np.full(len(numbers), 1 / len(numbers)), aval.shape)
@@ -92,4 +107,5 @@ RULES: dict[str, Callable[..., list[Value]]] = {
     "argmax": _arg,
     "argmin": _arg,
     "top_k": _top_k,
+    "cumsum": _running,
 }

@@ -46,13 +46,17 @@ def primitive(
     if name.startswith(("random_", "threefry")):
         return [KEY for _ in equation.outvars]
     if any(isinstance(v, Key) for v in operands):
-        if name in primitives.LAYOUT | {"concatenate", "gather"}:
+        if name in primitives.LAYOUT | {"concatenate", "stack", "unstack", "gather"}:
             return [KEY]
         raise no_rule(context, equation, "it computes with random keys")
-    if all(isinstance(v, Known) for v in operands):
-        return _evaluated(equation, operands)
     if name in primitives.IDENTITIES:
         return list(operands[: len(equation.outvars)])
+    if name.startswith("psum") or name in _ALONE:
+        if not _is_alone(equation):
+            raise no_rule(context, equation, "it joins several devices")
+        return list(operands)
+    if all(isinstance(v, Known) for v in operands):
+        return _evaluated(equation, operands)
     if name in primitives.CONTRACTIONS:
         return [product(context, equation, operands)]
     if any(isinstance(v, Weight) for v in operands):
@@ -68,6 +72,20 @@ def primitive(
     if rule is None:
         raise no_rule(context, equation, "there is no rule for it")
     return rule(equation, laws)
+
+
+_ALONE = frozenset("pmean all_gather all_to_all ppermute reduce_scatter".split())
+
+
+def _is_alone(equation: versions.Equation) -> bool:
+    """Whether what is exchanged between devices stays what it is, as there is one."""
+    return (
+        all(
+            getattr(before.aval, "shape", None) == getattr(after.aval, "shape", None)
+            for before, after in zip(equation.invars, equation.outvars, strict=True)
+        )
+        and versions.num_devices(equation) == 1
+    )
 
 
 def _dtype(atom: Any) -> Any:
@@ -102,7 +120,9 @@ def _evaluated(equation: versions.Equation, operands: Sequence[Value]) -> list[V
     if name in primitives.ELEMENTWISE and all(a.shape == aval.shape for a in arrays):
         small = np.broadcast_arrays(*(shrunk(a) for a in arrays))
         (result,) = versions.bind(equation, [np.array(a) for a in small])
-        return [Known(np.broadcast_to(np.asarray(result), aval.shape))]
+        plain = known(result)
+        assert isinstance(plain, Known)
+        return [Known(np.broadcast_to(plain.array, aval.shape))]
     return [known(result) for result in versions.bind(equation, arrays)]
 
 
@@ -126,11 +146,15 @@ def _kernel(equation: versions.Equation, operands: Sequence[Value]) -> list[Valu
     first = weights[0]
     others = [value for value in operands if not isinstance(value, Weight)]
     if (
-        name in primitives.LAYOUT | {"gather", "split", "neg", "pad"}
+        name in primitives.LAYOUT | {"gather", "split", "unstack", "neg", "pad"}
         and operands[0] is first
     ):
         return [first._replace(shape=shape) for shape in shapes]
-    if name == "concatenate" and len({w.factor for w in weights}) == 1 and not others:
+    if (
+        name in ("concatenate", "stack")
+        and len({w.factor for w in weights}) == 1
+        and not others
+    ):
         of = tuple(dict.fromkeys(pair for weight in weights for pair in weight.of))
         return [Weight(of, first.factor, shapes[0])]
     if name in ("mul", "div") and len(weights) == 1 and isinstance(others[0], Known):

@@ -4,7 +4,7 @@ Only equations on the way to a tapped value are opened; all others run as they a
 an instrumented program returns what the plain one returns.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -14,6 +14,14 @@ from jax import lax
 
 from jaxinit.program import versions
 from jaxinit.program.paths import Location
+from jaxinit.program.repeats import (
+    Carried,
+    Inside,
+    Operand,
+    Outside,
+    Repeat,
+    Stacked,
+)
 
 Array = jax.Array
 
@@ -56,6 +64,11 @@ class Plan:
         plan.taps.setdefault(location.equation, []).append((location.result, tap))
 
     @property
+    def places(self) -> list[int]:
+        """The equations at which something is to be done."""
+        return sorted({*self.taps, *self.inner})
+
+    @property
     def all_taps(self) -> list[Tap]:
         here = [tap for taps in self.taps.values() for _, tap in taps]
         for programs in self.inner.values():
@@ -95,8 +108,8 @@ def _inner_programs(equation: versions.Equation) -> tuple[versions.Program, ...]
     return (inner,)
 
 
-Probes = dict[int, Array]
-Records = dict[Tap, Array]
+Probes = dict[Any, Array]
+Records = dict[Any, Array]
 
 
 def replay(
@@ -105,6 +118,7 @@ def replay(
     plan: Plan,
     hooks: Hooks,
     probes: Probes,
+    repeats: Sequence[Repeat] = (),
 ) -> tuple[list[Any], Records]:
     """Evaluates ``program`` with hooks at the taps of ``plan``.
 
@@ -115,9 +129,11 @@ def replay(
       hooks: what to do there.
       probes: for each tapped event an array with one leading axis for each loop of
         known length around it; inside, its entry for the step goes to the hooks.
+      repeats: blocks to run as loops; their taps must be alike.
 
     Returns:
-      The program's outputs, and the records by tap, with the same leading axes.
+      The program's outputs, and the records by tap, with the same leading axes; those
+      of a repeat under a tuple of taps, with one more in front.
     """
     known: dict[Any, Any] = dict(
         zip(program.jaxpr.constvars, program.consts, strict=True)
@@ -132,20 +148,152 @@ def replay(
             else known[atom]
         )
 
-    for index, equation in enumerate(program.jaxpr.eqns):
-        operands = [read(atom) for atom in equation.invars]
-        inner = plan.inner.get(index)
-        if inner is None:
-            results = versions.bind(equation, operands)
-        else:
-            results, found = _open(equation, operands, inner, hooks, probes)
+    starts = {repeat.start: repeat for repeat in repeats}
+    index = 0
+    while index < len(program.jaxpr.eqns):
+        if index in starts:
+            repeat = starts[index]
+            made, found = _rolled(program, repeat, read, plan, hooks, probes)
+            known.update(made)
             records.update(found)
-        for position, tap in plan.taps.get(index, ()):
-            records[tap] = hooks.record(tap, results[position])
-            probe = probes.get(tap.number) if tap.point == "output" else None
-            results[position] = hooks.passes(tap, results[position], probe)
+            index = repeat.stop
+            continue
+        equation = program.jaxpr.eqns[index]
+        operands = [read(atom) for atom in equation.invars]
+        results, found = _step(equation, operands, index, plan, hooks, probes)
+        records.update(found)
         known.update(zip(equation.outvars, results, strict=True))
+        index += 1
     return [read(atom) for atom in program.jaxpr.outvars], records
+
+
+def _step(
+    equation: versions.Equation,
+    operands: list[Any],
+    index: int,
+    plan: Plan,
+    hooks: Hooks,
+    probes: Probes,
+) -> tuple[list[Any], Records]:
+    """One equation of a program, with what is to be done at its results."""
+    records: Records = {}
+    inner = plan.inner.get(index)
+    if inner is None:
+        results = versions.bind(equation, operands)
+    else:
+        results, found = _open(equation, operands, inner, hooks, probes)
+        records.update(found)
+    for position, tap in plan.taps.get(index, ()):
+        records[tap] = hooks.record(tap, results[position])
+        probe = probes.get(tap.number) if tap.point == "output" else None
+        results[position] = hooks.passes(tap, results[position], probe)
+    return results, records
+
+
+def mark(plan: Plan, index: int, kind: Callable[[int], Hashable]) -> Hashable:
+    """What is done at an equation, up to which events it is done for.
+
+    Args:
+      plan: where the taps are.
+      index: the equation.
+      kind: what of an event must be equal.
+    """
+    taps = tuple(
+        (position, tap.point, kind(tap.number))
+        for position, tap in plan.taps.get(index, ())
+    )
+    inner = tuple(
+        (which, tuple((i, mark(p, i, kind)) for i in p.places))
+        for which, p in sorted(plan.inner.get(index, {}).items())
+    )
+    return taps, inner
+
+
+def _taps_at(plan: Plan, index: int) -> list[Tap]:
+    """The taps of an equation and of the programs in it, alike for alike plans."""
+    found = [tap for _, tap in plan.taps.get(index, ())]
+    for _, inner in sorted(plan.inner.get(index, {}).items()):
+        for i in inner.places:
+            found += _taps_at(inner, i)
+    return found
+
+
+def columns(plan: Plan, repeat: Repeat) -> list[tuple[Tap, ...]]:
+    """The taps of a repeat, each as the taps of all times."""
+    taps = [
+        [tap for i in range(start, start + repeat.period) for tap in _taps_at(plan, i)]
+        for start in range(repeat.start, repeat.stop, repeat.period)
+    ]
+    return list(zip(*taps, strict=True))
+
+
+def _rolled(
+    program: versions.Program,
+    repeat: Repeat,
+    read: Callable[[Any], Any],
+    plan: Plan,
+    hooks: Hooks,
+    probes: Probes,
+) -> tuple[dict[Any, Any], Records]:
+    """Runs a repeat as a loop; what is read behind it, and the records.
+
+    Those of all times are one array with a leading axis, under all their taps; probes
+    come alike, under all their numbers.
+    """
+    block = range(repeat.start, repeat.start + repeat.period)
+    together = columns(plan, repeat)
+    own = {}
+    for column in together:
+        numbers = tuple(tap.number for tap in column)
+        if column[0].point == "output" and numbers in probes:
+            own[column[0].number] = probes[numbers]
+
+    def body(carry: list[Any], slices: Any) -> Any:
+        stacked, step_probes = slices
+        results: list[list[Any]] = []
+        records: Records = {}
+
+        def value(operand: Operand) -> Any:
+            match operand:
+                case Inside(equation, result):
+                    return results[equation][result]
+                case Carried(place):
+                    return carry[place]
+                case Stacked(place):
+                    return stacked[place]
+                case Outside(atom):
+                    return read(atom)
+
+        for index, row in zip(block, repeat.operands, strict=True):
+            operands = [value(operand) for operand in row]
+            equation = program.jaxpr.eqns[index]
+            made, found = _step(equation, operands, index, plan, hooks, step_probes)
+            results.append(made)
+            records.update(found)
+        kept = [value(inside) for inside, _ in stacks]
+        return [value(inside) for inside, _ in repeat.carried], (kept, records)
+
+    last = repeat.times - 1
+    carried = [inside for inside, _ in repeat.carried]
+    stacks = [
+        (inside, read_later)
+        for inside, read_later in repeat.kept
+        if inside not in carried or any(time != last for time, _ in read_later)
+    ]
+    carry, (kept, records) = lax.scan(
+        body,
+        [read(atom) for _, atom in repeat.carried],
+        ([jnp.stack([read(a) for a in atoms]) for atoms in repeat.stacked], own),
+        length=repeat.times,
+    )
+    values: dict[Any, Any] = {}
+    for inside, read_later in repeat.kept:
+        for time, var in read_later:
+            if inside in carried and time == last:
+                values[var] = carry[carried.index(inside)]
+    for (_, read_later), stack in zip(stacks, kept, strict=True):
+        values.update({var: stack[time] for time, var in read_later})
+    return values, {column: records[column[0]] for column in together}
 
 
 def _open(

@@ -6,6 +6,7 @@ its constants. ``scan`` counted its operands in ``num_consts`` and ``num_carry``
 0.10 and lists them in ``ft_in`` since.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -131,6 +132,17 @@ def shard_map_parts(equation: Equation) -> ShardMap:
     )
 
 
+def num_devices(equation: Equation) -> int:
+    """How many devices a collective equation joins; 0 if it does not say."""
+    names = equation.params.get("axes", equation.params.get("axis_name", ()))
+    names = names if isinstance(names, tuple) else (names,)
+    mesh = getattr(equation.ctx, "cur_abstract_mesh", None)
+    sizes = dict(getattr(mesh, "shape", {}))
+    if not all(name in sizes for name in names):
+        return 0
+    return math.prod(sizes[name] for name in names)
+
+
 def call_name(equation: Equation) -> str | None:
     """The name of the function that a call-like equation was made from."""
     if "name" in equation.params:
@@ -235,3 +247,24 @@ def evaluate(program: Program, values: Sequence[Any]) -> list[Any]:
     """Runs a whole program as it stands."""
     results: list[Any] = jax.core.eval_jaxpr(program.jaxpr, program.consts, *values)
     return results
+
+
+def primitive_names(equation: Equation) -> set[str]:
+    """The names of an equation's primitive and of all in the programs that it runs."""
+    found = {str(equation.primitive.name)}
+    for value in equation.params.values():
+        for part in value if isinstance(value, tuple | list) else (value,):
+            inner = getattr(part, "jaxpr", part)
+            for called in getattr(inner, "eqns", ()):
+                found |= primitive_names(called)
+    return found
+
+
+def count_equations(equation: Equation) -> int:
+    """How many equations it is, with those of the programs that it runs."""
+    count = 1
+    for value in equation.params.values():
+        for part in value if isinstance(value, tuple | list) else (value,):
+            inner = getattr(part, "jaxpr", part)
+            count += sum(map(count_equations, getattr(inner, "eqns", ())))
+    return count

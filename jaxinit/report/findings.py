@@ -3,15 +3,26 @@
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, get_args
 
+from jaxinit.report.text import visible
+
 Kind = Literal[
     "non-finite",
+    "input",
+    "symmetric",
+    "trapped",
+    "unreached",
     "exploding",
     "vanishing",
+    "time-exploding",
+    "time-vanishing",
     "dead",
     "saturated",
     "rank-collapsed",
+    "small-batch-norm",
     "dtype-range",
+    "loss-at-init",
     "seed-unstable",
+    "too-few-seeds",
     "unknown",
     "ok",
 ]
@@ -56,7 +67,7 @@ class Finding(NamedTuple):
     def __str__(self) -> str:
         place = f" at {self.row}" if self.row is not None else ""
         remedy = f" Remedy: {self.remedy}" if self.remedy is not None else ""
-        return f"{self.kind} ({self.metric}{place}): {self.message}{remedy}"
+        return visible(f"{self.kind} ({self.metric}{place}): {self.message}{remedy}")
 
 
 class UnhealthyError(AssertionError):

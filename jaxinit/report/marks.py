@@ -5,14 +5,19 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from jaxinit.report.measured import Measured
 from jaxinit.report.numbers import elide
-from jaxinit.report.report import Report
+from jaxinit.report.text import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # Okabe and Ito's palette, told apart with every kind of color vision.
 BLUE, VERMILLION, GRAY, INK = "#0072B2", "#D55E00", "#8C8C8C", "#262626"
+
+
+# Names are neither mathematics nor TeX.
+PLAIN = {"parse_math": False, "usetex": False}
 
 
 class Panel(NamedTuple):
@@ -61,7 +66,7 @@ def mark_edges(ax: "Axes", depth: np.ndarray, panel: Panel) -> None:
 
 
 def mark_dead(
-    ax: "Axes", depth: np.ndarray, median: np.ndarray, report: Report, panel: Panel
+    ax: "Axes", depth: np.ndarray, median: np.ndarray, report: Measured, panel: Panel
 ) -> None:
     """Crosses on layers in which most channels are dead."""
     names = {finding.row for finding in report.findings if finding.kind == "dead"}
@@ -80,7 +85,7 @@ def mark_dead(
     )
 
 
-def mark_findings(ax: "Axes", report: Report, panel: Panel) -> None:
+def mark_findings(ax: "Axes", report: Measured, panel: Panel) -> None:
     """A thin line at each layer that a finding about this metric names."""
     metrics = {panel.metric} | ({"rms", "dead"} if panel.color == BLUE else set())
     places: dict[int, list[str]] = {}
@@ -90,8 +95,9 @@ def mark_findings(ax: "Axes", report: Report, panel: Panel) -> None:
     for place, kinds in places.items():
         late = place > 0.7 * len(report.rows)
         ax.axvline(place, color=GRAY, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
+        start = elide(visible(report.layers[place]), 28)
         ax.annotate(
-            f"{', '.join(dict.fromkeys(kinds))} from {elide(report.layers[place], 28)}",
+            f"{', '.join(dict.fromkeys(kinds))} from {start}",
             (place, 0.955),
             xycoords=ax.get_xaxis_transform(),
             xytext=(-5 if late else 5, 0),
@@ -101,6 +107,7 @@ def mark_findings(ax: "Axes", report: Report, panel: Panel) -> None:
             fontsize=8,
             color=INK,
             zorder=6,
+            **PLAIN,
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
         )
 

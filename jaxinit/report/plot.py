@@ -3,17 +3,19 @@
 import io
 import math
 import pathlib
+import warnings
 from collections.abc import Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxinit.report.json import write_atomically
+from jaxinit.report.files import check_path, write
 from jaxinit.report.marks import (
     BLUE,
     GRAY,
     INK,
+    PLAIN,
     VERMILLION,
     Panel,
     label_bands,
@@ -21,8 +23,9 @@ from jaxinit.report.marks import (
     mark_edges,
     mark_findings,
 )
+from jaxinit.report.measured import Measured
 from jaxinit.report.numbers import elide
-from jaxinit.report.report import Report
+from jaxinit.report.text import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +37,7 @@ SUFFIXES = (".png", ".svg", ".pdf")
 _FEW, _MAX_NAMES = 40, 24
 
 
-def save_plot(report: Report, path: str | PathLike[str]) -> None:
+def save_plot(report: Measured, path: str | PathLike[str]) -> None:
     """Draws the second moment and the gradient's rms against depth into a file.
 
     Medians are lines, the bands hold 50% and 90% of the seeds. Joins are rings on
@@ -49,13 +52,21 @@ def save_plot(report: Report, path: str | PathLike[str]) -> None:
       ImportError: if matplotlib is not installed.
       ValueError: if the file has another suffix.
     """
+    write(path, image(report, path))
+
+
+def image(report: Measured, path: str | PathLike[str]) -> bytes:
+    """The file that :func:`save_plot` writes; of ``path`` only the suffix matters."""
     suffix = checked_suffix(path)
     buffer = io.BytesIO()
     figure = draw(report)
     # No date: the same report gives the same file.
     undated: dict[str, Any] = {} if suffix == ".png" else {"metadata": _UNDATED[suffix]}
-    figure.savefig(buffer, format=suffix[1:], dpi=150, **undated)
-    write_atomically(path, buffer.getvalue())
+    with warnings.catch_warnings():
+        # A name may hold letters that the font lacks; boxes stand for them.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        figure.savefig(buffer, format=suffix[1:], dpi=150, **undated)
+    return buffer.getvalue()
 
 
 def checked_suffix(path: str | PathLike[str]) -> str:
@@ -70,6 +81,7 @@ def checked_suffix(path: str | PathLike[str]) -> str:
     Raises:
       ValueError: if it is none of these.
     """
+    check_path(path)
     suffix = pathlib.Path(path).suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(
@@ -90,7 +102,7 @@ def require_matplotlib() -> None:
         ) from error
 
 
-def draw(report: Report) -> "Figure":
+def draw(report: Measured) -> "Figure":
     """The figure itself; matplotlib's global state and backend are not touched.
 
     Args:
@@ -118,7 +130,7 @@ def draw(report: Report) -> "Figure":
     for ax, panel in zip(axes, panels, strict=True):
         _draw_panel(ax, report, panel)
     _label_depth(axes[-1], report)
-    title = str(report.settings.get("model", "model")).split("\n")[0]
+    title = visible(str(report.settings.get("model", "model")))
     figure.suptitle(
         f"{elide(title, 50)}: {report.verdict}",
         x=0.01,
@@ -126,11 +138,12 @@ def draw(report: Report) -> "Figure":
         fontsize=12,
         fontweight="bold",
         color=INK,
+        **PLAIN,
     )
     return figure
 
 
-def _panels(report: Report) -> list[Panel]:
+def _panels(report: Measured) -> list[Panel]:
     none = np.full((len(report.seeds), len(report.rows)), np.nan)
     moment = report.forward.get("second_moment", none)
     panels = [
@@ -160,7 +173,7 @@ def _panels(report: Report) -> list[Panel]:
     return panels
 
 
-def _draw_panel(ax: "Axes", report: Report, panel: Panel) -> None:
+def _draw_panel(ax: "Axes", report: Measured, panel: Panel) -> None:
     depth = np.arange(len(report.rows))
     if not report.rows:
         ax.text(0.5, 0.5, "no rows", transform=ax.transAxes, ha="center", color=GRAY)
@@ -230,13 +243,13 @@ def _decorate(ax: "Axes", panel: Panel, depth: int, joins: bool) -> None:
     ax.tick_params(colors=INK, labelsize=8, length=3, color="#BFBFBF")
 
 
-def _label_depth(ax: "Axes", report: Report) -> None:
+def _label_depth(ax: "Axes", report: Measured) -> None:
     """Names of the rows under the axis, evenly thinned out where there are many."""
     if not report.rows:
         ax.set_xticks([])
         return
     places = range(0, len(report.rows), math.ceil(len(report.rows) / _MAX_NAMES))
-    names = [elide(report.rows[i].name, 24) for i in places]
+    names = [elide(visible(report.rows[i].name), 24) for i in places]
     steep = max(map(len, names)) * len(names) > 60
     ax.set_xticks(
         list(places),
@@ -246,6 +259,7 @@ def _label_depth(ax: "Axes", report: Report) -> None:
         rotation_mode="anchor" if steep else "default",
         fontsize=7.5,
         color=INK,
+        **PLAIN,
     )
 
 

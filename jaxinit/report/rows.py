@@ -9,9 +9,9 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from jaxinit.report.ascii import to_ascii
+from jaxinit.report.measured import Measured, Row
 from jaxinit.report.numbers import compact, count, elide
-from jaxinit.report.report import Report, Row
+from jaxinit.report.text import to_ascii
 
 # Reports with more rows are folded: the ends stay, and what the findings name.
 MAX_ROWS = 60
@@ -20,6 +20,9 @@ _HEAD = _TAIL = 15
 # The output's shape has its place from this width on.
 _WIDE = 96
 _GAP = 2
+
+# Names keep this much room, before columns do.
+_MIN_NAME = 12
 
 _SHORT = {"dot_general": "dot", "conv_general_dilated": "conv", "ragged_dot": "dot"}
 
@@ -31,9 +34,10 @@ class _Column(NamedTuple):
     cells: list[str]
     justify: Literal["left", "right"] = "left"
     style: str = ""
+    weight: int = 0  # on a narrow terminal the least go first
 
 
-def shown_rows(report: Report, all: bool) -> list[int]:
+def shown_rows(report: Measured, all: bool) -> list[int]:
     """Indices of the rows to show.
 
     Args:
@@ -58,7 +62,9 @@ def shown_rows(report: Report, all: bool) -> list[int]:
     return sorted(j for j in ends | near if 0 <= j < total)
 
 
-def row_table(report: Report, width: int, *, all: bool, ascii: bool) -> RenderableType:
+def row_table(
+    report: Measured, width: int, *, all: bool, ascii: bool
+) -> RenderableType:
     """The lines of the rows, names elided to what the numbers leave of ``width``."""
     shown = shown_rows(report, all)
     if not shown:
@@ -67,9 +73,10 @@ def row_table(report: Report, width: int, *, all: bool, ascii: bool) -> Renderab
     rows = [report.rows[i] for i in shown]
     marked = [numbers.get(row.name) for row in rows]
     columns = _columns(report, shown, wide=width >= _WIDE)
-
-    taken = sum(max(map(len, [c.header, *c.cells])) + _GAP for c in columns)
-    room = max(width - taken - 2 * _GAP - 2, 12)
+    room = width - 2 * _GAP - 2
+    while len(columns) > 1 and room - sum(map(_width, columns)) < _MIN_NAME:
+        columns.remove(min(columns, key=lambda column: column.weight))
+    room = max(room - sum(map(_width, columns)), 4)
     table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="dim")
     table.add_column("", justify="right", no_wrap=True, width=2)
     table.add_column("layer", no_wrap=True)
@@ -88,19 +95,19 @@ def row_table(report: Report, width: int, *, all: bool, ascii: bool) -> Renderab
         style = "bold red" if number else ""
         mark = to_ascii(f"▶{number}", ascii) if number else ""
         indent = "" if row.kind == "layer" else "  "
-        name = elide(to_ascii(indent + row.name, ascii), room, to_ascii("…", ascii))
+        name = elide(indent + to_ascii(row.name, ascii), room, to_ascii("…", ascii))
         cells = [Text(to_ascii(column.cells[k], ascii)) for column in columns]
         table.add_row(Text(mark, style), Text(name, style), *cells)
     return table
 
 
-def _columns(report: Report, shown: Sequence[int], *, wide: bool) -> list[_Column]:
+def _columns(report: Measured, shown: Sequence[int], *, wide: bool) -> list[_Column]:
     rows = [report.rows[i] for i in shown]
     summary = report.summary()
     operations = [
         _SHORT.get(row.operation, elide(row.operation, 8, ".")) for row in rows
     ]
-    columns = [_Column("", operations, style="dim")]
+    columns = [_Column("", operations, style="dim", weight=1)]
     if wide:
         shapes = [elide("x".join(map(str, row.shape)) or "scalar", 16) for row in rows]
         columns.append(_Column("output", shapes, style="dim"))
@@ -110,19 +117,23 @@ def _columns(report: Report, shown: Sequence[int], *, wide: bool) -> list[_Colum
         broken = ~np.isfinite(report.forward["second_moment"]) & report.ran
         partial = broken.any(axis=0) & (moment.share_nonfinite < 1)
         medians = [compact(moment.median[i]) + "!" * bool(partial[i]) for i in shown]
-        columns.append(_Column("E[x²]", medians, "right"))
+        columns.append(_Column("E[x²]", medians, "right", weight=5))
         ranges = [_range(moment.q05[i], moment.q95[i]) for i in shown]
-        columns.append(_Column("5-95%", ranges, style="dim"))
+        columns.append(_Column("5-95%", ranges, style="dim", weight=2))
     if "dead" in summary:
         shares = summary["dead"].median
         dead = [_dead(report.rows[i], float(shares[i])) for i in shown]
-        columns.append(_Column("dead/N", dead, "right"))
+        columns.append(_Column("dead/N", dead, "right", weight=3))
     if "grad_rms" in summary:
         undefined = np.isnan(report.backward["grad_rms"]).all(axis=0)
         median = summary["grad_rms"].median
         grads = ["" if undefined[i] else compact(median[i]) for i in shown]
-        columns.append(_Column("grad rms", grads, "right"))
+        columns.append(_Column("grad rms", grads, "right", weight=4))
     return columns
+
+
+def _width(column: _Column) -> int:
+    return max(map(len, [column.header, *column.cells])) + _GAP
 
 
 def _range(low: float, high: float) -> str:

@@ -11,14 +11,17 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from jaxinit.report.ascii import to_ascii
 from jaxinit.report.findings import Finding, Kind
+from jaxinit.report.measured import Measured
 from jaxinit.report.numbers import compact, elide, is_bias, some
-from jaxinit.report.report import Report
 from jaxinit.report.rows import row_table, shown_rows
+from jaxinit.report.text import to_ascii, visible
 
 # Parameters' gradients are worth a line once they span this factor.
 _TELLING = 1e3
+
+# Narrower ones have no room for a name and a number.
+MIN_WIDTH = 20
 
 _STYLES: dict[Kind, str] = {"ok": "bold green", "unknown": "bold yellow"}
 
@@ -32,7 +35,9 @@ class ReportView:
       ascii: whether to keep to ASCII; None leaves it to the console.
     """
 
-    def __init__(self, report: Report, *, all: bool = False, ascii: bool | None = None):
+    def __init__(
+        self, report: Measured, *, all: bool = False, ascii: bool | None = None
+    ):
         self._report = report
         self._all = all
         self._ascii = ascii
@@ -55,30 +60,36 @@ class ReportView:
             yield _listed([("-", note, "") for note in report.notes], ascii)
 
 
-def renderable(report: Report) -> ReportView:
+def renderable(report: Measured) -> ReportView:
     """The report for a rich console."""
     return ReportView(report)
 
 
 def plain_text(
-    report: Report, *, all: bool = False, width: int = 100, ascii: bool = False
+    report: Measured, *, all: bool = False, width: int = 100, ascii: bool = False
 ) -> str:
     """The report as plain text, without colors or trailing blanks.
 
     Args:
       report: what to write.
       all: whether to show every row; otherwise long reports are folded.
-      width: number of columns, at least 80.
+      width: number of columns, at least :data:`MIN_WIDTH`.
       ascii: whether to keep to ASCII.
 
     Returns:
       Lines joined by newlines, without a last one.
 
     Raises:
-      ValueError: if ``width`` is below 80.
+      TypeError: if an argument is of another type.
+      ValueError: if ``width`` is below that.
     """
-    if width < 80:
-        raise ValueError(f"`width` must be at least 80 columns, got {width}.")
+    for name, switch in (("all", all), ("ascii", ascii)):
+        if not isinstance(switch, bool):
+            raise TypeError(f"`{name}` must be True or False, got {switch!r:.80}.")
+    if isinstance(width, bool) or not isinstance(width, int):
+        raise TypeError(f"`width` must be a number of columns, got {width!r:.80}.")
+    if width < MIN_WIDTH:
+        raise ValueError(f"`width` must be at least {MIN_WIDTH} columns, got {width}.")
     buffer = io.StringIO()
     console = Console(
         file=buffer,
@@ -92,8 +103,8 @@ def plain_text(
     return "\n".join(line.rstrip() for line in buffer.getvalue().rstrip().split("\n"))
 
 
-def printed(report: Report, *, all: bool = False) -> str:
-    """The report as ``print`` shows it: as wide as the terminal, within 80 to 120.
+def printed(report: Measured, *, all: bool = False) -> str:
+    """The report as ``print`` shows it: as wide as the terminal, or as COLUMNS says.
 
     Args:
       report: what to write.
@@ -105,12 +116,12 @@ def printed(report: Report, *, all: bool = False) -> str:
     columns = shutil.get_terminal_size((100, 24)).columns
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     ascii = not encoding.lower().replace("-", "").startswith("utf")
-    return plain_text(report, all=all, width=min(max(columns, 80), 120), ascii=ascii)
+    return plain_text(report, all=all, width=max(columns, MIN_WIDTH), ascii=ascii)
 
 
-def _title(report: Report) -> str:
+def _title(report: Measured) -> str:
     settings = report.settings
-    model = str(settings.get("model", "model")).split("\n")[0]
+    model = visible(str(settings.get("model", "model")))
     parts = [elide(model, 40), f"{len(report.seeds)} seeds"]
     if settings.get("batch_size") is not None:
         parts.append(f"batch {settings['batch_size']}")
@@ -124,7 +135,7 @@ def _title(report: Report) -> str:
     return " · ".join(parts)
 
 
-def _lines_below(report: Report, all: bool) -> Iterator[str]:
+def _lines_below(report: Measured, all: bool) -> Iterator[str]:
     hidden = len(report.rows) - len(shown_rows(report, all))
     if hidden > 0:
         yield (
@@ -140,7 +151,7 @@ def _lines_below(report: Report, all: bool) -> Iterator[str]:
         yield f"Parameters that meet no data: {some(report.unreached)}."
 
 
-def _parameters(report: Report) -> Iterator[str]:
+def _parameters(report: Measured) -> Iterator[str]:
     """A line on the parameters' gradients, where it tells more than the rows do."""
     norms = report.weights.get("wgrad_norm")
     if norms is None or not norms.size:
@@ -163,7 +174,7 @@ def _parameters(report: Report) -> Iterator[str]:
         )
 
 
-def _verdict(report: Report, ascii: bool) -> Iterator[RenderableType]:
+def _verdict(report: Measured, ascii: bool) -> Iterator[RenderableType]:
     line = Text("Verdict: ", "bold")
     line.append(report.verdict, _STYLES.get(report.verdict, "bold red"))
     yield line

@@ -8,7 +8,6 @@ from jaxinit.layers.find import Sites
 from jaxinit.program import primitives
 from jaxinit.program.flow import Flow, Node
 from jaxinit.program.paths import Location
-from jaxinit.roles.degrees import Degrees, degrees
 
 
 class Anchors:
@@ -16,6 +15,7 @@ class Anchors:
 
     Attributes:
       flow: the graph.
+      latents: parameter leaves that are learned data.
       events: all events by number, sources included.
       weights: for each node that uses a weight, its event's number.
       lookups: for each node that reads a table, its event's number.
@@ -25,7 +25,8 @@ class Anchors:
 
     def __init__(self, flow: Flow, sites: Sites) -> None:
         self.flow = flow
-        self.events: dict[int, Event] = sites.ancestry
+        self.events: dict[int, Event] = dict(sites.ancestry)
+        self.latents = sites.latents
         self._starts = {
             (start.path, start.equation): number
             for number, e in self.events.items()
@@ -62,17 +63,6 @@ class Anchors:
             for value in node.results:
                 found[value] = reduces or all(found[v] for v in moving)
         return found
-
-    @functools.cached_property
-    def degrees(self) -> list[Degrees]:
-        """How each parameter value grows with the leaves that it is made of."""
-        return degrees(self.flow)
-
-    def has_effect(self, number: int, leaf: int) -> bool:
-        """Whether a layer's output grows with the size of one of its weights."""
-        node = self.flow.nodes[self.nodes[number]]
-        found = [self.degrees[value].get(leaf) for value in node.operands]
-        return 0.0 not in [d for d in found if d is not None]
 
     def event_at(self, at: Location) -> int | None:
         """The event that starts at a place, or at a call that the place is inside."""

@@ -157,7 +157,7 @@ def _attended(anchors: Anchors, index: int, node: Node) -> Iterable[_Operands]:
                 continue
             result = then.results[0]
             shape = flow.values[result].shape
-            moved = _moved(then, position, axes, flow.values[value].shape, shape)
+            moved = moved_labels(then, position, axes, flow.values[value].shape, shape)
             if result not in known and moved is not None and any(moved):
                 straight = primitives.LAYOUT | {
                     "mul",
@@ -174,7 +174,7 @@ def _attended(anchors: Anchors, index: int, node: Node) -> Iterable[_Operands]:
 _SAME_AXES = frozenset("concatenate pad cumsum copy".split())
 
 
-def _moved(
+def moved_labels(
     node: Node, position: int, axes: Labels, before: Shape, after: Shape
 ) -> Labels | None:
     """The labels of a result's axes; ``None`` where they are lost."""
@@ -223,7 +223,7 @@ def _along_channels(anchors: Anchors, value: int, summed: Iterable[int]) -> bool
         if node.primitive in primitives.ELEMENTWISE and alike:
             source = alike[0]
         else:
-            moved = _moved(
+            moved = moved_labels(
                 node,
                 node.operands.index(source),
                 marked,

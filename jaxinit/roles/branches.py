@@ -1,7 +1,7 @@
 """Residual branches: what is added to a stream, and which layers it goes through."""
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ from jaxinit.layers.event import Event, Loop
 from jaxinit.program.flow import CHOICE, Node
 from jaxinit.program.paths import Location
 from jaxinit.roles.anchors import Anchors, is_weight
-from jaxinit.roles.residual import LINEAR, Residual, residual_join
+from jaxinit.roles.residual import LINEAR, Residual, Unclear, residual_join
 
 
 class Branch(NamedTuple):
@@ -44,8 +44,10 @@ class Branch(NamedTuple):
 
 
 def find_branches(
-    anchors: Anchors, roles: Sequence[frozenset[str] | set[str]]
-) -> tuple[Branch, ...]:
+    anchors: Anchors,
+    roles: Sequence[frozenset[str] | set[str]],
+    said: Mapping[int, bool],
+) -> tuple[tuple[Branch, ...], tuple[Unclear, ...]]:
     """The residual branches of a program.
 
     A join is residual if its skip is the stream itself, up to constant factors, or
@@ -56,16 +58,30 @@ def find_branches(
     Args:
       anchors: the program's events.
       roles: for each parameter leaf, what is known of it.
+      said: for parameter leaves, whether the user says that they end a branch.
 
     Returns:
-      The branches, in the order in which data meets their joins.
+      The branches, in the order in which data meets their joins, and the sums that
+      are inside none of them and of which the program does not tell.
     """
     known: dict[int, Residual] = {}
+    unclear: list[Unclear] = []
     for number in anchors.in_order(anchors.joins.values()):
-        residual = residual_join(anchors, number, known)
-        if residual is not None:
+        residual = residual_join(anchors, number, known, said)
+        if isinstance(residual, Unclear):
+            unclear.append(residual)
+        elif residual is not None:
             known[number] = residual
-    found = list(known.values())
+    inside = frozenset[int]().union(*(r.inside for r in known.values()))
+    branches = _described(anchors, list(known.values()), roles)
+    return branches, tuple(u for u in unclear if u.join not in inside)
+
+
+def _described(
+    anchors: Anchors,
+    found: Sequence[Residual],
+    roles: Sequence[frozenset[str] | set[str]],
+) -> tuple[Branch, ...]:
     places = [
         (event.at, layer_loops(event))
         for event in (anchors.events[r.join] for r in found)

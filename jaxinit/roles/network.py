@@ -1,6 +1,5 @@
 """What a scheme sees of a model: its parameters and what each of them does."""
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -8,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxinit._caches import cached
 from jaxinit.layers.event import Event, Use
 from jaxinit.layers.find import Sites, find_sites
 from jaxinit.layers.names import param_name
@@ -135,7 +135,7 @@ def read_network(traced: Traced, given: Arguments, hints: Hints = NO_HINTS) -> N
     return Network(traced, read_sites(traced), *_reading(traced, hints), shapes)
 
 
-@functools.lru_cache(maxsize=16)
+@cached(16)
 def _reading(
     traced: Traced, hints: Hints
 ) -> tuple[Anchors, Structure, tuple[Parameter, ...]]:
@@ -144,7 +144,7 @@ def _reading(
         traced.apply,
         traced.param_positions,
         traced.state_positions,
-        traced.input_positions,
+        [*traced.input_positions, *(traced.param_positions[i] for i in sites.latents)],
     )
     anchors = Anchors(flow, sites)
     structure = read_structure(anchors, traced, hints)
@@ -172,7 +172,7 @@ def _reading(
     return anchors, structure, tuple(params)
 
 
-@functools.lru_cache(maxsize=16)
+@cached(16)
 def read_sites(traced: Traced) -> Sites:
     """The layers and joins of a traced model."""
     return find_sites(

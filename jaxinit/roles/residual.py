@@ -1,8 +1,11 @@
 """Which additions are residual: a stream goes on, and a branch of it is added."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import NamedTuple
 
+from jaxinit.layers.event import Event
 from jaxinit.program import primitives
 from jaxinit.program.flow import CARRY, CHOICE, SLICE, STACK, Node
 from jaxinit.roles.anchors import Anchors, is_weight
@@ -23,19 +26,76 @@ class Residual:
     inside: frozenset[int]
 
 
+class Unclear(NamedTuple):
+    """A sum of two paths from one point, each with weights and a nonlinearity.
+
+    Attributes:
+      join: its number.
+      ends: for both paths the weight layers nearest to the sum.
+    """
+
+    join: int
+    ends: tuple[tuple[int, ...], tuple[int, ...]]
+
+
 def residual_join(
-    anchors: Anchors, number: int, known: dict[int, Residual]
-) -> Residual | None:
+    anchors: Anchors,
+    number: int,
+    known: dict[int, Residual],
+    said: Mapping[int, bool] = MappingProxyType({}),
+) -> Residual | Unclear | None:
     """What a join adds to a stream; ``None`` if it is no such addition.
 
     Args:
       anchors: the program's events.
       number: the join.
       known: the residual joins before it.
+      said: for parameter leaves, whether the user says that they end a branch.
     """
     event = anchors.events[number]
     if event.shortcut is None or not event.skip:
         return None
+    sides = _sides(anchors, number)
+    for side in (0, 1):
+        only = set(sides[side]) - set(sides[1 - side])
+        uses = [use for n in only for use in anchors.events[n].uses]
+        answers = [said[use.leaf] for use in uses if use.leaf in said]
+        if answers:
+            return _told(anchors, number, side, known) if any(answers) else None
+    return _read_join(anchors, number, known)
+
+
+def _sides(anchors: Anchors, number: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The weight layers nearest to a sum on both its paths, up to another sum."""
+
+    def on(node: Node, position: int) -> bool:
+        index = anchors.flow.values[node.results[0]].maker
+        return index not in anchors.joins
+
+    first, second = anchors.flow.nodes[anchors.nodes[number]].operands
+    return (
+        tuple(anchors.nearest_weights([first], on)),
+        tuple(anchors.nearest_weights([second], on)),
+    )
+
+
+def _told(
+    anchors: Anchors, number: int, side: int, known: dict[int, Residual]
+) -> Residual:
+    """A join whose branch the user has named: the operand ``side``."""
+    event = anchors.events[number]
+    if event.shortcut == side:
+        event = replace(event, shortcut=1 - side, skip=event.branch, branch=event.skip)
+        anchors.events[number] = event
+    fork, _ = _paths(anchors, event, known)
+    return Residual(number, fork, _branch(anchors, event, fork))
+
+
+def _read_join(
+    anchors: Anchors, number: int, known: dict[int, Residual]
+) -> Residual | Unclear | None:
+    event = anchors.events[number]
+    assert event.shortcut is not None
     node = anchors.flow.nodes[anchors.nodes[number]]
     skip, branch = node.operands[event.shortcut], node.operands[1 - event.shortcut]
     if _is_gated(anchors, skip) or _are_logits(anchors, node.results[0]):
@@ -43,20 +103,33 @@ def residual_join(
     if any(loop.kind != "layers" for loop in event.loops[-1:]):
         if not _comes_back(anchors, skip, branch):
             return None
-    above = anchors.ancestors(event.branch)
-    fork = event.skip
-    own: frozenset[int] = frozenset()
-    if not event.skip <= above:
-        fork, own = _fork(anchors, event.skip, above, known)
-        if not fork:
+    fork, own = _paths(anchors, event, known)
+    if not fork:
+        return None
+    if any(is_weight(anchors.events[n]) for n in own):
+        bends = _bends(anchors, skip, branch), _bends(anchors, branch, skip)
+        if all(bends):
+            return Unclear(number, _sides(anchors, number))
+        if bends != (False, True):
             return None
-        if any(is_weight(anchors.events[n]) for n in own):
-            if _bends(anchors, skip, branch) or not _bends(anchors, branch, skip):
-                return None
-    inside = _inside(anchors, event.branch, fork, anchors.ancestors(event.skip))
+    inside = _branch(anchors, event, fork)
     if not any(is_weight(anchors.events[n]) for n in inside):
         return None
     return Residual(number, fork, inside)
+
+
+def _paths(
+    anchors: Anchors, event: Event, known: dict[int, Residual]
+) -> tuple[frozenset[int], frozenset[int]]:
+    """Where the two paths of a join part, and the layers of the skip's own."""
+    above = anchors.ancestors(event.branch)
+    if event.skip <= above:
+        return event.skip, frozenset()
+    return _fork(anchors, event.skip, above, known)
+
+
+def _branch(anchors: Anchors, event: Event, fork: frozenset[int]) -> frozenset[int]:
+    return _inside(anchors, event.branch, fork, anchors.ancestors(event.skip))
 
 
 _TO_LOGITS = primitives.LAYOUT | {"add", "sub", "mul", "div", "select_n", "max"}

@@ -17,6 +17,7 @@ from jaxinit.roles.branches import find_branches
 from jaxinit.roles.readout import Ends, find_ends, numbers_of
 from jaxinit.roles.recurrence import Gate as Gate
 from jaxinit.roles.recurrence import find_gates, recurrent_layers
+from jaxinit.roles.residual import Unclear as Unclear
 from jaxinit.roles.router import find_routers
 
 ROLES = {
@@ -57,6 +58,9 @@ class Structure(NamedTuple):
       num_branches: how many there are if each layer of a scan counts.
       gates: for each leaf that is the bias of a recurrent cell's gates, which of its
         entries are whose.
+      output: which leaf of the model's output is the main one.
+      unclear: sums of two weighted paths of which the program does not tell whether
+        one of them is a residual branch.
     """
 
     roles: tuple[frozenset[str], ...]
@@ -65,6 +69,7 @@ class Structure(NamedTuple):
     num_branches: int
     gates: dict[int, tuple[Gate, ...]]
     output: int | None = None
+    unclear: tuple[Unclear, ...] = ()
 
 
 class Hints(NamedTuple):
@@ -73,23 +78,38 @@ class Hints(NamedTuple):
     Attributes:
       output: the main output: its position among the output's leaves, or its path.
       roles: pairs of a parameter's path and the role that it has besides.
+      branches: pairs of a weight's path and whether the sum behind it adds a
+        residual branch that ends with this weight.
     """
 
     output: int | str | None = None
     roles: tuple[tuple[str, str], ...] = ()
+    branches: tuple[tuple[str, bool], ...] = ()
 
 
 NO_HINTS = Hints()
 
 
-def as_hints(output: int | str | None, roles: Mapping[str, str] | None) -> Hints:
+def as_hints(
+    output: int | str | None,
+    roles: Mapping[str, str] | None,
+    branches: Mapping[str, bool] | None = None,
+) -> Hints:
     """The hints that a user gave as arguments."""
     if roles is not None and not isinstance(roles, Mapping):
         raise TypeError(
             "`roles` must map paths of parameters to roles, as in "
             f"{{'head/kernel': 'readout'}}, got {roles!r}."
         )
-    return Hints(output, tuple((roles or {}).items()))
+    if branches is not None and (
+        not isinstance(branches, Mapping)
+        or not all(isinstance(ends, bool) for ends in branches.values())
+    ):
+        raise TypeError(
+            "`branches` must map paths of weights to whether they end a residual "
+            f"branch, as in {{'Conv_1/kernel': True}}, got {branches!r}."
+        )
+    return Hints(output, tuple((roles or {}).items()), tuple((branches or {}).items()))
 
 
 def read_structure(
@@ -110,7 +130,9 @@ def read_structure(
     _kernels(anchors, roles)
     ends = find_ends(anchors, traced, hints.output)
     _ends_of_the_network(anchors, affine, ends)
-    branches = find_branches(anchors, roles)
+    said = {_leaf(traced, "branches", name): ends for name, ends in hints.branches}
+    branches, unclear = find_branches(anchors, roles, said)
+    _check_said(traced, said, branches, anchors)
     attentions = find_attentions(anchors, frozenset(b.join for b in branches))
     for attention in attentions:
         _give(anchors, attention.query, roles, "query")
@@ -135,6 +157,8 @@ def read_structure(
         kept = sum(g.stop - g.start for g in found if g.kind == "forget")
         if kept == size and len(found) == 1:
             roles[leaf].add("forget_gate_bias")
+    for leaf in anchors.latents:
+        roles[leaf].add("token")
     _hinted(traced, hints, roles)
     return Structure(
         output=ends.output,
@@ -143,22 +167,47 @@ def read_structure(
         attentions=attentions,
         num_branches=sum(branch.numbers.size for branch in branches),
         gates=gates,
+        unclear=unclear,
     )
 
 
 def _hinted(traced: Traced, hints: Hints, roles: list[set[str]]) -> None:
-    names = ["/".join(parts) for parts in traced.params]
     for path, role in hints.roles:
-        if path not in names:
-            raise ValueError(
-                f"`roles` must name parameters of {traced.name}, got {path!r}. They "
-                f"are: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}."
-            )
+        leaf = _leaf(traced, "roles", path)
         if role not in ROLES:
             raise ValueError(
                 f"`roles` must give {path!r} one of {', '.join(ROLES)}, got {role!r}."
             )
-        roles[names.index(path)].add(role)
+        roles[leaf].add(role)
+
+
+def _leaf(traced: Traced, argument: str, path: str) -> int:
+    """The parameter that a user names."""
+    names = ["/".join(parts) for parts in traced.params]
+    if path not in names:
+        raise ValueError(
+            f"`{argument}` must name parameters of {traced.name}, got {path!r}. They "
+            f"are: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}."
+        )
+    return names.index(path)
+
+
+def _check_said(
+    traced: Traced,
+    said: Mapping[int, bool],
+    branches: Sequence[Branch],
+    anchors: Anchors,
+) -> None:
+    """Raises for a weight that was said to end a branch and ends none."""
+    ends = {u.leaf for b in branches for n in b.ends for u in anchors.events[n].uses}
+    for leaf, wanted in said.items():
+        if wanted and leaf not in ends:
+            name = "/".join(traced.params[leaf])
+            raise ValueError(
+                f"`branches` must name weights that are the last before a sum of two "
+                f"paths, got {name!r}. residual_structure(model, *args) prints the "
+                "branches and the sums that are not understood."
+            )
 
 
 def _without(branch: Branch, routers: Sequence[int]) -> Branch:

@@ -44,7 +44,6 @@ from jaxinit.schemes.rules import rules as rules
 from jaxinit.schemes.scheme import Assignment as Assignment
 from jaxinit.schemes.scheme import Refined as Refined
 from jaxinit.schemes.scheme import Scheme as Scheme
-from jaxinit.schemes.scheme import UntouchedWarning as UntouchedWarning
 from jaxinit.schemes.transformer.deepnorm import DeepNormConstants as DeepNormConstants
 from jaxinit.schemes.transformer.deepnorm import EncoderDecoder as EncoderDecoder
 from jaxinit.schemes.transformer.deepnorm import deepnorm as deepnorm
@@ -62,6 +61,7 @@ from jaxinit.schemes.transformer.small_init import small_init as small_init
 from jaxinit.schemes.transformer.small_init import wang_init as wang_init
 from jaxinit.schemes.transformer.t5 import t5 as t5
 from jaxinit.schemes.transformer.t_fixup import t_fixup as t_fixup
+from jaxinit.schemes.untouched import UntouchedWarning as UntouchedWarning
 from jaxinit.schemes.width.depth_mup import DepthFactors as DepthFactors
 from jaxinit.schemes.width.depth_mup import depth_mup_factors as depth_mup_factors
 from jaxinit.schemes.width.depth_mup import (

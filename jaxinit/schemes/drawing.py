@@ -1,10 +1,8 @@
 """Draws a network's variables by a scheme."""
 
 import functools
-import threading
 import warnings
 import zlib
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxinit._caches import Cache
 from jaxinit.draw.compiling import quick_options
 from jaxinit.draw.own_init import OwnDraw, stacked
 from jaxinit.initializers._call import call
@@ -32,6 +31,8 @@ class SchemeDraw:
 
     Attributes:
       assignments: by leaf, what the scheme makes of it.
+      refines_on_data: whether the scheme computes with the values of the model's
+        inputs.
       reads_data: whether weights depend on the values of the model's inputs.
     """
 
@@ -46,10 +47,12 @@ class SchemeDraw:
             if leaf not in self.assignments or self.assignments[leaf].init is None
         ]
         self._own = OwnDraw(network.traced, self._own_leaves)
-        self.reads_data = (refine is not None and scheme.reads_data) or (
+        self.refines_on_data = refine is not None and scheme.reads_data
+        self.reads_data = self.refines_on_data or (
             bool(self._own_leaves) and self._own.reads_inputs
         )
         self._traceable = scheme.traceable
+        self._passes = scheme.passes
         self._refine: Callable[..., list[Array] | Refined] | None = refine
         self._compiled = self._mapped = self._refine
         if refine is not None and scheme.traceable:
@@ -58,32 +61,6 @@ class SchemeDraw:
             self._compiled = _compiled(refine, fresh, options)
             mapped = jax.vmap(refine, in_axes=(0, 0, 0, None))
             self._mapped = jax.jit(mapped, compiler_options=options)
-
-    @functools.cached_property
-    def untouched(self) -> tuple[str, ...]:
-        """What the scheme left alone without meaning to, a sentence each.
-
-        A scheme that draws every weight that is known means to draw them all: what it
-        leaves is a bias, a norm, a table, or else a parameter whose role the program
-        does not tell.
-        """
-        network, taken = self._network, self.assignments
-        weights = [p for p in network.having("weight") if "embedding" not in p.roles]
-        if not weights or any(p.leaf not in taken for p in weights):
-            return ()
-        sentences = []
-        for p in network.free:
-            if p.roles or p.leaf in taken:
-                continue
-            why = "the program does not tell what it does"
-            if p.leaf in network.sites.unreached:
-                why = "it meets no data"
-            sentences.append(
-                f"{p.name} of shape {p.shape} in {network.traced.name} keeps the "
-                f"model's own init: {why}. To draw it, give it an initializer: "
-                f"override(scheme, [({p.name!r}, as_stored(initializer))])."
-            )
-        return tuple(sentences)
 
     @property
     def depends_on_key(self) -> tuple[bool, ...]:
@@ -171,13 +148,17 @@ class SchemeDraw:
             return leaves
         first = len(self._network.params)
         params, state = leaves[:first], leaves[first:]
-        result = refine(params, state, _refining_key(keys), tuple(inputs))
-        if not isinstance(result, Refined):
-            return [*result, *state]
-        for message, holds in result.complaints.items():
+        complaints: dict[str, Array] = {}
+        for _ in range(self._passes):
+            result = refine(params, state, _refining_key(keys), tuple(inputs))
+            if isinstance(result, Refined):
+                params, complaints = result
+            else:
+                params = result
+        for message, holds in complaints.items():
             if not isinstance(holds, jax.core.Tracer) and bool(jnp.any(holds)):
                 warnings.warn(message, stacklevel=2)
-        return [*result.params, *state]
+        return [*params, *state]
 
 
 def _refining_key(keys: Array) -> Array:
@@ -207,9 +188,7 @@ def _compiled(
     return call
 
 
-_CACHE_SIZE = 16
-_cache: OrderedDict[Any, SchemeDraw] = OrderedDict()
-_lock = threading.RLock()  # assigning may draw another model by a scheme
+_cache: Cache[SchemeDraw] = Cache(16)
 
 
 def scheme_draw(network: Network, scheme: Scheme) -> SchemeDraw:
@@ -223,13 +202,7 @@ def scheme_draw(network: Network, scheme: Scheme) -> SchemeDraw:
         hash(name)
     except TypeError:  # a scheme that holds arrays
         return SchemeDraw(network, scheme)
-    with _lock:
-        if name not in _cache:
-            _cache[name] = SchemeDraw(network, scheme)
-        _cache.move_to_end(name)
-        while len(_cache) > _CACHE_SIZE:
-            _cache.popitem(last=False)
-        return _cache[name]
+    return _cache.get(name, lambda: SchemeDraw(network, scheme))
 
 
 def leaf_key(parameter: Parameter) -> Callable[[Array], Array]:

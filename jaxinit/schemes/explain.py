@@ -9,15 +9,15 @@ import jax
 from jaxinit._configuration import measuring
 from jaxinit._keys import root_key
 from jaxinit.draw.own_init import as_arrays
-from jaxinit.roles.network import Parameter
+from jaxinit.roles.network import Network, Parameter
 from jaxinit.roles.structure import as_hints
 from jaxinit.schemes.drawing import SchemeDraw, scheme_draw, std_of
 from jaxinit.schemes.fitted import real_fans
 from jaxinit.schemes.initialize import check_data, prepare
-from jaxinit.schemes.scheme import as_scheme
+from jaxinit.schemes.scheme import Scheme, as_scheme
+from jaxinit.schemes.untouched import reason
 
 _OWN = "(the model's own)"
-_UNKNOWN = "(the model's own: role unknown)"
 
 
 class Explained(NamedTuple):
@@ -32,6 +32,8 @@ class Explained(NamedTuple):
       rule: the rule that takes it.
       law: the law of its samples.
       std: the standard deviation of one draw.
+      kept: where no rule takes it, why the scheme leaves it; empty if for no reason
+        that it knows: then ``initialize`` names it in a warning.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Explained(NamedTuple):
     rule: str
     law: str
     std: float
+    kept: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,8 @@ class Explanation:
 
     Attributes:
       model: the model's name.
-      rows: one for each parameter, in the order in which data meets them.
+      rows: one for each parameter, in the order in which data meets them; last those
+        that no data meets.
       refined: whether the scheme then changes weights by looking at data.
     """
 
@@ -61,7 +65,16 @@ class Explanation:
     @property
     def unmatched(self) -> tuple[str, ...]:
         """The parameters that keep what the model's own init draws."""
-        return tuple(row.name for row in self.rows if row.rule in (_OWN, _UNKNOWN))
+        return tuple(row.name for row in self.rows if row.rule == _OWN)
+
+    @property
+    def untouched(self) -> tuple[str, ...]:
+        """Those among them that the scheme does not leave on purpose."""
+        return tuple(
+            row.name
+            for row in self.rows
+            if row.rule == _OWN and row.shape and not row.kept
+        )
 
     def __str__(self) -> str:
         head = ("parameter", "shape", "fan in, out", "rule", "law", "std", "roles")
@@ -75,6 +88,11 @@ class Explanation:
         ]
         if self.refined:
             lines.append("std is that before the scheme looks at data.")
+        if self.untouched:
+            lines.append(
+                f"Left, though they may be weights: {', '.join(self.untouched)}. Give "
+                "each a rule by override."
+            )
         return "\n".join([f"{self.model}: {len(self.rows)} parameters", *lines])
 
 
@@ -86,6 +104,7 @@ def explain(
     key: int | jax.Array = 0,
     output: int | str | None = None,
     roles: Mapping[str, str] | None = None,
+    branches: Mapping[str, bool] | None = None,
     rngs: Sequence[str] = (),
     model_kwargs: dict[str, Any] | None = None,
     **kwargs: Any,
@@ -99,6 +118,7 @@ def explain(
       key: the key of the draw whose standard deviations are shown.
       output: as in ``initialize``.
       roles: as in ``initialize``.
+      branches: as in ``initialize``.
       rngs: as in ``initialize``.
       model_kwargs: as in ``initialize``.
       **kwargs: further keyword arguments of the model.
@@ -117,11 +137,11 @@ def explain(
       >>> print(jaxinit.explain(nn.Dense(8), jaxinit.normal(0.02), x))
       Dense: 2 parameters
       parameter  shape  fan in, out  rule               law               std    roles
-      bias       8      ...
       kernel     4x8    4, 8         every weight       normal, std 0.02  0.0... ...
+      bias       8                   (the model's own)  a bias            ...
     """
     kwargs = {**kwargs, **(model_kwargs or {})}
-    hints = as_hints(output, roles)
+    hints = as_hints(output, roles, branches)
     network, inputs = prepare(model, args, kwargs, rngs, root_key(key), hints)
     chosen = as_scheme(scheme)
     draw = scheme_draw(network, chosen)
@@ -130,15 +150,20 @@ def explain(
         check_data(draw, inputs, network)
     leaves = draw.started(root_key(key), *as_arrays(inputs))
     rows = tuple(
-        _explained(parameter, draw, leaves[parameter.leaf])
+        _explained(parameter, draw, leaves[parameter.leaf], network, chosen)
         for parameter in network.in_order
     )
     return Explanation(network.traced.name, rows, refined)
 
 
-def _explained(parameter: Parameter, draw: SchemeDraw, value: jax.Array) -> Explained:
+def _explained(
+    parameter: Parameter,
+    draw: SchemeDraw,
+    value: jax.Array,
+    network: Network,
+    scheme: Scheme,
+) -> Explained:
     assignment = draw.assignments.get(parameter.leaf)
-    own = _OWN if parameter.roles else _UNKNOWN
     fans = None if parameter.use is None else real_fans(parameter)
     return Explained(
         parameter.name,
@@ -146,9 +171,10 @@ def _explained(parameter: Parameter, draw: SchemeDraw, value: jax.Array) -> Expl
         tuple(sorted(parameter.roles)),
         None if fans is None else fans.fan_in,
         None if fans is None else fans.fan_out,
-        own if assignment is None else assignment.rule,
+        _OWN if assignment is None else assignment.rule,
         "" if assignment is None else assignment.law,
         std_of(value),
+        "" if assignment is not None else reason(parameter, network, scheme),
     )
 
 
@@ -159,7 +185,7 @@ def _cells(row: Explained) -> tuple[str, ...]:
         "x".join(map(str, row.shape)) or "scalar",
         fans,
         row.rule,
-        row.law,
+        row.law or row.kept,
         f"{row.std:.3g}",
         ", ".join(row.roles),
     )

@@ -50,7 +50,8 @@ def fitted(base: Initializer, weight: Parameter) -> Initializer:
         raise ValueError(
             f"the program does not tell which axes of {weight.name}, of shape "
             f"{weight.shape}, are inputs and outputs: the model rearranges it. Give it "
-            "a rule of its own: override(scheme, [(path, as_stored(initializer))])."
+            f"a rule of its own: override(scheme, [({weight.name!r}, "
+            "as_stored(jaxinit.lecun_normal()))])."
         )
     rank = len(weight.shape)
     if use.groups > 1:

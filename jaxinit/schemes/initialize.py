@@ -1,23 +1,23 @@
 """``initialize``: a model's variables by a scheme."""
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 from jax.sharding import Sharding
 
 from jaxinit._configuration import measuring
 from jaxinit._keys import root_key
 from jaxinit.draw.own_init import as_arrays, is_shape
-from jaxinit.models.arguments import arguments, is_key, streams_and_kwargs
+from jaxinit.models.annotations import annotated
+from jaxinit.models.arguments import arguments, streams_and_kwargs
 from jaxinit.models.trace import Traced, infer_inputs, trace
 from jaxinit.roles.network import Network, read_network
 from jaxinit.roles.structure import NO_HINTS, Hints, as_hints
+from jaxinit.schemes.data.check_batch import check_batch
 from jaxinit.schemes.drawing import SchemeDraw, Shardings, scheme_draw
-from jaxinit.schemes.scheme import UntouchedWarning, as_scheme
+from jaxinit.schemes.scheme import as_scheme
+from jaxinit.schemes.untouched import warn_of_untouched
 
 
 @measuring
@@ -29,6 +29,7 @@ def initialize(
     shardings: Any = None,
     output: int | str | None = None,
     roles: Mapping[str, str] | None = None,
+    branches: Mapping[str, bool] | None = None,
     rngs: Sequence[str] = (),
     model_kwargs: dict[str, Any] | None = None,
     **kwargs: Any,
@@ -38,8 +39,9 @@ def initialize(
     What a parameter does (a weight and its fans, a bias, the end of a residual
     branch, ...) is read off the model's program, not off its names. Parameters that
     the scheme does not name keep what the model's own init draws under the same key;
-    ``explain`` says which. A parameter's key depends on its path alone, so that
-    layers added to a model leave the weights of the others as they were.
+    ``explain`` says which, and an ``UntouchedWarning`` names those among them that
+    are no bias, norm, table or the like. A parameter's key depends on its path alone,
+    so that layers added to a model leave the weights of the others as they were.
 
     It may be called under ``jax.jit``, ``jax.vmap`` over keys and ``jax.eval_shape``,
     unless the scheme says otherwise.
@@ -53,13 +55,17 @@ def initialize(
       *args: the model's inputs, as in ``model.init(key, *args)``. A
         ``jax.ShapeDtypeStruct`` will do where no values are needed; schemes that look
         at data need real ones.
-      shardings: how the result is to be sharded; each device then draws its part. One
-        sharding for all, a tree of them like the result, or a function from
-        a parameter's path and shape to a sharding or ``None``.
+      shardings: how the result is to be sharded; each device then draws its part. By
+        default as an nnx module's annotations say, where ``jax.set_mesh`` set a mesh,
+        as nnx itself has it. One sharding for all, a tree of them like the result, or
+        a function from a parameter's path and shape to a sharding or ``None``.
       output: which leaf of the model's output is the main one, by its path
         (``"logits"``) or position; by default one that no other is computed from.
       roles: for parameters by their path a role that they have besides those that the
         program shows, one of ``jaxinit.ROLES``.
+      branches: for weights by their path, whether the sum behind them adds a residual
+        branch that ends with them. For sums of which the program does not tell, as
+        ``residual_structure`` prints.
       rngs: names of random streams that a linen module uses beyond ``params`` and
         ``dropout``.
       model_kwargs: keyword arguments of the model whose names are taken here.
@@ -90,16 +96,19 @@ def initialize(
     # Within a trace a copy of the key belongs to it, wherever the key came from.
     root = jax.random.clone(root_key(key))
     kwargs = {**kwargs, **(model_kwargs or {})}
-    network, inputs = prepare(model, args, kwargs, rngs, root, as_hints(output, roles))
-    draw = scheme_draw(network, as_scheme(scheme))
-    for sentence in draw.untouched:
-        warnings.warn(sentence, UntouchedWarning, stacklevel=3)
+    hints = as_hints(output, roles, branches)
+    network, inputs = prepare(model, args, kwargs, rngs, root, hints)
+    chosen = as_scheme(scheme)
+    draw = scheme_draw(network, chosen)
     check_data(draw, inputs, network)
+    warn_of_untouched(network, draw.assignments, chosen)
     arrays = as_arrays(inputs)
-    if shardings is None:
-        leaves = draw(root, *arrays)
-    else:
-        leaves = draw(root, *arrays, shardings=_by_leaf(shardings, network.traced))
+    to = _placed(shardings, network.traced, root)
+    leaves = draw(root, *arrays, shardings=to) if to else draw(root, *arrays)
+    for leaf, sharding in to.items():  # what data made of it may be elsewhere
+        if isinstance(root, jax.core.Tracer) or leaves[leaf].sharding == sharding:
+            continue
+        leaves[leaf] = jax.device_put(leaves[leaf], sharding)
     return network.traced.assemble(network.traced.variables(leaves))
 
 
@@ -134,39 +143,33 @@ def prepare(
 
 
 def check_data(draw: SchemeDraw, inputs: Sequence[Any], network: Network) -> None:
-    """Raises if the draw needs the values of inputs that are only shapes."""
+    """Raises if the draw needs the values of inputs that it cannot use.
+
+    Raises:
+      ValueError: if they are only shapes, empty, not finite or too large.
+    """
     if draw.reads_data and any(is_shape(x) for x in inputs):
         raise ValueError(
             f"this scheme looks at data as it initializes {network.traced.name}, and "
             "got a shape. Pass a batch of real inputs."
         )
-    if draw.reads_data:
-        for name, value in zip(network.given.names, inputs, strict=True):
-            _check_values(name, value)
+    if draw.refines_on_data:
+        check_batch(inputs, network.given.names)
 
 
-# The square of a larger number is beyond float32.
-_LARGEST = 1e18
+def _placed(shardings: Any, traced: Traced, key: jax.Array) -> Shardings:
+    """The sharding of each leaf that is to have one."""
+    if shardings is not None:
+        return _by_leaf(shardings, traced)
+    if isinstance(key, jax.core.Tracer):
+        return {}
+    return annotated(_numbered(traced))
 
 
-def _check_values(name: str, value: Any) -> None:
-    """Raises unless layers can be scaled by these data."""
-    if isinstance(value, jax.core.Tracer) or is_key(value):
-        return
-    if 0 in np.shape(value):
-        raise ValueError(
-            f"`{name}` must not be empty, got shape {np.shape(value)}: this scheme "
-            "scales layers by data. Pass a batch of real inputs."
-        )
-    if not jnp.issubdtype(value.dtype, jnp.inexact):
-        return
-    largest = float(jnp.max(jnp.abs(jnp.asarray(value))))
-    if not largest <= _LARGEST:
-        raise ValueError(
-            f"`{name}` must hold finite numbers of at most {_LARGEST:g}, got "
-            f"{largest:g}: this scheme scales layers by data, and squares them. "
-            "Normalize the inputs, or leave out what is not finite."
-        )
+def _numbered(traced: Traced) -> Any:
+    """What the model's init returns, with numbers in the place of its arrays."""
+    count = len(traced.params) + traced.num_state
+    return traced.assemble(traced.variables(list(range(count))))
 
 
 def _by_leaf(shardings: Any, traced: Traced) -> Shardings:
@@ -179,7 +182,7 @@ def _by_leaf(shardings: Any, traced: Traced) -> Shardings:
     leaves = jax.tree.leaves(
         shardings, is_leaf=lambda s: s is None or isinstance(s, Sharding)
     )
-    order = jax.tree.leaves(traced.assemble(traced.variables(list(range(count)))))
+    order = jax.tree.leaves(_numbered(traced))
     if len(leaves) != len(order):
         raise ValueError(
             f"`shardings` must have one entry for each of the {len(order)} arrays of "

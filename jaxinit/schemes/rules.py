@@ -1,12 +1,12 @@
 """Rules: which parameters get which initializer."""
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import jax
 
+from jaxinit import _patterns
 from jaxinit._typing import Initializer
 from jaxinit.initializers._value import law_of
 from jaxinit.roles.network import Network, Parameter, check_role
@@ -80,10 +80,8 @@ def path(pattern: str) -> Where:
         raise ValueError(
             f"`pattern` must be a path such as 'block_*/fc/kernel', got {pattern!r}."
         )
-    tokens = re.split(r"(\*\*/|\*\*|\*|\?)", pattern)
-    meaning = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    compiled = re.compile("".join(meaning.get(t, re.escape(t)) for t in tokens))
-    return Where(lambda p: compiled.fullmatch(p.name) is not None, pattern)
+    regex = _patterns.compiled(pattern)
+    return Where(lambda p: regex.fullmatch(p.name) is not None, pattern)
 
 
 @dataclass(frozen=True)
@@ -134,6 +132,10 @@ class _Rules(Scheme):
 
     given: tuple[tuple[Where, Any], ...]
 
+    def leaves(self, parameter: Parameter) -> str:
+        del parameter
+        return "no rule names it"
+
     def assign(self, network: Network) -> list[Assignment]:
         takers: dict[int, int] = {}
         assignments = []
@@ -169,6 +171,13 @@ class _Overridden(Scheme):
     @property
     def reads_data(self) -> bool:
         return self.base.reads_data
+
+    @property
+    def passes(self) -> int:
+        return self.base.passes
+
+    def leaves(self, parameter: Parameter) -> str:
+        return self.base.leaves(parameter)
 
     def assign(self, network: Network) -> list[Assignment]:
         mine = self.rules.assign(network)

@@ -14,10 +14,6 @@ from jaxinit.schemes.fitted import fitted
 Array = jax.Array
 
 
-class UntouchedWarning(UserWarning):
-    """A scheme for every weight left a parameter alone whose role is not known."""
-
-
 class Refined(NamedTuple):
     """What data made of the parameters.
 
@@ -74,6 +70,16 @@ class Scheme:
     def reads_data(self) -> bool:
         """Whether ``refine`` looks at the values of the model's inputs."""
         return True
+
+    @property
+    def passes(self) -> int:
+        """How often ``refine`` runs; what it complains of last is said."""
+        return 1
+
+    def leaves(self, parameter: Parameter) -> str:
+        """Why this scheme leaves a weight on purpose; empty if it means to draw it."""
+        del parameter
+        return ""
 
     def assign(self, network: Network) -> list[Assignment]:
         """The parameters that this scheme draws or changes, each at most once.

@@ -9,6 +9,7 @@ import jax
 from jaxinit._configuration import measuring
 from jaxinit._progress import Bar
 from jaxinit.report.report import Report
+from jaxinit.signal.checks import check_switch, model_arguments
 from jaxinit.signal.measure import Options, measure, prepare
 from jaxinit.signal.measure import plan as plan_run
 from jaxinit.signal.plan import RunPlan
@@ -42,7 +43,9 @@ def analyze(
     progress: bool | None = None,
     rngs: Sequence[str] = (),
     model_kwargs: dict[str, Any] | None = None,
+    roll: bool | Literal["auto"] = "auto",
     plan: bool = False,
+    judge: bool = True,
     **kwargs: Any,
 ) -> Report | RunPlan:
     r"""Measures how the signal travels through a model at initialization.
@@ -81,12 +84,19 @@ def analyze(
       checkpoint: a folder in which finished seeds are kept as they finish. The same
         call, even after the process was killed, goes on from there; folders of several
         runs may be copied together.
+      roll: whether blocks of the model that repeat are run as a loop, which a compiler
+        sees once however deep the model is; the report is the same, row by row.
+        ``"auto"`` does so where it saves more time than it costs, and never with
+        convolutions on CPU, which are slow in loops there.
       plan: returns what the call would take, rows, parameters, bytes and time, and
         allocates nothing.
       progress: whether to show progress; by default on a terminal.
       rngs: names of random streams that a linen module uses beyond ``params`` and
         ``dropout``.
       model_kwargs: keyword arguments of the model whose names are taken here.
+      judge: whether to gather the evidence that the verdict rests on besides the
+        statistics (a few simulated gradient steps, slopes, the inputs). Without it
+        the verdict knows sizes alone.
       **kwargs: further keyword arguments of the model: ``train=True``, a mask,
         ``method=`` for another method than ``__call__``.
 
@@ -124,8 +134,12 @@ def analyze(
         rngs,
         devices,
         checkpoint,
+        roll,
+        judge,
     )
-    given = {**kwargs, **(model_kwargs or {})}
+    check_switch("progress", progress, none=True)
+    check_switch("plan", plan)
+    given = model_arguments(kwargs, model_kwargs)
     with Bar(progress) as bar:
         bar.phase("tracing")
         if plan:

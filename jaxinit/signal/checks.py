@@ -1,12 +1,17 @@
-"""What ``analyze`` refuses, and what it says then."""
+"""What ``analyze`` and ``compare`` refuse, and what they say then."""
 
-from collections.abc import Callable, Sequence
+import math
+import numbers
+import os
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
 from jaxinit.models.trace import Traced
+from jaxinit.report.findings import Finding
+from jaxinit.report.measured import Measured
 from jaxinit.signal.seeds import STRATEGIES
 
 
@@ -16,41 +21,77 @@ def check_options(
     chunk: int | None,
     memory_budget: int | None,
     time_budget: float | None,
+    loss: Callable[[Any], Any] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
 ) -> None:
     """Raises for options out of range, before any work is done."""
-    if isinstance(seeds, bool) or not isinstance(
-        seeds, int | np.integer | Sequence | np.ndarray | None
-    ):
-        raise TypeError(
-            f"`seeds` must be a number of seeds or a sequence of seed indices, got "
-            f"{seeds!r}."
-        )
-    if isinstance(seeds, int | np.integer):
-        if seeds < 1:
-            raise ValueError(
-                f"`seeds` must be at least 1, got {seeds}. It is the number of random "
-                "initializations; 8 give a first idea."
-            )
-    elif seeds is not None and (len(seeds) == 0 or min(seeds) < 0):
-        raise ValueError(
-            f"`seeds` must hold at least one index, all of them 0 or more, got "
-            f"{list(seeds)}."
-        )
-    if strategy not in STRATEGIES:
-        raise ValueError(
+    _check_seeds(seeds)
+    if not isinstance(strategy, str) or strategy not in STRATEGIES:
+        raise _error(strategy, str)(
             f"`strategy` must be one of {', '.join(map(repr, STRATEGIES))}, got "
             f"{strategy!r}."
         )
-    positive = {
-        "chunk": chunk,
-        "memory_budget": memory_budget,
-        "time_budget": time_budget,
-    }
-    for name, value in positive.items():
-        if value is not None and not value > 0:
-            raise ValueError(
-                f"`{name}` must be above 0 or None for the default, got {value!r}."
-            )
+    _check_positive("chunk", chunk, numbers.Integral, "an integer, seeds at once,")
+    _check_positive("memory_budget", memory_budget, numbers.Real, "a number of bytes")
+    _check_positive("time_budget", time_budget, numbers.Real, "a number of seconds")
+    if loss is not None and not callable(loss):
+        raise TypeError(
+            "`loss` must be a function from the model's output to a scalar, or None "
+            f"for a random probe, got {loss!r:.80}. Write loss=lambda y: "
+            "((y - labels) ** 2).mean()."
+        )
+    if checkpoint is not None and not isinstance(checkpoint, str | os.PathLike):
+        raise TypeError(
+            "`checkpoint` must be the path of a folder or None, got "
+            f"{checkpoint!r:.80}. Write checkpoint='seeds_of_my_model'."
+        )
+
+
+def model_arguments(
+    kwargs: Mapping[str, Any], model_kwargs: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """All keyword arguments of the model.
+
+    Raises:
+      TypeError: if ``model_kwargs`` is no mapping from names.
+      ValueError: if a name is in both.
+    """
+    if model_kwargs is None:
+        return dict(kwargs)
+    if not isinstance(model_kwargs, Mapping) or not all(
+        isinstance(name, str) for name in model_kwargs
+    ):
+        raise TypeError(
+            "`model_kwargs` must map names of the model's keyword arguments to values, "
+            f"as in {{'train': True}}, got {model_kwargs!r:.80}."
+        )
+    twice = sorted(kwargs.keys() & model_kwargs.keys())
+    if twice:
+        raise ValueError(
+            f"`model_kwargs` must not repeat a keyword argument, got {twice[0]!r} in "
+            "both. Give it once."
+        )
+    return {**kwargs, **model_kwargs}
+
+
+def check_switch(name: str, value: Any, *, none: bool = False) -> None:
+    """Raises unless ``value`` is True or False, or None where that is allowed."""
+    if not isinstance(value, bool | np.bool_) and not (none and value is None):
+        allowed = "True, False or None" if none else "True or False"
+        raise TypeError(f"`{name}` must be {allowed}, got {value!r:.80}.")
+
+
+def check_schemes(schemes: Any) -> None:
+    """Raises unless ``schemes`` maps names to something."""
+    if not isinstance(schemes, Mapping) or not all(
+        isinstance(name, str) and name for name in schemes
+    ):
+        raise TypeError(
+            "`schemes` must map names to schemes, as in {'he': jaxinit.he_normal()}, "
+            f"got {schemes!r:.200}."
+        )
+    if not schemes:
+        raise ValueError("`schemes` must hold at least one scheme, got none.")
 
 
 def check_model(traced: Traced) -> None:
@@ -59,12 +100,6 @@ def check_model(traced: Traced) -> None:
         raise ValueError(
             f"`model` must have parameters, got {traced.name} without any. jaxinit "
             "looks at what initialization does; there is nothing to initialize."
-        )
-    if not traced.num_inputs:
-        raise ValueError(
-            "`analyze` needs the model's array inputs after the model, got none. "
-            "Write, for an image model, jaxinit.analyze(model, "
-            "jax.ShapeDtypeStruct((32, 32, 32, 3), jnp.float32)), or pass a batch."
         )
 
 
@@ -98,3 +133,82 @@ def check_draws(traced: Traced, ignores_key: bool, depends: Sequence[bool]) -> N
             "the same. Use that key: in nnx pass rngs on, lambda rngs: Net(rngs=rngs); "
             "in linen draw from self.make_rng."
         )
+
+
+def nonfinite_loss(report: Measured) -> Finding | None:
+    """The finding that the loss is NaN or infinite, where it is in some seeds."""
+    if report.loss is None or np.isfinite(report.loss).all():
+        return None
+    share = float((~np.isfinite(report.loss)).mean())
+    return Finding(
+        kind="non-finite",
+        metric="loss",
+        row=None,
+        seed_share=share,
+        value=math.nan,
+        stderr=math.nan,
+        message=f"The loss is NaN or infinite in {share:.0%} of the seeds.",
+        remedy=(
+            "loss_fn(model_output)  # the layers' rows tell whether the output was "
+            "finite; if it was, look for log(0), 0/0 or an overflow in `loss`"
+        ),
+    )
+
+
+def _check_seeds(seeds: Any) -> None:
+    if seeds is None:
+        return
+    if _is_integer(seeds):
+        if seeds < 1:
+            raise ValueError(
+                f"`seeds` must be at least 1, got {seeds}. It is the number of random "
+                "initializations; 8 give a first idea."
+            )
+        return
+    listed = isinstance(seeds, Sequence | np.ndarray | jax.Array)
+    if not listed or isinstance(seeds, str | bytes) or np.ndim(seeds) != 1:
+        raise TypeError(
+            "`seeds` must be a number of seeds or a sequence of seed indices, got "
+            f"{seeds!r:.80}. Write seeds=16, or seeds=[0, 5] for those two."
+        )
+    items = list(seeds) if isinstance(seeds, Sequence) else list(np.asarray(seeds))
+    strange = [item for item in items if not _is_integer(item)]
+    if strange:
+        raise TypeError(
+            f"`seeds` must be a number of seeds or a sequence of seed indices, which "
+            f"are integers, got {strange[0]!r:.80} among them."
+        )
+    if not items or min(items) < 0 or max(items) >= 2**32:
+        raise ValueError(
+            f"`seeds` must hold at least one index, all of them 0 or more and below "
+            f"2**32, got {items!r:.80}."
+        )
+    if len(set(items)) < len(items):
+        twice = next(item for item in items if items.count(item) > 1)
+        raise ValueError(
+            f"`seeds` must hold each index once, got {twice} several times: the same "
+            "weights would count as independent ones."
+        )
+
+
+def _check_positive(name: str, value: Any, kind: type, what: str) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool | np.bool_) or not isinstance(value, kind):
+        raise TypeError(
+            f"`{name}` must be {what} above 0 or None for the default, got "
+            f"{value!r:.80}."
+        )
+    if not value > 0:  # type: ignore[operator]
+        raise ValueError(
+            f"`{name}` must be above 0 or None for the default, got {value!r}."
+        )
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _error(value: Any, kind: type) -> type[Exception]:
+    """A wrong type, or a wrong value of the right one."""
+    return ValueError if isinstance(value, kind) else TypeError

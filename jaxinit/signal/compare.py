@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -11,6 +11,8 @@ import numpy as np
 from jaxinit._configuration import measuring
 from jaxinit._progress import Bar
 from jaxinit.report.report import Report
+from jaxinit.report.text import visible
+from jaxinit.signal.checks import check_schemes, check_switch, model_arguments
 from jaxinit.signal.measure import Options, measure, prepare
 from jaxinit.signal.seeds import Strategy
 
@@ -27,6 +29,12 @@ class Comparison:
 
     def __getitem__(self, name: str) -> Report:
         return self.reports[name]
+
+    @property
+    def interrupted(self) -> str | None:
+        """What cut the last report short, if a signal did."""
+        *_, last = self.reports.values()
+        return last.interrupted
 
     def to_records(self) -> list[dict[str, Any]]:
         """One record for each scheme, with the columns of the printed table."""
@@ -45,7 +53,7 @@ class Comparison:
             "grad rms first/last",
             "first problem at",
         )
-        rows = [tuple(_cell(v) for v in r.values()) for r in self.to_records()]
+        rows = [tuple(visible(_cell(v)) for v in r.values()) for r in self.to_records()]
         widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
         lines = [
             "  ".join(
@@ -76,6 +84,7 @@ def compare(
     time_budget: float | None = None,
     devices: int | Sequence[jax.Device] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
+    roll: bool | Literal["auto"] = "auto",
     progress: bool | None = None,
     rngs: Sequence[str] = (),
     model_kwargs: dict[str, Any] | None = None,
@@ -100,13 +109,15 @@ def compare(
       time_budget: seconds, for each scheme.
       devices: over which seeds are spread.
       checkpoint: a folder that keeps finished seeds, of each scheme apart.
+      roll: whether repeated blocks are run as a loop.
       progress: whether to show progress.
       rngs: names of random streams.
       model_kwargs: keyword arguments of the model whose names are taken here.
       **kwargs: further keyword arguments of the model.
 
     Returns:
-      The comparison.
+      The comparison. Ctrl-C ends it with the schemes that are done, at least one; the
+      last of them may have fewer seeds.
 
     Raises:
       TypeError: as ``analyze``, or if ``schemes`` is no mapping.
@@ -122,13 +133,9 @@ def compare(
       >>> jaxinit.compare(model, x, schemes=schemes, seeds=4)["he"].verdict
       'ok'
     """
-    if not isinstance(schemes, Mapping):
-        raise TypeError(
-            "`schemes` must map names to schemes, as in {'he': jaxinit.he_normal()}, "
-            f"got {schemes!r}."
-        )
-    if not schemes:
-        raise ValueError("`schemes` must hold at least one scheme, got none.")
+    check_schemes(schemes)
+    check_switch("progress", progress, none=True)
+    given = model_arguments(kwargs, model_kwargs)
     options = Options(
         seeds,
         key,
@@ -140,11 +147,12 @@ def compare(
         rngs,
         devices,
         checkpoint,
+        roll,
     )
     reports = {}
     with Bar(progress) as bar:
         bar.phase("tracing")
-        prepared = prepare(model, args, {**kwargs, **(model_kwargs or {})}, options)
+        prepared = prepare(model, args, given, options)
         for name, scheme in schemes.items():
             bar.phase(name)
             try:
@@ -152,6 +160,12 @@ def compare(
             except (TypeError, ValueError) as error:
                 error.add_note(f"jaxinit was measuring the scheme {name!r}.")
                 raise
+            except KeyboardInterrupt:
+                if not reports:
+                    raise
+                break
+            if reports[name].interrupted:
+                break
     return Comparison(reports)
 
 

@@ -11,11 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
-from jaxinit._caches import Cache
+from jaxinit._caches import Cache, cached
 from jaxinit._configuration import configuration
 from jaxinit.draw.pieces import draws, is_threefry
+from jaxinit.models.trace import Traced
 from jaxinit.program import versions
 from jaxinit.program.prune import prune
+from jaxinit.signal.bundle import Bundle, Bundled
 from jaxinit.signal.statistics import (
     Analysis,
     Raw,
@@ -131,8 +133,8 @@ class Compiled:
             part.reshape(part.shape[:-1] + shape)
             for part, shape in zip(parts, shapes, strict=True)
         ]
-        raw: Raw = jax.tree.unflatten(structure, leaves)
-        return raw._replace(loss=packed.loss)
+        bundled: Bundled = jax.tree.unflatten(structure, leaves)
+        return Bundle(self.analysis).taken_apart(bundled, packed.loss)
 
     def know_layout(self) -> None:
         """Traces the analysis if nothing has so far: ``unpack`` needs its layout."""
@@ -207,17 +209,22 @@ class Compiled:
         self, variables: Sequence[Array], key: Noise, inputs: Sequence[Array]
     ) -> tuple[Array, Array]:
         """All records as one array: fetching hundreds would take longer than work."""
-        raw = self._function(variables, key, inputs)
-        leaves, structure = jax.tree.flatten(raw._replace(loss=None))
+        bundled, loss = self._function(variables, key, inputs)
+        leaves, structure = jax.tree.flatten(bundled)
         self._layout = structure, [leaf.shape for leaf in leaves]
         wide = jnp.result_type(*(leaf.dtype for leaf in leaves))
         flat = [leaf.reshape(-1).astype(wide) for leaf in leaves]
-        return jnp.concatenate(flat), raw.loss
+        return jnp.concatenate(flat), loss
 
 
 def abstract_arguments(analysis: Analysis, chunk: int) -> tuple[list[Any], Any, Any]:
     """Variables, key and inputs of a program for ``chunk`` seeds, as shapes."""
-    traced, lead = analysis.traced, ((chunk,) if chunk else ())
+    return _abstract(analysis.traced, chunk)
+
+
+@cached(64)
+def _abstract(traced: Traced, chunk: int) -> tuple[list[Any], Any, Any]:
+    lead = (chunk,) if chunk else ()
     shape: Any = jax.ShapeDtypeStruct
     avals = [versions.shape_of(v) for v in traced.apply.jaxpr.invars]
     first = traced.input_positions.start - 1
@@ -287,6 +294,7 @@ def compiled(analysis: Analysis, options: dict[str, Any] | None) -> Compiled:
         analysis.batch,
         analysis.loss,
         analysis.backward,
+        analysis.rolled,
         quick,
         configuration(),
     )

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxinit.signal import resources
+from jaxinit import _resources as resources
 from jaxinit.signal.compiled import abstract_arguments
 from jaxinit.signal.engine import Engine
 from jaxinit.signal.statistics import Analysis

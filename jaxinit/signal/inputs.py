@@ -26,6 +26,62 @@ class Fed(NamedTuple):
     nonfinite: tuple[str, ...]
 
 
+_ARRAYS = (jax.Array, np.ndarray, np.generic, jax.ShapeDtypeStruct)
+
+
+def check_inputs(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Raises for inputs that no model could take, before one is called with them.
+
+    Args:
+      args: the model's positional arguments.
+      kwargs: its keyword arguments.
+
+    Raises:
+      TypeError: if an array holds no numbers.
+      ValueError: if an array is empty, or there is none.
+    """
+    paths, _ = jax.tree_util.tree_flatten_with_path((args, kwargs))
+    arrays = 0
+    for path, leaf in paths:
+        if not isinstance(leaf, _ARRAYS):
+            continue
+        arrays += 1
+        root = "args" if path[0].idx == 0 else "kwargs"
+        _check_array(leaf, root + jax.tree_util.keystr(path[1:]))
+    if not arrays:
+        got = ", ".join(f"{leaf!r:.40}" for _, leaf in paths) or "none"
+        raise ValueError(
+            f"`analyze` needs the model's array inputs after the model, got {got}. "
+            "Write, for an image model, jaxinit.analyze(model, "
+            "jax.ShapeDtypeStruct((32, 32, 32, 3), jnp.float32)), or pass a batch as "
+            "an array: jnp.asarray(x)."
+        )
+
+
+def _check_array(leaf: Any, name: str) -> None:
+    if any(not isinstance(n, int | np.integer) or n < 0 for n in leaf.shape):
+        raise ValueError(
+            f"`{name}` must have a shape of integers of at least 1, got {leaf.shape}. "
+            "Sizes are not inferred: write the batch size that you want."
+        )
+    if 0 in leaf.shape:
+        raise ValueError(
+            f"`{name}` must not be empty, got shape {leaf.shape}. Nothing "
+            "could be measured: pass at least one sample."
+        )
+    if not is_key(leaf) and not _is_numeric(leaf.dtype):
+        raise TypeError(
+            f"`{name}` must hold numbers, booleans or random keys, got dtype "
+            f"{leaf.dtype}. Turn it into numbers first: strings into tokens, objects "
+            "with np.asarray(x, np.float32)."
+        )
+
+
+def _is_numeric(dtype: Any) -> bool:
+    kinds = (jnp.number, jnp.bool_)
+    return any(jnp.issubdtype(dtype, kind) for kind in kinds)
+
+
 def feed(
     inputs: Sequence[Any],
     names: Sequence[str],
@@ -141,10 +197,10 @@ def _described(value: Any) -> str:
 
 
 def _check_indices(x: np.ndarray, name: str, size: int) -> None:
-    if x.max() >= size or x.min() < -size:
+    if x.max() >= size or x.min() < 0:
         raise ValueError(
             f"`{name}` must hold integers from 0 to {size - 1}, the rows of the "
             f"table that the model looks them up in; got {x.min()} to {x.max()}. "
-            "JAX would return NaN or a clipped row. Enlarge the embedding or mend "
-            "the tokens."
+            "JAX would return NaN, a clipped row, or one counted from the end. Enlarge "
+            "the embedding or mend the tokens."
         )

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -23,17 +23,22 @@ from jaxinit.report.findings import Finding
 from jaxinit.report.report import Report
 from jaxinit.roles.network import Network, read_network, read_sites
 from jaxinit.schemes.drawing import scheme_draw
+from jaxinit.schemes.initialize import check_data
 from jaxinit.schemes.scheme import as_scheme
+from jaxinit.schemes.untouched import warn_of_untouched
+from jaxinit.signal.bundle import should_roll
 from jaxinit.signal.checkpoint import Checkpoint, fingerprint
 from jaxinit.signal.checks import (
     check_draws,
     check_loss,
     check_model,
     check_options,
+    nonfinite_loss,
 )
 from jaxinit.signal.compiled import Compiled, compiled
 from jaxinit.signal.engine import Engine
-from jaxinit.signal.inputs import Fed, batch_size, feed
+from jaxinit.signal.evidence import gather
+from jaxinit.signal.inputs import Fed, batch_size, check_inputs, feed
 from jaxinit.signal.placement import mesh_of, placed_by, seed_devices, unplaced
 from jaxinit.signal.plan import RunPlan, plan_run
 from jaxinit.signal.seeds import Finished, Plan, Strategy, run
@@ -57,6 +62,8 @@ class Options(NamedTuple):
     rngs: Sequence[str]
     devices: int | Sequence[jax.Device] | None = None
     checkpoint: str | os.PathLike[str] | None = None
+    roll: bool | Literal["auto"] = "auto"
+    judge: bool = True
 
 
 class Prepared(NamedTuple):
@@ -97,13 +104,25 @@ def _traced(
         options.chunk,
         options.memory_budget,
         options.time_budget,
+        options.loss,
+        options.checkpoint,
     )
     root = unplaced(root_key(options.key))
     if not args and not kwargs:
         args = infer_inputs(model)
     streams, kwargs = streams_and_kwargs(options.rngs, kwargs)
+    check_inputs(args, kwargs)
     given = arguments(args, kwargs)
-    traced = trace(model, given, streams, jax.random.key_impl(root))
+    try:
+        traced = trace(model, given, streams, jax.random.key_impl(root))
+    except (IndexError, TypeError, ValueError, ZeroDivisionError) as error:
+        if all(shape.shape == () for shape in given.shapes):
+            raise ValueError(
+                f"`{given.names[0]}` must have axes that the model works on, the first "
+                f"of them over samples, got a scalar, and the model raised "
+                f"{type(error).__name__}: {error}. Pass a batch."
+            ) from error
+        raise
     check_model(traced)
     check_loss(options.loss, traced)
     return _Model(traced, given, root)
@@ -136,6 +155,10 @@ def prepare(
     batch = batch_size(fed.arrays, sites.keys)
     analysis = Analysis(traced, sites, batch, options.loss, True)
     count = _count(options.seeds, sites)
+    rolled = options.roll
+    if rolled == "auto":
+        rolled = not placed_by(traced, fed.arrays) and should_roll(analysis, count)
+    analysis = analysis._replace(rolled=bool(rolled))
     programs = compiled(analysis, quick_options(sites, 3 * count))
     return Prepared(network, fed, analysis, programs, root, options)
 
@@ -156,10 +179,11 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
     network, programs = prepared.network, prepared.compiled
     traced, options = network.traced, prepared.options
     draw: Draw = own_draw(traced)
-    untouched: tuple[str, ...] = ()
     if scheme is not None:
-        draw = scheme_draw(network, as_scheme(scheme))
-        untouched = draw.untouched
+        chosen = as_scheme(scheme)
+        draw = scheme_draw(network, chosen)
+        check_data(draw, prepared.fed.arrays, network)
+        warn_of_untouched(network, draw.assignments, chosen)
     draws = traced.draws or scheme is not None
     indices = _seed_indices(options.seeds, draws, network.sites)
     check_draws(traced, draw.ignores_key, draw.depends_on_key)
@@ -195,6 +219,7 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
         "flax": version("flax"),
         "strategy": finished.strategy,
         "chunk": finished.chunk,
+        "rolled": programs.analysis.rolled,
         "bytes_per_seed": programs.bytes_per_seed,
         "batch_size": prepared.analysis.batch,
         "inputs": list(prepared.fed.descriptions),
@@ -205,9 +230,11 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
     notes = _remarks(programs.analysis, prepared.fed)
     if programs.no_gradient is not None:
         notes.append(f"No gradients: {programs.no_gradient}")
-    notes += untouched
     notes += finished.notes
-    return _report(prepared, programs.analysis, finished, notes, settings)
+    evidence = {}
+    if options.judge and programs.no_gradient is None:
+        evidence = gather(network, draw, prepared.root, inputs, how.seeds, options.loss)
+    return _report(prepared, programs.analysis, finished, notes, settings, evidence)
 
 
 def _seed_indices(
@@ -268,6 +295,7 @@ def _report(
     finished: Finished,
     notes: Sequence[str],
     settings: dict[str, Any],
+    evidence: dict[str, Any],
 ) -> Report:
     fed, root = prepared.fed, prepared.root
     tables = tabulate(analysis, finished.raw)
@@ -288,8 +316,13 @@ def _report(
             unreached=tuple(param_name(traced.params[i]) for i in sites.unreached),
             notes=tuple(notes),
             settings=settings,
+            evidence=evidence,
         )
     )
+    lost = nonfinite_loss(report)
+    if lost is not None:
+        findings = (lost, *(f for f in report.findings if f.is_problem))
+        report = dataclasses.replace(report, findings=findings)
     if fed.nonfinite:
         findings = (
             _nonfinite_input(fed),

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 
+from jaxinit._caches import cached
 from jaxinit.models.trace import Traced
 from jaxinit.program import versions
 
@@ -94,19 +95,17 @@ def placed_by(traced: Traced, inputs: Sequence[jax.Array]) -> str:
     for value in inputs:
         if getattr(value, "committed", False):
             return "an input is committed to its devices"
+    return _places(traced)
+
+
+@cached(64)
+def _places(traced: Traced) -> str:
+    """The equations of a model by which it says where its values lie."""
     programs = [p for p in (traced.init, traced.apply) if p is not None]
-    names = {name for program in programs for name in _primitives(program.jaxpr)}
+    names = {
+        name
+        for program in programs
+        for equation in program.jaxpr.eqns
+        for name in versions.primitive_names(equation)
+    }
     return ", ".join(sorted(names & _PLACED))
-
-
-def _primitives(jaxpr: versions.Jaxpr) -> set[str]:
-    """Names of all primitives in a program and in those that it calls."""
-    found = set()
-    for equation in jaxpr.eqns:
-        found.add(str(equation.primitive.name))
-        for value in equation.params.values():
-            for part in value if isinstance(value, tuple | list) else (value,):
-                inner = getattr(part, "jaxpr", part)
-                if hasattr(inner, "eqns"):
-                    found |= _primitives(inner)
-    return found

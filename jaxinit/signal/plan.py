@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxinit import _resources as resources
 from jaxinit.program import versions
-from jaxinit.signal import resources
 from jaxinit.signal.fitting import bytes_of, in_bytes, input_bytes, weight_bytes
 from jaxinit.signal.statistics import Analysis, plain_forward
 

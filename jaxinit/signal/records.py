@@ -57,10 +57,16 @@ class Axes(NamedTuple):
     Attributes:
       sample: the axis over the batch; ``None`` if there is none.
       channels: the axes over features; all others are positions.
+      masked: whether entries at or below ``MASK`` stand for none and do not count.
     """
 
     sample: int | None
     channels: tuple[int, ...]
+    masked: bool = False
+
+
+MASK = -9e3
+"""The fills of masks are -1e4, -1e9, -1e10, the least number of a dtype, -infinity."""
 
 
 def record_dtype(dtype: DTypeLike) -> np.dtype:
@@ -80,17 +86,22 @@ def forward_record(value: Array, axes: Axes) -> Array:
     x, size, axes = _real(value, axes)
     channels = tuple(axis % x.ndim for axis in axes.channels)
     others = tuple(axis for axis in range(x.ndim) if axis not in channels)
-    per_channel = 1 / max(math.prod(x.shape[axis] for axis in others), 1)
+    per_channel: Any = 1 / max(math.prod(x.shape[axis] for axis in others), 1)
+    counted: Any = None
+    if axes.masked:
+        counted = (~(x <= MASK)).astype(x.dtype)
+        x, size = (jnp.where(counted > 0, v, 0) for v in (x, size))
+        per_channel = 1 / jnp.maximum(lax.reduce_sum(counted, others), 1)
     chan_absmax = lax.reduce_max(size, others).reshape(-1)
     exponent, unit = _unit(lax.reduce_max(chan_absmax, (0,)))
-    zero = lax.reduce_sum((size == 0).astype(x.dtype), others) * per_channel
-    finite = (size < jnp.inf).astype(x.dtype)
+    zero = lax.reduce_sum(_kept((size == 0).astype(x.dtype), counted), others)
+    finite = _kept((size < jnp.inf).astype(x.dtype), counted)
     nonfinite = 1 - lax.reduce_sum(finite, others) * per_channel
     x = x * unit
     shift = _mean_of_parts(x) if is_complex else x[(0,) * x.ndim]
-    distance = x - shift
+    distance = _kept(x - shift, counted)
     chan_mean = lax.reduce_sum(distance, others) * per_channel
-    centred = distance - lax.expand_dims(chan_mean, others)
+    centred = _kept(distance - lax.expand_dims(chan_mean, others), counted)
     chan_var = lax.reduce_sum(centred * centred, others) * per_channel
     mean = chan_mean + (shift.reshape(-1) if is_complex else shift)
     columns = (
@@ -100,7 +111,7 @@ def forward_record(value: Array, axes: Axes) -> Array:
         mean * mean,
         chan_var,
         (chan_absmax == 0).astype(x.dtype),
-        zero,
+        zero * per_channel,
         nonfinite,
     )
     table = lax.concatenate([column.reshape(1, -1) for column in columns], 0)
@@ -111,6 +122,11 @@ def forward_record(value: Array, axes: Axes) -> Array:
     one = jnp.ones((), x.dtype)
     rest = [one, exponent, absmax, *_sum_of_units(x, axes.sample)]
     return lax.concatenate([means, *(scalar[None] for scalar in rest)], 0)
+
+
+def _kept(x: Array, counted: Array | None) -> Array:
+    """``x`` where it counts, and zero elsewhere."""
+    return x if counted is None else x * counted
 
 
 def dead_record(value: Array, axes: Axes) -> Array:

@@ -9,9 +9,9 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from jaxinit import _resources as resources
 from jaxinit._configuration import thread_pool
 from jaxinit._progress import Reporter
-from jaxinit.signal import resources
 from jaxinit.signal.checkpoint import Checkpoint
 from jaxinit.signal.compiled import SEEDS, Packed
 from jaxinit.signal.engine import Engine

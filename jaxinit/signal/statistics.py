@@ -1,62 +1,24 @@
 """The analysis of one seed, as a pure function: weights and inputs to statistics."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxinit.layers.find import Sites
 from jaxinit.layers.taps import plan_taps
 from jaxinit.models.trace import Traced
 from jaxinit.program import versions
 from jaxinit.program.run import Hooks, Tap, replay
 from jaxinit.signal import records as moments
+from jaxinit.signal.bundle import Analysis as Analysis
+from jaxinit.signal.bundle import Bundle, Bundled, find_rolled
+from jaxinit.signal.bundle import Raw as Raw
 from jaxinit.signal.records import Axes
 
 Array = jax.Array
-Loss = Callable[[Any], Array]
-
-
-class Raw(NamedTuple):
-    """What one seed returns: records as in ``moments``, all of them small.
-
-    Attributes:
-      forward: for each event, its output's record; leading axes are the loops'.
-      dead: for each event with an activation, the record behind it.
-      backward: for each event, the record of the gradient at its output, and at
-        the model's outputs under the numbers -1, -2, ...; empty without gradients.
-      weights: for each parameter leaf, its record, split along scanned axes.
-      gradients: likewise of its gradient; ``None`` where there is none.
-      loss: the loss; zero in probe mode.
-    """
-
-    forward: dict[int, Array]
-    dead: dict[int, Array]
-    backward: dict[int, Array]
-    weights: list[Array]
-    gradients: list[Array | None]
-    loss: Any
-
-
-class Analysis(NamedTuple):
-    """How a model is to be analyzed.
-
-    Attributes:
-      traced: the model.
-      sites: its layers.
-      batch: number of samples in the input, 0 if unknown.
-      loss: the user's loss of the output, or ``None`` for a random probe.
-      backward: whether gradients are taken.
-    """
-
-    traced: Traced
-    sites: Sites
-    batch: int
-    loss: Loss | None
-    backward: bool
 
 
 def sample_axis(shape: Sequence[int], batch: int) -> int | None:
@@ -68,34 +30,35 @@ def sample_axis(shape: Sequence[int], batch: int) -> int | None:
 
 def one_seed(
     analysis: Analysis,
-) -> Callable[[Sequence[Array], tuple[Array, Array], Sequence[Array]], Raw]:
-    """The function ``(variables, key, inputs) -> Raw`` that is to be compiled.
+) -> Callable[..., tuple[Bundled, Array]]:
+    """The function ``(variables, key, inputs) -> records, loss`` to be compiled.
 
     Its arguments are the leaves of parameters and state, two keys, for dropout and the
     like and for the probe, and the array inputs.
     """
-    traced, sites = analysis.traced, analysis.sites
+    traced = analysis.traced
     num_params = len(traced.params)
-    splits = [sites.scanned.get(leaf, ()) for leaf in range(num_params)]
     measured = instrumented(analysis)
+    bundle = Bundle(analysis)
 
     def run(
         variables: Sequence[Array],
         keys: tuple[Array, Array],
         inputs: Sequence[Array],
-    ) -> Raw:
+    ) -> tuple[Bundled, Array]:
         params, state = list(variables[:num_params]), list(variables[num_params:])
         model_key, probe_key = keys
 
-        def forward(params: list[Array], probes: dict[int, Array]) -> Any:
+        def forward(params: list[Array], bundled: Any) -> Any:
             values = [*params, *state, model_key, *inputs]
-            outputs, records = measured(values, probes)
+            outputs, found = measured(values, bundle.open_probes(bundled))
+            records = bundle.records(found)
             if analysis.loss is not None:
                 return analysis.loss(traced.output(outputs)), records
             return [out for out in outputs if _differentiable(out)], records
 
         if analysis.backward:
-            probes = empty_probes(analysis)
+            probes = bundle.probes(empty_probes(analysis))
             result, pull, records = jax.vjp(forward, params, probes, has_aux=True)
             cotangent = (
                 _gaussian(probe_key, result)
@@ -105,19 +68,11 @@ def one_seed(
             gradients, backward = pull(cotangent)
             loss = jnp.zeros(()) if analysis.loss is None else result
         else:
-            _, records = forward(params, {})
-            gradients, backward, loss = [None] * num_params, {}, jnp.zeros(())
-        return Raw(
-            {t.number: r for t, r in records.items() if t.point == "output"},
-            {t.number: r for t, r in records.items() if t.point == "activation"},
-            backward,
-            [_size(p, s) for p, s in zip(params, splits, strict=True)],
-            [
-                None if g is None else _size(g, s)
-                for g, s in zip(gradients, splits, strict=True)
-            ],
-            loss,
-        )
+            _, records = forward(params, bundle.probes({}))
+            gradients, backward, loss = None, bundle.probes({}), jnp.zeros(())
+        sizes = bundle.sizes(params, _size)
+        steps = None if gradients is None else bundle.sizes(gradients, _size)
+        return Bundled(records, backward, sizes, steps), loss
 
     return run
 
@@ -191,11 +146,14 @@ def instrumented(
     sites = analysis.sites
     plan = plan_taps(sites.numbers, sites.events)
     hooks = _hooks(analysis)
+    repeats = find_rolled(analysis, plan)
 
     def run(
         values: Sequence[Any], probes: dict[int, Array]
     ) -> tuple[list[Any], dict[Tap, Array]]:
-        outputs, records = replay(analysis.traced.apply, values, plan, hooks, probes)
+        outputs, records = replay(
+            analysis.traced.apply, values, plan, hooks, probes, repeats
+        )
         return _watch_outputs(outputs, probes), records
 
     return run
@@ -225,19 +183,29 @@ def float_outputs(traced: Traced) -> list[int]:
     ]
 
 
+# Traced once for each shape, however many places have it.
+_forward_record = jax.jit(moments.forward_record, static_argnums=1)
+_dead_record = jax.jit(moments.dead_record, static_argnums=1)
+_size_record = jax.jit(moments.size_record, static_argnums=1)
+
+
 def _hooks(analysis: Analysis) -> Hooks:
     sites = analysis.sites
     axes = {
-        number: Axes(sample_axis(event.shape, analysis.batch), event.channels)
+        number: Axes(
+            sample_axis(event.shape, analysis.batch),
+            () if event.masked else event.channels,
+            event.masked,
+        )
         for number, event in zip(sites.numbers, sites.events, strict=True)
     }
 
     def record(tap: Tap, value: Array) -> Array:
         value = lax.stop_gradient(value)
         if tap.point == "activation":
-            summary = moments.dead_record
+            summary = _dead_record
         else:
-            summary = moments.forward_record
+            summary = _forward_record
         found: Array = versions.summarized(
             lambda x: summary(x, axes[tap.number]), value
         )
@@ -264,7 +232,7 @@ def _watched_forward(value: Array, probe: Array) -> tuple[Array, Array]:
 
 
 def _watched_backward(probe: Array, gradient: Array) -> tuple[Array, Array]:
-    record = versions.summarized(moments.size_record, gradient)
+    record = versions.summarized(lambda x: _size_record(x, ()), gradient)
     return gradient, versions.vary_like(record, probe)
 
 
@@ -280,7 +248,7 @@ def _watch_outputs(outputs: Sequence[Array], probes: dict[int, Array]) -> list[A
 
 
 def _size(value: Array, kept: tuple[int, ...]) -> Array:
-    record: Array = versions.summarized(lambda x: moments.size_record(x, kept), value)
+    record: Array = versions.summarized(lambda x: _size_record(x, kept), value)
     return record
 
 

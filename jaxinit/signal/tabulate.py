@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxinit.layers.event import Event
 from jaxinit.layers.names import param_name, row_names
-from jaxinit.report.report import Row
+from jaxinit.report.measured import Row
 from jaxinit.signal import records as moments
 from jaxinit.signal.statistics import Analysis, Raw, float_outputs
 

@@ -2,6 +2,7 @@
 
 from jaxinit.transfer.initialize_lora import initialize_lora as initialize_lora
 from jaxinit.transfer.load import load_partial as load_partial
+from jaxinit.transfer.load import torch_heads as torch_heads
 from jaxinit.transfer.load import torch_layout as torch_layout
 from jaxinit.transfer.load_report import LoadedLeaf as LoadedLeaf
 from jaxinit.transfer.load_report import LoadReport as LoadReport
@@ -29,5 +30,6 @@ __all__ = [
     "olora",
     "pissa",
     "shrink_perturb",
+    "torch_heads",
     "torch_layout",
 ]

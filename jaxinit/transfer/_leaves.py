@@ -76,7 +76,7 @@ def tree_of(variables: Any) -> Tree:
         for path in paths
     ]
     _check_not_tied(pairs)
-    is_linen = isinstance(variables, Mapping) and "params" in variables
+    is_linen = _has_collections(variables)
     leaves = []
     for index, (where, (_, value)) in enumerate(zip(parts, pairs, strict=True)):
         if not is_numeric(value):
@@ -100,6 +100,16 @@ def tree_of(variables: Any) -> Tree:
             "slashes. Rename one."
         )
     return Tree(tuple(leaves), tuple(value for _, value in pairs), structure)
+
+
+def _has_collections(variables: Any) -> bool:
+    """Whether its first keys are collections: of linen variables, a ``TrainState``.
+
+    A ``TrainState`` that was saved comes back as a dict; both have the same names.
+    """
+    if isinstance(variables, Mapping):
+        return "params" in variables
+    return hasattr(variables, "params") and hasattr(variables, "opt_state")
 
 
 def is_numeric(value: Any) -> bool:

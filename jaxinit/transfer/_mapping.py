@@ -1,10 +1,11 @@
 """Which array of a source goes to which leaf."""
 
 import difflib
-import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
+from jaxinit import _patterns
 from jaxinit.transfer._leaves import some
 
 NameMapping: TypeAlias = Mapping[str, str | None] | Callable[[str], str | None]
@@ -76,8 +77,22 @@ def _by_entries(
                 "does not have. It has "
                 + (f"{some(close)}, which is close." if close else f"{some(sources)}.")
             )
+        lacking = [name for name in asked if name not in held]
+        if lacking and _patterns.is_pattern(pattern):
+            warnings.warn(
+                f"`mapping` sends {pattern!r} to {len(asked)} arrays, of which the "
+                f"source lacks {len(lacking)}: {some(lacking, 3)}. Their leaves stay "
+                "as they are. Mend the entry, or exclude them: "
+                f"{{{_first(taken, lacking)!r}: None}} before it.",
+                stacklevel=5,
+            )
         names.update(taken)  # type: ignore[arg-type]
     return {target: names.get(target, target) for target in targets}
+
+
+def _first(taken: Mapping[str, object], lacking: Sequence[str]) -> str:
+    """The leaf that the first missing name was meant for."""
+    return next(leaf for leaf, name in taken.items() if name == lacking[0])
 
 
 _OTHER = object()
@@ -90,7 +105,7 @@ def _renaming(pattern: str, to: str | None) -> Callable[[str], object]:
         raise TypeError(
             f"`mapping` must map names to names or None, got {pattern!r}: {to!r}."
         )
-    if "*" in pattern:
+    if _patterns.is_pattern(pattern):
         return _glob_renaming(pattern, to)
 
     def rename(target: str) -> object:
@@ -104,22 +119,20 @@ def _renaming(pattern: str, to: str | None) -> Callable[[str], object]:
 
 
 def _glob_renaming(pattern: str, to: str | None) -> Callable[[str], object]:
-    stars = pattern.count("*")
-    if to is not None and to.count("*") != stars:
+    here = _patterns.wildcards(pattern)
+    if to is not None and (there := _patterns.wildcards(to)) != here:
         raise ValueError(
-            f"`mapping` maps {pattern!r} to {to!r}, with {stars} and {to.count('*')} "
-            "stars: each star stands for the same text on both sides."
+            f"`mapping` maps {pattern!r} to {to!r}, with the wildcards "
+            f"{' '.join(here)} and {' '.join(there) or 'none'}: each stands for the "
+            "same text on both sides. `*` is within one part of a path, `**` any "
+            "number of parts."
         )
-    regex = re.compile("([^/]*)".join(map(re.escape, pattern.split("*"))))
+    regex = _patterns.compiled(pattern)
 
     def rename(target: str) -> object:
         match = regex.fullmatch(target)
         if match is None:
             return _OTHER
-        if to is None:
-            return None
-        first, *others = to.split("*")
-        pieces = zip(match.groups(), others, strict=True)
-        return first + "".join(text + rest for text, rest in pieces)
+        return None if to is None else _patterns.filled(to, match.groups())
 
     return rename

@@ -1,13 +1,13 @@
 """Weights from elsewhere: another model's, a checkpoint's, a file's."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxinit.initializers._check import check_choice
+from jaxinit.initializers._check import check_choice, check_count
 from jaxinit.transfer._fit import Mismatch, cast, fit
 from jaxinit.transfer._leaves import (
     Leaf,
@@ -65,9 +65,11 @@ def load_partial(
         never read.
       mapping: names in the source: a function from a leaf's name to a name, or a
         dict. A key is a leaf (``"head/kernel"``), a folder (``"encoder"``, which
-        stands for all below it), or a pattern whose stars each stand for text
-        without a slash, the same in the value: ``{"blocks_*/kernel": "h.*.weight"}``.
-        The first entry that applies counts. ``None`` leaves a leaf fresh.
+        stands for all below it), or a pattern as in ``path``: ``*`` stands for text
+        without a slash, ``**`` for any number of parts, ``?`` for one character, each
+        for the same text in the value: ``{"blocks_*/kernel": "h.*.weight"}``,
+        ``{"encoder/**": "**"}``. A pattern some of whose arrays the source lacks is
+        warned of. The first entry that applies counts. ``None`` leaves a leaf fresh.
       mismatch: what to do where shapes differ; see above.
       transform: ``(leaf's name, array of the source) -> array``, applied before
         shapes are compared: transposes, splits. :func:`torch_layout` is one.
@@ -160,6 +162,81 @@ def torch_layout(name: str, array: Any) -> Any:
     if name.rpartition("/")[2] != "kernel" or array.ndim < 2:
         return array
     return array.transpose(*range(2, array.ndim), 1, 0)
+
+
+def torch_heads(
+    num_heads: int | Mapping[str, int],
+    *,
+    merged: Sequence[str] = ("out",),
+    packed: Sequence[str] = (),
+) -> Transform:
+    """Attention kernels of PyTorch, split into heads: a ``transform``.
+
+    A projection (heads * size, in) becomes (in, heads, size) and its bias (heads,
+    size), as in ``nn.MultiHeadDotProductAttention``; the output projection (out,
+    heads * size) becomes (heads, size, out). All else goes by :func:`torch_layout`.
+
+    Args:
+      num_heads: the number of heads, or that of each layer, by the folder's name:
+        ``{"query": 8, "key": 2, "value": 2, "out": 8}`` for grouped queries. A
+        number stands for ``query``, ``key``, ``value`` and ``merged``.
+      merged: folders whose inputs, not outputs, are heads.
+      packed: folders that take their part of one array, in the order of the parts:
+        ``("query", "key", "value")`` for ``in_proj_weight`` and ``in_proj_bias``.
+
+    Returns:
+      The transform.
+
+    Raises:
+      ValueError: if a number of heads is not positive; when used, if it does not
+        divide an array.
+
+    Examples:
+      >>> split = torch_heads(4)
+      >>> split("attn/query/kernel", np.zeros((16, 8))).shape
+      (8, 4, 4)
+      >>> split("attn/out/kernel", np.zeros((8, 16))).shape
+      (4, 4, 8)
+    """
+    if not isinstance(num_heads, Mapping):
+        names = ("query", "key", "value", *merged, *packed)
+        num_heads = dict.fromkeys(names, num_heads)
+    advice = "It is the number of attention heads."
+    heads = {n: check_count("num_heads", h, advice) for n, h in num_heads.items()}
+
+    def transform(name: str, array: Any) -> Any:
+        folder, _, last = name.rpartition("/")
+        layer = folder.rpartition("/")[2]
+        if layer in packed:
+            array = _part(name, array, packed.index(layer), len(packed))
+        array = torch_layout(name, array)
+        if layer not in heads:
+            return array
+        if last == "kernel" and layer in merged:
+            size = _head_size(name, array.shape[0], heads[layer])
+            return array.reshape(heads[layer], size, *array.shape[1:])
+        if layer in merged:
+            return array
+        size = _head_size(name, array.shape[-1], heads[layer])
+        return array.reshape(*array.shape[:-1], heads[layer], size)
+
+    return transform
+
+
+def _part(name: str, array: Any, number: int, count: int) -> Any:
+    """One of several parts that lie side by side along the first axis."""
+    size = _head_size(name, array.shape[0], count)
+    return array[number * size : (number + 1) * size]
+
+
+def _head_size(name: str, total: int, heads: int) -> int:
+    if total % heads:
+        raise ValueError(
+            f"`transform`: the array for {name!r} has {total} entries along the axis "
+            f"that is to be split into {heads}, which does not divide it. Give "
+            f"torch_heads another number of heads or parts for it."
+        )
+    return total // heads
 
 
 class _Result(NamedTuple):

@@ -11,6 +11,7 @@ from jaxinit.initializers._check import check_choice, check_count, check_number
 from jaxinit.initializers._draw import compute_dtype
 from jaxinit.initializers._draw import normal as draw_normal
 from jaxinit.initializers._jit import jit
+from jaxinit.transfer._features import INPUTS, OUTPUTS, resize
 from jaxinit.transfer._layers import (
     Layers,
     Layout,
@@ -85,7 +86,8 @@ def net2wider(
 
     Returns:
       New variables, in which only the named layers' shapes change. Dtypes and boxes
-      stay, and shardings as far as they divide the new shapes.
+      stay, and shardings as far as they divide the new shapes. A module that says its
+      layers' sizes (``out_features`` and the like) says the new ones.
 
     Raises:
       TypeError: if ``width`` is not an integer or ``noise`` not a number.
@@ -133,7 +135,12 @@ def net2wider(
         for leaf in tree.leaves
         if values[leaf.place] is not leaf.value
     }
-    return tree.replaced(new)
+    wide = tree.replaced(new)
+    for layer in dict.fromkeys((*producers, *layer_names("per_channel", per_channel))):
+        resize(wide, layer, OUTPUTS, old, width)
+    for layer, positions in readers.items():
+        resize(wide, layer, INPUTS, old * positions, width * positions)
+    return wide
 
 
 class _Copies(NamedTuple):

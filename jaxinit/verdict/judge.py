@@ -15,7 +15,16 @@ from jaxinit.report.report import Report
 from jaxinit.report.summary import moments
 from jaxinit.verdict import remedies
 from jaxinit.verdict.currents import Flow, comparable, describe, flows, judge_flow
+from jaxinit.verdict.inputs import judge_inputs
+from jaxinit.verdict.memory import judge_memory
+from jaxinit.verdict.precision import judge_precision
+from jaxinit.verdict.readout import judge_readout
+from jaxinit.verdict.saturation import judge_saturation
 from jaxinit.verdict.single_layers import MIN_SAMPLES, judge_layers
+from jaxinit.verdict.small_batch_norm import judge_batch_norm
+from jaxinit.verdict.steps import judge_steps, silent, step_remarks
+from jaxinit.verdict.steps_of_size import judge_sizes
+from jaxinit.verdict.tokens import judge_tokens
 from jaxinit.verdict.zeros import judge_zeros, zero_by_initialization
 
 # Spread over seeds, in decades of the mean square: at 0.5 nine seeds in ten span a
@@ -47,17 +56,49 @@ def judge(report: Report) -> tuple[Finding, ...]:
       that nothing can be said about gets ``unknown``.
     """
     currents = flows(report)
+    causes = _causes(report)
     layers = judge_layers(report)
     moved = [finding for flow in currents for finding in judge_flow(report, flow)]
     findings = layers + moved
-    findings += [f for f in judge_zeros(report) if not _is_echo(report, f, findings)]
+    zeros = [] if silent(report) else judge_zeros(report)
+    findings += [f for f in zeros if not _is_echo(report, f, findings)]
     findings += _seed_unstable(report, currents)
+    findings = causes + _unexplained(findings, causes)
     blind = _blind(report, currents)
     if blind and not findings:
         findings = [blind]
     if not findings:
         findings = [_ok(report, currents)]
     return tuple(sorted(findings, key=lambda finding: KINDS.index(finding.kind)))
+
+
+def _causes(report: Report) -> list[Finding]:
+    """What is off by itself; where it is, sizes that follow from it are no news."""
+    inputs = judge_inputs(report)
+    found = [*judge_steps(report), *inputs]
+    if not inputs:
+        found += judge_saturation(report)
+    found += [
+        *judge_tokens(report),
+        *judge_memory(report),
+        *judge_batch_norm(report),
+        *judge_precision(report),
+    ]
+    if not found:
+        found += judge_sizes(report)
+    return found or judge_readout(report)
+
+
+_FOLLOWS = frozenset({"exploding", "vanishing", "seed-unstable"})
+_SETTLED = frozenset({"unreached"})
+
+
+def _unexplained(findings: list[Finding], causes: list[Finding]) -> list[Finding]:
+    """The findings that do not follow from a cause."""
+    kinds = {cause.kind for cause in causes} - _SETTLED
+    if not kinds:
+        return findings
+    return [f for f in findings if f.kind not in _FOLLOWS | kinds]
 
 
 def remarks(report: Report) -> tuple[str, ...]:
@@ -69,7 +110,7 @@ def remarks(report: Report) -> tuple[str, ...]:
     Returns:
       Sentences for the report's notes.
     """
-    notes = []
+    notes = step_remarks(report)
     zero = zero_by_initialization(report)
     if zero:
         names = some([report.rows[i].name for i in zero])

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 import numpy as np
 
 from jaxinit.report.findings import Finding
+from jaxinit.report.measured import Row
 from jaxinit.report.numbers import is_bias, some
-from jaxinit.report.report import Report, Row
+from jaxinit.report.report import Report
 from jaxinit.verdict import remedies
 from jaxinit.verdict.currents import comparable
 

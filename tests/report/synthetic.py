@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxinit.report.report import Report, Row
+from jaxinit.report.measured import Row
+from jaxinit.report.report import Report
 
 
 def row(

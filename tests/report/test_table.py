@@ -91,7 +91,7 @@ def test_width_and_encoding(width, ascii):
 
 
 def test_too_narrow():
-    with pytest.raises(ValueError, match="at least 80 columns, got 40"):
+    with pytest.raises(ValueError, match="at least 20 columns, got 19"):
         sick().table(width=40)
 
 

@@ -11,7 +11,7 @@ from jaxinit.layers.find import Sites
 from jaxinit.layers.names import row_names
 from jaxinit.models.arguments import arguments
 from jaxinit.models.trace import trace
-from jaxinit.roles.network import read_network
+from jaxinit.roles.network import Network, read_network
 from jaxinit.roles.structure import Structure
 from tests.layers.zoo_analysis import model_of
 from tests.zoo import ZOO
@@ -34,14 +34,22 @@ class Read(NamedTuple):
         return [self.names[number] for number in numbers]
 
 
+def network_of(
+    model: Any, *args: Any, streams: tuple[str, ...] = (), **kwargs: Any
+) -> Network:
+    """A model as schemes see it, on these arguments."""
+    given = arguments(args, kwargs)
+    return read_network(trace(model, given, streams), given)
+
+
 def read(model: Any, *args: Any, streams: tuple[str, ...] = (), **kwargs: Any) -> Read:
     """The structure of a model on these arguments."""
-    given = arguments(args, kwargs)
-    traced = trace(model, given, streams)
-    network = read_network(traced, given)
+    network = network_of(model, *args, streams=streams, **kwargs)
     sites = network.sites
-    names = dict(zip(sites.numbers, row_names(sites, traced.params), strict=True))
-    params = tuple("/".join(parts) for parts in traced.params)
+    names = dict(
+        zip(sites.numbers, row_names(sites, network.traced.params), strict=True)
+    )
+    params = tuple("/".join(parts) for parts in network.traced.params)
     return Read(network.structure, sites, params, names)
 
 

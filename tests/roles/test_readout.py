@@ -58,7 +58,7 @@ def test_the_user_chooses_the_main_output(output):
 
 
 def test_an_output_that_does_not_exist():
-    with pytest.raises(ValueError, match="`output` must name.*'logits'.*1: 'scores'"):
+    with pytest.raises(ValueError, match=r"`output` must name.*'logits'.*1: 'scores'"):
         roles(heads, output="logits")
 
 
@@ -70,7 +70,7 @@ def test_the_user_gives_a_role():
 
     assert "router" not in rows()["b"]
     assert "router" in rows(roles={"b": "router"})["b"]
-    with pytest.raises(ValueError, match="`roles` must name parameters.*'c'"):
+    with pytest.raises(ValueError, match=r"`roles` must name parameters.*'c'"):
         rows(roles={"c": "router"})
-    with pytest.raises(ValueError, match="`roles` must give 'b' one of.*'gate'"):
+    with pytest.raises(ValueError, match=r"`roles` must give 'b' one of.*'gate'"):
         rows(roles={"b": "gate"})

@@ -87,13 +87,50 @@ def note(report, text):
         ({"seeds": 0}, ValueError, "`seeds` must be at least 1, got 0. It is the"),
         ({"seeds": -3}, ValueError, "`seeds` must be at least 1, got -3."),
         ({"seeds": []}, ValueError, "hold at least one index, all of them 0 or more"),
-        ({"seeds": [2, -1]}, ValueError, "0 or more, got [2, -1]."),
+        ({"seeds": [2, -1]}, ValueError, "0 or more and below 2**32, got [2, -1]."),
         ({"seeds": 2.5}, TypeError, "a number of seeds or a sequence of seed indices"),
         ({"seeds": True}, TypeError, "got True."),
         ({"strategy": "fast"}, ValueError, "'vmap', 'loop', got 'fast'."),
         ({"chunk": 0}, ValueError, "`chunk` must be above 0 or None"),
         ({"memory_budget": -1}, ValueError, "`memory_budget` must be above 0"),
         ({"time_budget": 0.0}, ValueError, "`time_budget` must be above 0 or None"),
+        ({"seeds": ["a"]}, TypeError, "which are integers, got 'a' among them"),
+        ({"seeds": "12"}, TypeError, "`seeds` must be a number of seeds or a sequence"),
+        ({"seeds": [1.5]}, TypeError, "which are integers, got 1.5 among them"),
+        ({"seeds": np.array([1.0])}, TypeError, "which are integers, got np.float64(1"),
+        ({"seeds": [True, False]}, TypeError, "which are integers, got True among"),
+        ({"seeds": [3] * 40}, ValueError, "must hold each index once, got 3 several"),
+        ({"seeds": np.eye(2, dtype=int)}, TypeError, "a sequence of seed indices, got"),
+        ({"seeds": [2**40]}, ValueError, "0 or more and below 2**32, got [109951162"),
+        ({"strategy": None}, TypeError, "`strategy` must be one of 'auto', 'vmap'"),
+        ({"strategy": ["loop"]}, TypeError, "'vmap', 'loop', got ['loop']."),
+        ({"chunk": 1.5}, TypeError, "`chunk` must be an integer, seeds at once, abov"),
+        ({"chunk": "2"}, TypeError, "above 0 or None for the default, got '2'."),
+        ({"chunk": True}, TypeError, "`chunk` must be an integer"),
+        ({"memory_budget": "1G"}, TypeError, "`memory_budget` must be a number of by"),
+        ({"time_budget": [1]}, TypeError, "`time_budget` must be a number of seconds"),
+        (
+            {"time_budget": np.nan},
+            ValueError,
+            "must be above 0 or None for the default",
+        ),
+        ({"loss": "mse"}, TypeError, "`loss` must be a function from the model's outp"),
+        ({"loss": lambda y: None}, ValueError, "`loss` must return a floating-point s"),
+        ({"checkpoint": 3}, TypeError, "`checkpoint` must be the path of a folder or"),
+        ({"progress": "yes"}, TypeError, "`progress` must be True, False or None, got"),
+        ({"plan": 1}, TypeError, "`plan` must be True or False, got 1."),
+        ({"devices": "cpu"}, TypeError, "`devices` must be a number of devices or a s"),
+        ({"scheme": "he"}, TypeError, "`scheme` must be a scheme such as jaxinit.lsuv"),
+        ({"model_kwargs": [1]}, TypeError, "`model_kwargs` must map names of the mode"),
+        ({"model_kwargs": {1: 2}}, TypeError, "as in {'train': True}, got {1: 2}."),
+        (
+            {"model_kwargs": {"a": 1}, "a": 2},
+            ValueError,
+            "`model_kwargs` must not repeat a keyword argument, got 'a' in both.",
+        ),
+        ({"key": 2**70}, ValueError, "`key` must be an integer of at most 64 bits, or"),
+        ({"key": True}, TypeError, "or an integer that makes one, got True."),
+        ({"key": np.zeros(3, np.uint32)}, ValueError, "PRNGKey(0), got shape (3,)."),
         ({"key": "zero"}, TypeError, "`key` must be one jax key, as jax.random.key(0)"),
         ({"key": jnp.ones(2)}, TypeError, "or an integer that makes one, got Array"),
     ],
@@ -115,6 +152,78 @@ def test_options_out_of_range(options, error, message):
 def test_no_model(model, message):
     with pytest.raises(TypeError, match=re.escape(message)):
         jaxinit.analyze(model, X)
+
+
+@pytest.mark.parametrize(
+    ("x", "error", "message"),
+    [
+        *((x, ValueError, "needs the model's array inputs") for x in (None, 3.0, "a")),
+        *((x, ValueError, "array inputs after the model, got") for x in ({}, {"a": 1})),
+        ([1.0, 2.0], ValueError, "after the model, got 1.0, 2.0. Write"),
+        ((i for i in range(3)), ValueError, "after the model, got <generator"),
+        (jnp.ones(()), ValueError, "`args[0]` must have axes that the model works on"),
+        (np.float32(2), ValueError, "the first of them over samples, got a scalar"),
+        (jnp.ones((4, 0)), ValueError, "`args[0]` must not be empty, got shape (4, 0)"),
+        (np.array(["a"]), TypeError, "must hold numbers, booleans or random keys, got"),
+        (np.array([None]), TypeError, "got dtype object. Turn it into numbers first"),
+        (
+            jax.ShapeDtypeStruct((-1, 6), jnp.float32),
+            ValueError,
+            "`args[0]` must have a shape of integers of at least 1, got (-1, 6).",
+        ),
+    ],
+)
+def test_inputs_that_are_none(x, error, message):
+    with pytest.raises(error, match=re.escape(message)):
+        jaxinit.analyze(MLP(), x, seeds=1)
+
+
+class Wide(nnx.Module):
+    def __init__(self, width, *, rngs):
+        self.dense = nnx.Linear(6, width, rngs=rngs)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (Wide, "the class Wide, which does not take that: missing a required argument"),
+        (lambda: MLP(), "alone to one, got the callable <lambda>, which does not take"),
+        (lambda a, b: 3, "which does not take that: missing a required argument: 'b'"),
+    ],
+)
+def test_no_factory(model, message):
+    with pytest.raises(TypeError, match=re.escape(message)):
+        jaxinit.analyze(model, X)
+
+
+def test_bound_weights_are_not_ignored():
+    model = nn.Dense(2)
+    bound = model.bind(model.init(jax.random.key(0), X))
+
+    with pytest.raises(TypeError, match=r"without variables, got Dense that is bound"):
+        jaxinit.analyze(bound, X)
+
+
+@pytest.mark.parametrize("x", [np.array([-3, 1]), np.array([10])])
+def test_tokens_outside_of_the_table(x):
+    with pytest.raises(ValueError, match="must hold integers from 0 to 9"):
+        jaxinit.analyze(nn.Embed(10, 4), x, seeds=1)
+
+
+@pytest.mark.parametrize(
+    ("schemes", "error"),
+    [(None, TypeError), ("he", TypeError), ({3: None}, TypeError), ({}, ValueError)],
+)
+def test_schemes(schemes, error):
+    with pytest.raises(error, match="`schemes` must"):
+        jaxinit.compare(MLP(), X, schemes=schemes)
+
+
+def test_a_loss_that_is_nan_is_a_finding():
+    report = jaxinit.analyze(MLP(), X, seeds=2, loss=lambda y: y.sum() * jnp.nan)
+
+    assert report.verdict == "non-finite"
+    assert report.findings[0].metric == "loss"
 
 
 def test_no_inputs():
@@ -467,7 +576,7 @@ def test_out_of_memory_leaves_one_seed_in_flight(whole, monkeypatch):
             device.release()
 
     monkeypatch.setattr(Engine, "run", run)
-    monkeypatch.setattr("jaxinit.signal.resources.cores", lambda: 2)
+    monkeypatch.setattr("jaxinit._resources.cores", lambda: 2)
     report = jaxinit.analyze(MLP(), X, seeds=6, strategy="loop", memory_budget=2**40)
 
     assert len(failed) >= 1

@@ -1,4 +1,4 @@
-"""Run by `test_configurations`: shardings on two devices that the CPU pretends to be."""
+"""Run by `test_configurations`: shardings on two devices that the CPU plays."""
 
 import os
 

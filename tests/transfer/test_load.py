@@ -65,6 +65,7 @@ def test_other_collections_keep_their_names():
     assert "Dense_0/kernel" in report.loaded
 
 
+@pytest.mark.filterwarnings("ignore:.*the source lacks")  # told in its own test
 @pytest.mark.parametrize(
     ("mapping", "taken"),
     [
@@ -108,7 +109,7 @@ def test_mappings(mapping, taken):
         ({"body": "a", "body/bias": "b"}, ValueError, "does not have"),
         ({"body": "body", "body/bias": "b"}, ValueError, "'body/bias', which applies"),
         ({"body": "bodi"}, ValueError, "sends 'body' to 'bodi/bias'.*'body/bias'"),
-        ({"bo*/*": "body/*"}, ValueError, "with 2 and 1 stars"),
+        ({"bo*/*": "body/*"}, ValueError, r"wildcards \* \* and \*:"),
         ({"body": 3}, TypeError, "names to names or None, got 'body': 3"),
         (3, TypeError, "must be a dict of names or a function of a name, got int"),
         (

@@ -9,7 +9,7 @@ from jax import lax
 
 from jaxinit._typing import Initializer
 from jaxinit.initializers import normal, orthogonal, zeros
-from jaxinit.roles.network import Network
+from jaxinit.roles.network import Network, Parameter
 from jaxinit.schemes.data.rescale import (
     POINTS,
     Found,
@@ -44,10 +44,8 @@ def lsuv(
     (a kernel shared by the steps of a recurrent loop, or ``target="activation"``),
     passes are repeated until every such variance is within ``tolerance`` of 1, at
     most ``max_iterations`` times. A kernel with several uses is scaled by the first.
-    A last pass checks what was reached. A layer whose output does not vary keeps its
-    kernel; it, and every layer that is still more than ``tolerance`` off (a kernel
-    that the model normalizes, without a gain), is named in a warning (under
-    ``jax.jit`` without one).
+    A layer whose output does not vary keeps its kernel, with a warning that names it
+    (under ``jax.jit`` without one).
 
     Args:
       base: what weights are drawn with; by default ``orthogonal()``.
@@ -146,9 +144,14 @@ class _Lsuv(Scheme):
     tolerance: float
     max_iterations: int
 
+    @property
+    def passes(self) -> int:
+        """Once to scale, and once more to see what was reached."""
+        return 2
+
     def layers(self, network: Network) -> list[Layer]:
         found = layers_to_scale(network)
-        if not any(layer.scaled for layer in found):
+        if not found:
             raise ValueError(
                 "this scheme scales the weights of layers, and finds none to scale in "
                 f"{network.traced.name}. Give it a model with dense, convolution or "
@@ -169,7 +172,13 @@ class _Lsuv(Scheme):
         return [a._replace(fresh=self.base in _OURS) for a in found]
 
     def refine(self, network: Network) -> Refine:
-        once = Pass(network, self.layers(network), self.target, self.per_channel)
+        once = Pass(
+            network,
+            self.layers(network),
+            self.target,
+            self.per_channel,
+            self.tolerance,
+        )
 
         def refine(
             params: list[Array],
@@ -177,18 +186,17 @@ class _Lsuv(Scheme):
             key: Array,
             inputs: Sequence[Array],
         ) -> Refined:
-            def run(params: list[Array]) -> Found:
-                return once(params, state, key, inputs)
+            def run(params: list[Array], power: Array | float = 1.0) -> Found:
+                return once(params, state, key, inputs, power)
 
             found = run(params)
             if once.needs_more:
                 found = self._repeated(run, found)
-            off = once.off(found.params, state, key, inputs, self.tolerance)
-            return Refined(found.params, {**found.idle, **off})
+            return Refined(found.params, found.complaints)
 
         return refine
 
-    def _repeated(self, run: Callable[[list[Array]], Found], start: Found) -> Found:
+    def _repeated(self, run: Callable[..., Found], start: Found) -> Found:
         def go_on(carry: tuple[Found, Array]) -> Array:
             found, passes = carry
             far: Array = found.error >= self.tolerance
@@ -196,7 +204,9 @@ class _Lsuv(Scheme):
 
         def again(carry: tuple[Found, Array]) -> tuple[Found, Array]:
             found, passes = carry
-            return run(found.params), passes + 1
+            # What grows as the square of a kernel would swing about 1 for ever.
+            power = jnp.where(passes % 3 == 2, 0.5, 1.0)
+            return run(found.params, power), passes + 1
 
         found, _ = lax.while_loop(go_on, again, (start, jnp.ones((), jnp.int32)))
         return found
@@ -204,6 +214,10 @@ class _Lsuv(Scheme):
 
 @dataclass(frozen=True)
 class _ActNorm(_Lsuv):
+    def leaves(self, parameter: Parameter) -> str:
+        del parameter
+        return "a scheme for gains"
+
     def layers(self, network: Network) -> list[Layer]:
         found = layers_to_scale(network, gains=True)
         if not found:

@@ -3,15 +3,19 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxinit.layers.event import Event
+from jaxinit.program.flow import Flow
+from jaxinit.program.paths import Location
 from jaxinit.program.run import Hooks, Plan, Tap, replay, sees
 from jaxinit.roles.network import Network, Parameter
+from jaxinit.schemes.data.behind import activation_end
+from jaxinit.schemes.data.degree import degrees, is_linear
 
 Array = jax.Array
 Point = Literal["output", "activation"]
@@ -26,9 +30,11 @@ class Layer(NamedTuple):
       event: the event.
       weights: its weights.
       scaled: the leaves that are multiplied: the weights, or a gain on them, which
-        alone has an effect where they are normalized. None where nothing has.
+        alone has an effect where they are normalized.
       biases: leaves that are multiplied along, and shifted where channels are centered.
       leader: the layer whose factor holds here, another one if the kernel is its.
+        None where the kernel is normalized and has no gain: such a layer is
+        measured, and named if it is off.
       exact: whether one pass gives the right factor, as the kernel acts once (or once
         in each of several stacked layers).
     """
@@ -42,9 +48,9 @@ class Layer(NamedTuple):
     exact: bool
 
     @property
-    def handle(self) -> int:
-        """A leaf that stands for the layer: what is scaled, or the weight."""
-        return (*self.scaled, *self.weights)[0]
+    def handles(self) -> tuple[int, ...]:
+        """What stands for the layer: the leaves that are scaled, else its weights."""
+        return self.scaled or self.weights
 
     @property
     def follows(self) -> bool:
@@ -58,12 +64,13 @@ class Found(NamedTuple):
       params: the parameters, rescaled.
       error: the largest distance from 1 of a variance that one pass does not settle,
         as it was in this pass.
-      idle: by message, whether the output of a layer does not vary.
+      complaints: by message, whether the output of a layer did not vary, or was not
+        finite, or had another variance than 1, as it was in this pass.
     """
 
     params: list[Array]
     error: Array
-    idle: dict[str, Array]
+    complaints: dict[str, Array]
 
 
 def layers_to_scale(network: Network, *, gains: bool = False) -> list[Layer]:
@@ -86,6 +93,9 @@ def layers_to_scale(network: Network, *, gains: bool = False) -> list[Layer]:
             continue
         layer = _layer(network, number, event)
         if layer is None:
+            continue
+        if not layer.scaled:
+            layers[number] = layer
             continue
         leader = next((first[leaf] for leaf in layer.scaled if leaf in first), number)
         for leaf in layer.scaled:
@@ -115,13 +125,16 @@ def _layer(network: Network, number: int, event: Event) -> Layer | None:
         leaf for leaf in having("weight", used) if leaf in free and leaf not in tables
     )
     gains = tuple(leaf for leaf in having("gain", others) if leaf in free)
-    effective = tuple(w for w in weights if network.anchors.has_effect(number, w))
-    scaled = gains or effective
-    if not (scaled or weights) or (event.uses and not weights):
+    if not (gains or weights) or (event.uses and not weights):
         return None
     biases = having("bias", others)
+    flow = network.anchors.flow
+    # What is normalized does not change as it is scaled.
+    scaled = next((s for s in (weights, gains) if s and _grows(flow, s)), ())
+    linear = all(is_linear(flow, leaf) for leaf in scaled)
     exact = (
         bool(scaled)
+        and linear
         and free.issuperset(biases)
         and all(loop.kind == "layers" for loop in event.loops)
         and all(len(network.params[leaf].layers) == len(event.loops) for leaf in scaled)
@@ -137,6 +150,10 @@ def _layer(network: Network, number: int, event: Event) -> Layer | None:
     )
 
 
+def _grows(flow: Flow, leaves: Sequence[int]) -> bool:
+    return not any(degrees(flow, leaf) & {0.0, None} for leaf in leaves)
+
+
 @dataclass(frozen=True)
 class Pass:
     """Scales on the spot; ``network`` and ``layers`` as above.
@@ -146,12 +163,14 @@ class Pass:
       layers: what to scale.
       point: whose variance is to be 1.
       per_channel: whether each channel is scaled, and centered by the bias.
+      tolerance: how far from 1 a variance may be without being named.
     """
 
     network: Network
     layers: list[Layer]
     point: Point
     per_channel: bool
+    tolerance: float = 0.1
 
     def __post_init__(self) -> None:
         if self.per_channel:
@@ -170,8 +189,17 @@ class Pass:
         state: list[Array],
         key: Array,
         inputs: Sequence[Array],
+        power: Array | float = 1.0,
     ) -> Found:
         layers = {layer.number: layer for layer in self.layers}
+        plan = Plan()
+        for layer in self.layers:
+            assert layer.event.at is not None
+            end = self._behind(layer)
+            if end is not None:
+                plan.at(end, Tap(layer.number, "activation"))
+            else:
+                plan.at(layer.event.at, Tap(layer.number, "output"))
         seen: dict[int, Array] = {}
 
         def record(tap: Tap, value: Array) -> Array:
@@ -184,63 +212,22 @@ class Pass:
             layer = layers[tap.number]
             if not layers[layer.leader].exact:
                 return value
-            return self._moved(value, seen[layer.leader], layer)
+            return self._moved(value, seen[layer.leader], layer, power)
 
+        values = [*params, *state, key, *inputs]
         hooks = Hooks(record, passes, lambda earlier, later: later)
-        records = self._run([*params, *state, key, *inputs], hooks)
-        return self._scaled(params, records)
-
-    def off(
-        self,
-        params: list[Array],
-        state: list[Array],
-        key: Array,
-        inputs: Sequence[Array],
-        tolerance: float,
-    ) -> dict[str, Array]:
-        """One more pass: by message, whether a layer is not where it should be."""
-        layers = {layer.number: layer for layer in self.layers}
-        hooks = Hooks(
-            lambda tap, value: self._measured(value, layers[tap.number]),
-            lambda tap, value, probe: value,
-            lambda earlier, later: later,
-        )
-        records = self._run([*params, *state, key, *inputs], hooks)
-        found = {}
-        for layer in self.layers:
-            if layer.follows or layer.event.conditional:
-                continue
-            variance = self._over_steps(records[layer.number], layer)[..., 1, :]
-            name = self.network.params[layer.handle].name
-            why = (
-                "took more passes than allowed"
-                if layer.scaled
-                else "does not depend on the size of its weights: the model normalizes "
-                "them. Give it a gain, or scale what comes before it"
-            )
-            message = (
-                f"the output of the layer with {name} is more than {tolerance:g} away "
-                f"from variance 1; it {why}."
-            )
-            far = (jnp.abs(variance - 1) > tolerance) & (variance > 0)
-            found[message] = jnp.any(far)
-        return found
-
-    def _run(self, values: list[Any], hooks: Hooks) -> dict[int, Array]:
-        plan = Plan()
-        for layer in self.layers:
-            event = layer.event
-            assert event.at is not None
-            if self._behind(layer) and event.activation is not None:
-                plan.at(event.activation.at, Tap(layer.number, "activation"))
-            else:
-                plan.at(event.at, Tap(layer.number, "output"))
         program = self.network.traced.apply
         _, records = replay(program, values, plan, hooks, {})
-        return {tap.number: record for tap, record in records.items()}
+        by_number = {tap.number: r for tap, r in records.items()}
+        return self._scaled(params, by_number, power)
 
-    def _behind(self, layer: Layer) -> bool:
-        return self.point == "activation" and layer.event.activation is not None
+    def _behind(self, layer: Layer) -> Location | None:
+        """Where the layer's activation ends, if its variance is what counts."""
+        if self.point == "output":
+            return None
+        end = activation_end(self.network, layer.number)
+        known = layer.event.activation
+        return known.at if end is None and known is not None else end
 
     def _measured(self, value: Array, layer: Layer) -> Array:
         """Mean and variance of all entries, or of each channel, in full precision."""
@@ -251,46 +238,78 @@ class Pass:
         variance = jnp.square(jnp.abs(wide - mean)).mean(axes)
         return jnp.stack([mean.reshape(variance.shape).real, variance])
 
-    def _moved(self, value: Array, measured: Array, layer: Layer) -> Array:
+    def _moved(
+        self, value: Array, measured: Array, layer: Layer, power: Array | float
+    ) -> Array:
         kept = layer.event.channels if self.per_channel else ()
         shape = [n if axis in kept else 1 for axis, n in enumerate(value.shape)]
-        mean, factor = measured[0], _factor(measured[1])
+        mean, factor = measured[0], _factor(measured[1], power)
         wide = value.astype(jnp.promote_types(value.dtype, jnp.float32))
         if self.per_channel:
             wide = wide - mean.reshape(shape)
         return (wide * factor.reshape(shape)).astype(value.dtype)
 
-    def _scaled(self, params: list[Array], records: dict[int, Array]) -> Found:
+    def _scaled(
+        self, params: list[Array], records: dict[int, Array], power: Array | float
+    ) -> Found:
         params = list(params)
-        error, idle = jnp.zeros(()), {}
+        error = jnp.zeros(())
+        complaints: dict[str, Array] = {}
         for layer in self.layers:
-            if layer.follows or not layer.scaled:
+            if layer.follows:
                 continue
             measured = self._over_steps(records[layer.number], layer)
             mean, variance = measured[..., 0, :], measured[..., 1, :]
-            factor = _factor(variance)
-            for leaf in layer.scaled:
-                scaled = self.network.params[leaf]
-                axes = _channel_axes(scaled) if self.per_channel else ()
-                params[leaf] = _times(params[leaf], factor, scaled, axes)
-            for leaf in layer.biases:
-                bias = self.network.params[leaf]
-                axes = _channel_axes(bias) if self.per_channel else ()
-                moved = params[leaf]
-                if self.per_channel:
-                    moved = moved - _spread(mean, bias, axes).astype(moved.dtype)
-                params[leaf] = _times(moved, factor, bias, axes)
-            if not layer.exact or self.point == "activation":
-                far = jnp.where(variance > 0, jnp.abs(variance - 1), 0)
-                error = jnp.maximum(error, far.max())
+            far = jnp.where(variance > 0, jnp.abs(variance - 1), 0)
             if not layer.event.conditional:
-                name = self.network.params[layer.scaled[0]].name
-                message = (
-                    f"the output of the layer with {name} does not vary on the data "
-                    "given; its weights were not scaled."
-                )
-                idle[message] = jnp.any(variance == 0)
-        return Found(params, error, idle)
+                complaints |= self._complaints(layer, variance, far)
+            if not layer.scaled:
+                continue
+            if not layer.exact or self.point == "activation":
+                error = jnp.maximum(error, far.max())
+            self._rescale(params, layer, mean, _factor(variance, power))
+        return Found(params, error, complaints)
+
+    def _rescale(
+        self, params: list[Array], layer: Layer, mean: Array, factor: Array
+    ) -> None:
+        """Multiplies a layer's parameters where they are in ``params``."""
+        for leaf in layer.scaled:
+            scaled = self.network.params[leaf]
+            axes = _channel_axes(scaled) if self.per_channel else ()
+            params[leaf] = _times(params[leaf], factor, scaled, axes)
+        for leaf in layer.biases:
+            bias = self.network.params[leaf]
+            axes = _channel_axes(bias) if self.per_channel else ()
+            moved = params[leaf]
+            if self.per_channel:
+                moved = moved - _spread(mean, bias, axes).astype(moved.dtype)
+            params[leaf] = _times(moved, factor, bias, axes)
+
+    def _complaints(
+        self, layer: Layer, variance: Array, far: Array
+    ) -> dict[str, Array]:
+        """What may be wrong with a layer, and whether it is."""
+        name = self.network.params[layer.handles[0]].name
+        off = (
+            f"the {self.point} of the layer with {name} is off: its variance is not "
+            f"within {self.tolerance:g} of 1 after all passes. "
+        )
+        if not layer.scaled:
+            off += (
+                "The model computes its kernel from it in a way in which its scale has "
+                "no effect, or none that is known, and no gain follows. Give the layer "
+                "a gain, or a norm behind it."
+            )
+        else:
+            off += "Raise max_iterations, or give the layer a gain of its own."
+        return {
+            f"the output of the layer with {name} does not vary on the data "
+            "given; its weights were not scaled.": jnp.any(variance == 0),
+            f"the output of the layer with {name} is not finite on the data "
+            "given. Scale the inputs.": ~jnp.all(jnp.isfinite(variance)),
+            off: jnp.any(far > self.tolerance),
+        }
 
     def _over_steps(self, record: Array, layer: Layer) -> Array:
         """Mean and variance, ``(*stacked layers, 2, channels)``, over all steps."""
@@ -298,7 +317,7 @@ class Pass:
         record = record.reshape(*record.shape[:lead], 2, -1)
         if layer.exact:
             return record
-        stacked = len(self.network.params[layer.handle].layers)
+        stacked = len(self.network.params[layer.handles[0]].layers)
         layered = [i for i, lp in enumerate(layer.event.loops) if lp.kind == "layers"]
         kept = layered[:stacked] if len(layered) == stacked else []
         steps = tuple(axis for axis in range(lead) if axis not in kept)
@@ -316,8 +335,11 @@ def _channel_axes(parameter: Parameter) -> tuple[int, ...]:
     return tuple(axis for axis in range(rank) if axis not in parameter.layer_axes)
 
 
-def _factor(variance: Array) -> Array:
-    return jnp.where(variance > 0, jax.lax.rsqrt(jnp.maximum(variance, 1e-37)), 1.0)
+def _factor(variance: Array, power: Array | float = 1.0) -> Array:
+    full = jax.lax.rsqrt(jnp.maximum(variance, 1e-37))
+    if not isinstance(power, float):
+        full = full**power
+    return jnp.where(variance > 0, full, 1.0)
 
 
 def _times(
@@ -354,7 +376,7 @@ def _check_channels(layer: Layer, network: Network) -> None:
                 f"override(scheme, [({parameter.name!r}, initializer)])."
             )
     if not layer.biases:
-        name = network.params[layer.scaled[0]].name
+        name = network.params[layer.handles[0]].name
         raise ValueError(
             f"the layer with {name} has no bias of {count} entries that could center "
             "its channels. Give it one, or use lsuv()."

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from jaxinit.roles.network import Network
+from jaxinit.roles.network import Network, Parameter
 from jaxinit.schemes.scheme import Assignment, Refine, Refined, Scheme, as_scheme
 
 Array = jax.Array
@@ -17,7 +17,15 @@ Learn = Callable[[list[Array], list[Array], Array, Sequence[Array]], list[Array]
 
 def starting(start: Any) -> Scheme:
     """The scheme that learning begins with; an empty one keeps the model's own init."""
-    return Scheme() if start is None else as_scheme(start)
+    return _Own() if start is None else as_scheme(start)
+
+
+class _Own(Scheme):
+    """What the model's own init draws."""
+
+    def leaves(self, parameter: Parameter) -> str:
+        del parameter
+        return "where learning starts"
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,9 @@ class Learned(Scheme, abc.ABC):
     @property
     def traceable(self) -> bool:
         return False
+
+    def leaves(self, parameter: Parameter) -> str:
+        return self.start.leaves(parameter)
 
     @abc.abstractmethod
     def learning(self, network: Network) -> Learn:
@@ -59,7 +70,8 @@ class Learned(Scheme, abc.ABC):
         ) -> Refined:
             for_start, for_learning = jax.random.split(key)
             complaints: dict[str, Array] = {}
-            if before is not None:
+            for _ in range(self.start.passes if before is not None else 0):
+                assert before is not None
                 found = before(params, state, for_start, inputs)
                 if isinstance(found, Refined):
                     params, complaints = found

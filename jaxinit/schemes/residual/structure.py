@@ -1,14 +1,15 @@
 """A network's residual branches, as schemes and users see them."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from jaxinit._configuration import measuring
 from jaxinit.layers.event import Event
 from jaxinit.roles.network import Network, Parameter
-from jaxinit.roles.structure import Branch
+from jaxinit.roles.structure import Branch, as_hints
 from jaxinit.schemes.initialize import prepare
 
 _PARTS = frozenset({"query", "key", "value"})
@@ -47,11 +48,15 @@ class ResidualStructure:
       num_branches: how many there are, each layer of a scan counted. Fixup's
         :math:`L`.
       branches: the branches.
+      unclear: sums of two paths, both with weights and a nonlinearity, of which the
+        program does not tell whether one is a branch: the weights that these paths
+        end with.
     """
 
     model: str
     num_branches: int
     branches: tuple[ResidualBranch, ...]
+    unclear: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = ()
 
     def __str__(self) -> str:
         lines = [f"{self.model}: {self.num_branches} residual branches"]
@@ -59,6 +64,7 @@ class ResidualStructure:
             numbers = ", ".join(map(str, branch.numbers))
             weights = ", ".join(branch.weights)
             lines.append(f"  {numbers}: {branch.num_weights} weights, {weights}")
+        lines += [f"  not clear: {_sum_of(ends)}" for ends in self.unclear]
         return "\n".join(lines)
 
 
@@ -66,6 +72,7 @@ class ResidualStructure:
 def residual_structure(
     model: Any,
     *args: Any,
+    branches: Mapping[str, bool] | None = None,
     rngs: Sequence[str] = (),
     model_kwargs: dict[str, Any] | None = None,
     **kwargs: Any,
@@ -75,6 +82,7 @@ def residual_structure(
     Args:
       model: as in ``initialize``.
       *args: the model's inputs; shapes will do.
+      branches: as in ``initialize``.
       rngs: as in ``initialize``.
       model_kwargs: as in ``initialize``.
       **kwargs: further keyword arguments of the model.
@@ -98,7 +106,9 @@ def residual_structure(
       Net: 1 residual branches
         0: 2 weights, Dense_1/kernel, Dense_0/kernel
     """
-    network, _ = prepare(model, args, {**kwargs, **(model_kwargs or {})}, rngs)
+    kwargs = {**kwargs, **(model_kwargs or {})}
+    hints = as_hints(None, None, branches)
+    network, _ = prepare(model, args, kwargs, rngs, hints=hints)
     found = tuple(
         ResidualBranch(
             numbers=tuple(branch.numbers.ravel().tolist()),
@@ -111,15 +121,37 @@ def residual_structure(
         )
         for branch in network.structure.branches
     )
-    return ResidualStructure(network.traced.name, network.structure.num_branches, found)
+    return ResidualStructure(
+        network.traced.name,
+        network.structure.num_branches,
+        found,
+        tuple(
+            (_names(kernels(network, first)), _names(kernels(network, second)))
+            for _, (first, second) in network.structure.unclear
+        ),
+    )
 
 
 def residual_branches(network: Network, name: str) -> tuple[Branch, ...]:
     """The network's branches, for the scheme ``name``.
 
+    Warns:
+      UserWarning: for a sum of which the program does not tell whether it adds one.
+
     Raises:
       ValueError: if it has none.
     """
+    for _, sides in network.structure.unclear:
+        ends = tuple(_names(kernels(network, side)) for side in sides)
+        last = next((names[-1] for names in ends if names), "a/kernel")
+        warnings.warn(
+            f"{name}() takes {_sum_of(ends)} in {network.traced.name} for no residual "
+            "branch: both paths have weights and a nonlinearity. Say which it is with "
+            f"branches={{{last!r}: True}} (this path is a branch) or False (neither "
+            "is).",
+            UserWarning,
+            stacklevel=2,
+        )
     if not network.structure.branches:
         raise ValueError(
             f"{name}() is for networks with residual branches, and no sum in "
@@ -233,6 +265,11 @@ def is_scalar(parameter: Parameter) -> bool:
 def described(weights: Iterable[Parameter]) -> str:
     """Names a branch, in a message, by the weights that it ends with."""
     return " and ".join(dict.fromkeys(p.name for p in weights)) or "no weight"
+
+
+def _sum_of(ends: Sequence[Sequence[str]]) -> str:
+    first, second = (", ".join(names) or "no weight" for names in ends)
+    return f"the sum of ({first}) and ({second})"
 
 
 def _names(params: Iterable[Parameter]) -> tuple[str, ...]:

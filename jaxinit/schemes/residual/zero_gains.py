@@ -172,6 +172,10 @@ class _AtTheEnd(Scheme):
     what: str
     value: float | None
 
+    def leaves(self, parameter: Parameter) -> str:
+        del parameter
+        return "a scheme for the ends of branches"
+
     def assign(self, network: Network) -> list[Assignment]:
         branches = residual_branches(network, self.name)
         value = _by_depth(network) if self.value is None else self.value
@@ -215,6 +219,10 @@ class _AtTheEnd(Scheme):
 
 @dataclass(frozen=True)
 class _ZeroOutputProjection(Scheme):
+    def leaves(self, parameter: Parameter) -> str:
+        del parameter
+        return "a scheme for the ends of branches"
+
     def assign(self, network: Network) -> list[Assignment]:
         ends = [
             number

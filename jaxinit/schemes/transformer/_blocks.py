@@ -1,11 +1,12 @@
 """A network read as a transformer: its stacks of blocks and the parts of each."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from jaxinit.roles.blocks import number_blocks
 from jaxinit.roles.network import Network, Parameter
 from jaxinit.roles.structure import Attention, Branch
 from jaxinit.schemes.fitted import real_fans
@@ -81,10 +82,8 @@ class Blocks(NamedTuple):
 def read_blocks(network: Network) -> Blocks:
     """Reads a network as stacks of blocks, for a scheme that needs them.
 
-    Each residual stream is a stack by itself. A new block begins with each
-    self-attention, and in a stream that has had none so far with each
-    cross-attention; branches in front of the first attention belong to the first
-    block.
+    Each residual stream is a stack by itself. A new block begins with what mixes
+    positions (an attention, a recurrence, a convolution) after what does not.
 
     Args:
       network: the network.
@@ -93,63 +92,20 @@ def read_blocks(network: Network) -> Blocks:
       Its stacks; none of them has blocks if the network has no attention.
     """
     structure = network.structure
-    own_layers = _own_layers(structure.branches)
-    attentions = [
-        [a for a in structure.attentions if (a.query | a.output) & set(layers)]
-        for layers in own_layers
-    ]
-    blocks = [np.zeros_like(branch.numbers) for branch in structure.branches]
-    count: dict[int, int] = {}
-    begun: dict[int, bool] = {}
-    for number, index in _in_order(structure.branches):
-        stream = structure.branches[number].stream
-        own = [a for a in attentions[number] if not a.cross]
-        if own or (attentions[number] and not begun.get(stream)):
-            count[stream] = count.get(stream, 0) + 1
-        begun[stream] = begun.get(stream, False) or bool(own)
-        blocks[number][index] = max(count.get(stream, 0) - 1, 0)
+    found = number_blocks(network.anchors, structure.branches, structure.attentions)
+    stacks: dict[int, Stack] = {}
     layers: dict[int, Layer] = {}
     sizes = HeadSizes(network)
-    found: dict[int, Stack] = {}
-    for branch, mine, here, where in zip(
-        structure.branches, own_layers, attentions, blocks, strict=True
-    ):
-        old = found.get(branch.stream, Stack(count.get(branch.stream, 0), 0, False, 0))
-        found[branch.stream] = old._replace(
+    for branch, mine, here, where in zip(structure.branches, *found[:3], strict=True):
+        stream = branch.stream
+        old = stacks.get(stream, Stack(found.counts.get(stream, 0), 0, False, 0))
+        stacks[stream] = old._replace(
             num_ends=old.num_ends + branch.numbers.size * _num_ends(branch, here),
             cross=old.cross or any(a.cross for a in here),
             width=old.width or _width(network, branch),
         )
         _layers_of(network, branch._replace(layers=mine), here, where, layers, sizes)
-    return Blocks(layers, found)
-
-
-def _own_layers(branches: Sequence[Branch]) -> list[tuple[int, ...]]:
-    """The layers of each branch that are in no smaller one.
-
-    A skip around a group of blocks makes a branch with branches in it.
-    """
-    home: dict[int, int] = {}
-    for index in sorted(range(len(branches)), key=lambda i: len(branches[i].layers)):
-        for number in branches[index].layers:
-            home.setdefault(number, index)
-    return [
-        tuple(n for n in branch.layers if home[n] == index)
-        for index, branch in enumerate(branches)
-    ]
-
-
-def _in_order(
-    branches: Sequence[Branch],
-) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """Each layer of each branch in the order of execution."""
-    runs = [
-        (int(position), number, index)
-        for number, branch in enumerate(branches)
-        for index, position in np.ndenumerate(branch.numbers)
-    ]
-    for _, number, index in sorted(runs):
-        yield number, index
+    return Blocks(layers, stacks)
 
 
 def _num_ends(branch: Branch, attentions: Sequence[Attention]) -> int:

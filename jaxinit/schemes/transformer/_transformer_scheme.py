@@ -47,6 +47,9 @@ class TransformerScheme(Scheme):
         """Embeddings, tied to the readout or not, positions and class tokens."""
         raise NotImplementedError
 
+    def leaves(self, parameter: Parameter) -> str:
+        return "outside of its blocks" if "weight" in parameter.roles else ""
+
     def assign(self, network: Network) -> list[Assignment]:
         blocks = self.blocks(network)
         found: list[Assignment | None] = []

@@ -26,7 +26,8 @@ def depth_index(base: Initializer | None = None) -> Scheme:
     each block adds the less the more is there already. Biases are 0, gains of norms 1,
     embeddings, positions and class tokens :math:`N(0, 0.02^2)`.
 
-    A new block begins with each self-attention. Where blocks share a weight, the
+    A new block begins with each attention, or recurrence or convolution over
+    positions, behind an MLP. Where blocks share a weight, the
     first of them counts.
 
     Args:

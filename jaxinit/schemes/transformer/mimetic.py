@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxinit.initializers import zeros
 from jaxinit.initializers._check import check_number
-from jaxinit.roles.network import Network
+from jaxinit.roles.network import Network, Parameter
 from jaxinit.schemes.scheme import Assignment, Refine, Scheme
 from jaxinit.schemes.transformer._attention_pairs import Pair, find_pairs
 
@@ -94,6 +94,10 @@ class _Mimetic(Scheme):
     beta_qk: float
     alpha_vo: float
     beta_vo: float
+
+    def leaves(self, parameter: Parameter) -> str:
+        del parameter
+        return "a scheme for attentions"
 
     # The kernels of a pair share their noise, so that they are made in one step.
     @property

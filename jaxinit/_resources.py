@@ -88,19 +88,26 @@ def _reclaimable() -> int:
 
 def _cgroup_number(name: str, older: str) -> int | None:
     """A number from this process's cgroup (or one around it), version 2 or 1."""
-    for path in [*(folder / name for folder in _cgroup_folders()), _CGROUP / older]:
-        text = _read(path)
-        if text is not None and text.isdigit() and int(text) < 2**60:
-            return int(text)
-    return None
+    paths = [*(folder / name for folder in _cgroup_folders()), _CGROUP / older]
+    texts = [text for text in map(_read, paths) if text is not None and text.isdigit()]
+    numbers = [int(text) for text in texts if int(text) < 2**60]
+    # A limit is the narrowest of those around; of what is used the innermost counts.
+    return (
+        min(numbers, default=None)
+        if name == "memory.max"
+        else next(iter(numbers), None)
+    )
 
 
 def _cpu_quota() -> float | None:
     """Cores that the cgroup grants: quota over period."""
+    quotas = []
     for folder in _cgroup_folders():
         words = (_read(folder / "cpu.max") or "").split()
         if len(words) == 2 and words[0].isdigit():
-            return int(words[0]) / int(words[1])
+            quotas.append(int(words[0]) / int(words[1]))
+    if quotas:
+        return min(quotas)
     quota = _read(_CGROUP / "cpu/cpu.cfs_quota_us")
     period = _read(_CGROUP / "cpu/cpu.cfs_period_us")
     if quota is not None and period is not None and quota.isdigit():

@@ -1,0 +1,202 @@
+"""What each command does, once its words are known to be right."""
+
+import argparse
+import importlib.util
+import sys
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from jaxinit.cli import load
+from jaxinit.cli.load import Failure, story
+from jaxinit.cli.output import Output, clean_stdout, deliver, say, to_stdout
+from jaxinit.cli.status import FINDINGS, HEALTHY, INTERRUPTED, Doing
+
+if TYPE_CHECKING:
+    from jaxinit.report.report import Report
+
+
+def analyze(options: argparse.Namespace, doing: Doing) -> int:
+    """Measures a model, writes what was asked for, prints the table."""
+    if options.plot is not None and importlib.util.find_spec("matplotlib") is None:
+        raise Failure("--plot needs matplotlib: pip install 'jaxinit[plot]'")
+    made: list[Report] = []
+    outputs = [
+        Output(path, make)
+        for path, make in (
+            (options.json, lambda: made[0].to_json().encode()),
+            (options.html, lambda: made[0].to_html().encode()),
+            (options.plot, lambda: _drawn(made[0], options.plot)),
+        )
+        if path is not None
+    ]
+    _check_one_stdout(outputs)
+    with clean_stdout(outputs):
+        model, args, kwargs = _call(options, doing)
+        scheme = None if options.scheme is None else load.scheme(options.scheme)
+        # This is the one heavy import, and the model has mostly paid for it by now.
+        import jaxinit
+
+        doing.what = f"while analyzing {options.model}, before a seed was done"
+        extra = {} if options.scheme is None else {"scheme": scheme}
+        try:
+            report = jaxinit.analyze(
+                model,
+                *args,
+                seeds=options.seeds,
+                progress=True,
+                model_kwargs=kwargs,
+                **extra,
+            )
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # the model is the user's code: anything
+            raise Failure(
+                f"analyzing {options.model} failed: {story(error)}"
+            ) from error
+    made.append(report)
+    doing.what = "before the table was printed, after all files were written"
+    deliver(outputs, partial(_table, report, options))
+    if report.interrupted:
+        say(f"jaxinit: {report.interrupted}")
+        return INTERRUPTED
+    return HEALTHY if report.verdict == "ok" else FINDINGS
+
+
+def compare(options: argparse.Namespace, doing: Doing) -> int:
+    """Measures a model under several schemes."""
+    from jaxinit.signal.compare import Comparison
+
+    made: list[Comparison] = []
+    outputs = [
+        Output(path, make)
+        for path, make in (
+            (options.json, lambda: made[0].to_json().encode()),
+            (options.html, lambda: made[0].to_html().encode()),
+        )
+        if path is not None
+    ]
+    _check_one_stdout(outputs)
+    with clean_stdout(outputs):
+        model, args, kwargs = _call(options, doing)
+        schemes = {str(spec): load.scheme(spec) for spec in options.scheme}
+        import jaxinit
+
+        doing.what = f"while comparing {options.model}, before a scheme was done"
+        try:
+            comparison = jaxinit.compare(
+                model,
+                *args,
+                schemes=schemes,
+                seeds=options.seeds,
+                progress=True,
+                model_kwargs=kwargs,
+            )
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # the model is the user's code: anything
+            raise Failure(
+                f"comparing {options.model} failed: {story(error)}"
+            ) from error
+    made.append(comparison)
+    doing.what = "before the table was printed, after all files were written"
+    deliver(outputs, lambda: print(comparison))
+    if len(comparison.reports) < len(schemes) or comparison.interrupted:
+        done = len(comparison.reports)
+        say(f"jaxinit: interrupted: {done} of {len(schemes)} schemes were measured")
+        return INTERRUPTED
+    healthy = all(report.verdict == "ok" for report in comparison.reports.values())
+    return HEALTHY if healthy else FINDINGS
+
+
+def explain(options: argparse.Namespace, doing: Doing) -> int:
+    """Says what a scheme does to each parameter."""
+    model, args, kwargs = _call(options, doing)
+    scheme = load.scheme(options.scheme)
+    if scheme is None:
+        raise Failure("--scheme own leaves every parameter to the model; name another")
+    import jaxinit
+
+    doing.what = f"while explaining {options.model}"
+    try:
+        explanation = jaxinit.explain(model, scheme, *args, model_kwargs=kwargs)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # the model is the user's code: anything
+        raise Failure(f"explaining {options.model} failed: {story(error)}") from error
+    to_stdout(lambda: print(explanation))
+    return HEALTHY
+
+
+def diff(options: argparse.Namespace, doing: Doing) -> int:
+    """Says what changed from one report to another."""
+    doing.what = "while reading the reports"
+    from jaxinit.report.report import Report
+
+    reports = []
+    for path in (options.before, options.after):
+        try:
+            with open(path, "rb") as file:
+                reports.append(Report.from_json(file.read().decode("utf-8-sig")))
+        except OSError as error:
+            raise Failure(f"cannot read {path}: {error.strerror}") from error
+        except ValueError as error:
+            raise Failure(f"cannot read {path}: {error}") from error
+    found = reports[0].diff(reports[1])
+    to_stdout(lambda: print(found))
+    return FINDINGS if found.changed else HEALTHY
+
+
+def listing(options: argparse.Namespace, doing: Doing) -> int:
+    """Lists schemes and initializers, each with the first line of its docstring."""
+    del options
+    doing.what = "while listing"
+    from jaxinit import initializers, schemes
+
+    lines = []
+    for title, room in (("Schemes", schemes), ("Initializers", initializers)):
+        lines += ["", title] if lines else [title]
+        for name in room.__all__:
+            found = getattr(room, name)
+            if callable(found) and not isinstance(found, type):
+                what = (found.__doc__ or "").strip().split("\n")[0]
+                lines.append(f"  {name:<24} {what}")
+    to_stdout(lambda: print("\n".join(lines)))
+    return HEALTHY
+
+
+def _call(
+    options: argparse.Namespace, doing: Doing
+) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
+    """The model and its arguments, out of the user's modules."""
+    doing.what = f"while importing {options.model.module}"
+    say(f"importing {options.model.module}")
+    model = load.model(options.model)
+    args = tuple(value for spec in options.input for value in load.inputs(spec))
+    kwargs = {name: load.value(given) for name, given in options.kwarg}
+    return model, args, kwargs
+
+
+def _check_one_stdout(outputs: list[Output]) -> None:
+    if sum(output.path == "-" for output in outputs) > 1:
+        raise Failure("only one of --json and --html can go to standard output")
+
+
+def _drawn(report: "Report", path: str) -> bytes:
+    from jaxinit.report.plot import image
+
+    return image(report, path)
+
+
+def _table(report: "Report", options: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from jaxinit.report.annotations import annotations
+    from jaxinit.report.table import ReportView, printed
+
+    if sys.stdout.isatty():
+        Console().print(ReportView(report, all=options.all))
+    else:
+        print(printed(report, all=options.all))
+    if options.github:
+        for line in annotations(report):
+            print(line)

@@ -1,0 +1,212 @@
+"""Slopes of squashing functions, the spread of softmaxes, and tokens that grow alike."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxinit.layers.names import row_names
+from jaxinit.program.flow import Flow, Node
+from jaxinit.program.paths import Location
+from jaxinit.program.run import Hooks, Plan, Tap, replay
+from jaxinit.roles.network import Network
+
+Array = jax.Array
+
+What = Literal["tanh", "logistic", "softmax", "tokens"]
+
+FIELDS = {
+    "tanh": ("slope", "low", "high", "mean", "std"),
+    "logistic": ("slope", "low", "high", "mean", "std"),
+    "softmax": ("spread", "largest", "keys", "unused", "unused"),
+    "tokens": ("cos", "unused", "unused", "unused", "unused"),
+}
+
+_STEPS = frozenset(
+    "add sub mul div neg integer_pow square convert_element_type max min".split()
+)
+
+
+class Curve(NamedTuple):
+    """A value to look at.
+
+    Attributes:
+      what: what it is.
+      row: name of the layer nearest upstream that causes it.
+      at: where it is computed.
+      axis: of a softmax, the axis that its weights add up to one along.
+      gate: whether data is multiplied by it.
+    """
+
+    what: What
+    row: str
+    at: Location
+    axis: int = -1
+    gate: bool = False
+
+
+def find_curves(network: Network) -> list[Curve]:
+    """The squashing functions, softmaxes and streams of tokens of a model."""
+    names = dict(
+        zip(
+            network.sites.numbers,
+            row_names(network.sites, network.traced.params),
+            strict=True,
+        )
+    )
+    anchors, flow = network.anchors, network.anchors.flow
+    found = []
+    for node in flow.nodes:
+        if not node.results or not flow.data[node.results[0]]:
+            continue
+        axis, gate = -1, False
+        if node.primitive in ("tanh", "logistic"):
+            partner = _multiplied(flow, node)
+            if partner == "itself":
+                continue
+            what: What = "tanh" if node.primitive == "tanh" else "logistic"
+            gate = partner == "data"
+        elif (summed := _softmax_axis(flow, node)) is not None:
+            what, axis = "softmax", summed
+        else:
+            continue
+        sources = anchors.nearest_weights(node.operands[:1])
+        if sources and sources[0] in names:
+            found.append(Curve(what, names[sources[0]], node.at, axis, gate))
+    if network.structure.attentions:
+        for number, event in zip(
+            network.sites.numbers, network.sites.events, strict=True
+        ):
+            tokens = len(event.shape) == 3 and event.shape[1] > 2
+            if event.at is not None and tokens and event.kind in ("layer", "join"):
+                found.append(Curve("tokens", names[number], event.at))
+    return found
+
+
+def look(
+    network: Network, curves: Sequence[Curve]
+) -> Callable[[Sequence[Array], Array, Sequence[Array]], dict[int, Array]]:
+    """The function ``(variables, key, inputs) -> records`` by the curve's number."""
+    plan = Plan()
+    for number, curve in enumerate(curves):
+        plan.at(curve.at, Tap(number, "output"))
+    hooks = Hooks(
+        lambda tap, value: _record(curves[tap.number], value),
+        lambda tap, value, probe: value,
+        lambda earlier, later: later,
+    )
+
+    def run(variables: Sequence[Any], key: Array, inputs: Sequence[Any]) -> Any:
+        values = [*variables, key, *inputs]
+        outputs, records = replay(network.traced.apply, values, plan, hooks, {})
+        del outputs
+        return {tap.number: record for tap, record in records.items()}
+
+    return run
+
+
+def fields(curve: Curve, records: np.ndarray) -> dict[str, float]:
+    """The statistics of a curve, the mean over seeds and steps of loops."""
+    flat = np.asarray(records, np.float64).reshape(-1, records.shape[-1])
+    names = FIELDS[curve.what]
+    with np.errstate(invalid="ignore"):
+        means = [
+            float(np.nanmean(c)) if np.isfinite(c).any() else np.nan for c in flat.T
+        ]
+    return {
+        name: value
+        for name, value in zip(names, means, strict=True)
+        if name != "unused"
+    }
+
+
+def _record(curve: Curve, value: Array) -> Array:
+    x = value.astype(jnp.float32)
+    if curve.what == "softmax":
+        number = x.shape[curve.axis]
+        left = 1 - jnp.sum(x * x, axis=curve.axis)
+        spread = jnp.nanmean(left) / (1 - 1 / number)
+        largest = jnp.nanmean(jnp.max(x, axis=curve.axis))
+        return jnp.stack([spread, largest, jnp.float32(number), *jnp.zeros(2)])
+    if curve.what == "tokens":
+        size = jnp.sqrt(jnp.sum(x * x, axis=-1, keepdims=True))
+        unit = x / jnp.where(size > 0, size, 1.0)
+        number = x.shape[1]
+        squared = jnp.sum(jnp.square(unit.sum(axis=1)), axis=-1)
+        cos = jnp.mean((squared - number) / (number * (number - 1)))
+        return jnp.stack([cos, *jnp.zeros(4)])
+    if curve.what == "logistic":
+        x = 2 * x - 1
+    slope = 1 - x * x
+    flat = slope < 0.05
+    return jnp.stack(
+        [
+            jnp.mean(slope * slope),
+            jnp.mean((flat & (x < 0)).astype(jnp.float32)),
+            jnp.mean((flat & (x > 0)).astype(jnp.float32)),
+            jnp.mean(x),
+            jnp.std(x),
+        ]
+    )
+
+
+def _softmax_axis(flow: Flow, node: Node) -> int | None:
+    """The axis of a softmax whose last step this is: exp(z) over its sum."""
+    if node.primitive != "div" or len(node.operands) != 2:
+        return None
+    top = _maker(flow, node.operands[0])
+    below = _maker(flow, node.operands[1])
+    while below is not None and below.primitive in (
+        "broadcast_in_dim",
+        "reshape",
+        "convert_element_type",
+        "stop_gradient",
+    ):
+        below = _maker(flow, below.operands[0])
+    if top is None or below is None or below.primitive != "reduce_sum":
+        return None
+    summed = _maker(flow, below.operands[0])
+    while summed is not None and summed.primitive == "convert_element_type":
+        summed = _maker(flow, summed.operands[0])
+    axes = below.params.get("axes", ())
+    shape = flow.values[node.results[0]].shape
+    if summed is not top or top.primitive != "exp" or len(axes) != 1:
+        return None
+    return int(axes[0]) if shape[axes[0]] > 3 else None
+
+
+def _multiplied(flow: Flow, node: Node) -> str | None:
+    """What a squashed value is multiplied by: its own argument, other data, nothing."""
+    own = {node.operands[0]}
+    todo = [node.operands[0]]
+    while todo:
+        maker = _maker(flow, todo.pop())
+        if maker is not None and maker.primitive in _STEPS:
+            fresh = [v for v in maker.operands if flow.data[v] and v not in own]
+            own.update(fresh)
+            todo += fresh
+    values = [node.results[0]]
+    seen = set(values)
+    while values:
+        value = values.pop()
+        for number, position in flow.users[value]:
+            user = flow.nodes[number]
+            others = [v for p, v in enumerate(user.operands) if p != position]
+            if user.primitive == "mul" and others and flow.data[others[0]]:
+                return "itself" if others[0] in own else "data"
+            if user.primitive not in _STEPS | {"slice", "split", "copy"}:
+                continue
+            if user.primitive == "add" and others and flow.data[others[0]]:
+                continue
+            for result in user.results:
+                if result not in seen:
+                    seen.add(result)
+                    values.append(result)
+    return None
+
+
+def _maker(flow: Flow, value: int) -> Node | None:
+    maker = flow.values[value].maker
+    return None if maker is None else flow.nodes[maker]

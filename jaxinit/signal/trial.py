@@ -1,0 +1,164 @@
+"""A few normalized gradient steps: what initialization alone cannot tell.
+
+A gradient that is exactly zero at the first step may be there at the second (zero
+heads, gates that start closed), or never; units that are equal may part, or never.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxinit.program import versions
+from jaxinit.roles.network import Network
+
+Array = jax.Array
+
+# Two steps open two closed gates in a row; a third shows what stays closed.
+NUM_STEPS = 4
+# Each step changes a parameter by a tenth of its rms, or by 0.01 where that is less.
+_RATE, _LEAST = 0.1, 0.1
+# One more gradient, of so many times the loss: what it finds where the others were
+# zero had been too small for the dtype.
+_MAGNIFIED = 2.0**12
+
+
+class Steps(NamedTuple):
+    """What the steps did, for each floating-point parameter.
+
+    Attributes:
+      moved: `(steps, params)`: whether any entry of the gradient is not zero.
+      nonfinite: `(steps, params)`: whether one is NaN or infinite.
+      magnified: `(params,)`: ``moved`` for a much larger loss.
+      before: `(params,)`: the largest difference between two units over the largest
+        entry; NaN where the parameter has no units.
+      after: the same after the steps.
+      mean_square: `(params,)`, of the parameter itself.
+    """
+
+    moved: Array
+    nonfinite: Array
+    magnified: Array
+    before: Array
+    after: Array
+    mean_square: Array
+
+
+def take_steps(
+    network: Network, loss: Callable[[Any], Array] | None
+) -> Callable[[Sequence[Array], Array, Sequence[Array]], Steps]:
+    """The function ``(variables, key, inputs) -> Steps`` of one seed."""
+    traced = network.traced
+    num_params = len(traced.params)
+    trained = trained_leaves(network)
+
+    def run(variables: Sequence[Array], key: Array, inputs: Sequence[Array]) -> Steps:
+        rest = list(variables[num_params:])
+
+        def objective(moving: list[Array], key: Array, scale: Array) -> Array:
+            params = list(variables[:num_params])
+            for leaf, value in zip(trained, moving, strict=True):
+                params[leaf] = value
+            model_key, probe_key = jax.random.split(key)
+            values = [*params, *rest, model_key, *inputs]
+            outputs = versions.evaluate(traced.apply, values)
+            if loss is not None:
+                return loss(traced.output(outputs)) * scale
+            return _projected(outputs, probe_key) * scale
+
+        gradient = jax.grad(objective)
+
+        def step(moving: list[Array], key: Array) -> tuple[list[Array], Any]:
+            gradients = gradient(moving, key, jnp.float32(1))
+            found = _any(gradients, _not_zero), _any(gradients, _not_finite)
+            moved = [_moved(p, g) for p, g in zip(moving, gradients, strict=True)]
+            return moved, found
+
+        first = [variables[leaf] for leaf in trained]
+        last, (moved, nonfinite) = lax.scan(
+            step, first, jax.random.split(key, NUM_STEPS)
+        )
+        magnified = jnp.zeros(len(trained), bool)
+        if _is_narrow(network):
+            magnified = _any(gradient(first, key, jnp.float32(_MAGNIFIED)), _not_zero)
+        squares = [jnp.mean(jnp.square(jnp.abs(_wide(p)))) for p in first]
+        return Steps(
+            moved,
+            nonfinite,
+            magnified,
+            _spreads(network, trained, first),
+            _spreads(network, trained, last),
+            jnp.stack(squares),
+        )
+
+    return run
+
+
+def trained_leaves(network: Network) -> list[int]:
+    """The parameters that a gradient can move: those of floating point."""
+    return [p.leaf for p in network.params if jnp.issubdtype(p.dtype, jnp.floating)]
+
+
+def _is_narrow(network: Network) -> bool:
+    narrow = ("float16", "float8")
+    return any(event.dtype.startswith(narrow) for event in network.sites.events)
+
+
+def _projected(outputs: Sequence[Array], key: Array) -> Array:
+    """A random projection of all floating-point outputs."""
+    total = jnp.float32(0)
+    for number, out in enumerate(outputs):
+        if jnp.issubdtype(out.dtype, jnp.inexact):
+            probe = jax.random.normal(jax.random.fold_in(key, number), out.shape)
+            total += jnp.real(out * probe.astype(out.dtype)).astype(jnp.float32).sum()
+    return total
+
+
+def _any(values: Sequence[Array], test: Callable[[Array], Array]) -> Array:
+    return jnp.stack([test(value).any() for value in values])
+
+
+def _not_zero(x: Array) -> Array:
+    return x != 0
+
+
+def _not_finite(x: Array) -> Array:
+    return ~jnp.isfinite(x)
+
+
+def _wide(x: Array) -> Array:
+    return x.astype(jnp.float32)
+
+
+def _moved(param: Array, gradient: Array) -> Array:
+    """The parameter after a step whose length the gradient's size has no part in."""
+    wide = _wide(gradient)
+    largest = jnp.max(jnp.abs(wide), initial=0.0)
+    usable = jnp.isfinite(largest) & (largest > 0)
+    direction = wide / jnp.where(usable, largest, 1.0)
+    direction /= jnp.sqrt(jnp.mean(direction**2) + 1e-30)
+    size = jnp.maximum(jnp.sqrt(jnp.mean(_wide(param) ** 2)), _LEAST)
+    step = jnp.where(usable, _RATE * size * direction, 0.0)
+    return (_wide(param) - step).astype(param.dtype)
+
+
+def _spreads(
+    network: Network, trained: Sequence[int], values: Sequence[Array]
+) -> Array:
+    """How far the units of each weight are from each other, relative to its size."""
+    found = []
+    for leaf, value in zip(trained, values, strict=True):
+        use = network.params[leaf].use
+        units = use.out_axis if use is not None else ()
+        number = 1
+        for axis in units:
+            number *= value.shape[axis]
+        if number < 2:
+            found.append(jnp.float32(jnp.nan))
+            continue
+        rows = jnp.moveaxis(_wide(value), units, range(len(units)))
+        rows = rows.reshape(number, -1)
+        found.append(jnp.max(jnp.abs(rows - rows[:1])) / jnp.max(jnp.abs(rows)))
+    return jnp.stack(found)

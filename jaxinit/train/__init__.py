@@ -1,0 +1,1 @@
+"""Training for a short while: coordinate checks, races, transfer of learning rates."""

@@ -1,0 +1,139 @@
+"""The result of a coordinate check: sizes against width, slopes, what is a bug."""
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxinit.train.coord_verdict import Finding, Trend, diagnose, trends
+from jaxinit.train.result import Result, save_figure, table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, eq=False)
+class CoordCheck(Result):
+    """Sizes of activations at several widths or depths, step by step. ``print`` it.
+
+    Attributes:
+      model: the model's name.
+      axis: ``"width"`` or ``"depth"``.
+      sizes: ``(sizes,)``, the widths or depths.
+      seeds: ``(seeds,)``.
+      layers: names of what was looked at in all models; the last one is the output.
+      roles: for each of them, what its parameters do.
+      activations: ``(sizes, seeds, steps + 1, layers, 2)``: the mean absolute value
+        and the root mean square before the first step and after each.
+      updates: likewise of the change since before the first step.
+      params: names of the parameters that all models have.
+      param_roles: for each, what it does.
+      moved: ``(sizes, seeds, steps + 1, params)``, root mean squares of their changes.
+      losses: ``(sizes, seeds, steps + 1)``.
+      unscaled: whether updates stopped shrinking once the loss was multiplied by a
+        large number, which no update of Adam's depends on but through its epsilon.
+      tolerance: slopes within it are flat.
+      confidence: that of the intervals.
+      settings: how it was run.
+    """
+
+    SCHEMA = "jaxinit.coord_check"
+
+    model: str
+    axis: str
+    sizes: np.ndarray
+    seeds: np.ndarray
+    layers: tuple[str, ...]
+    roles: tuple[tuple[str, ...], ...]
+    activations: np.ndarray
+    updates: np.ndarray
+    params: tuple[str, ...]
+    param_roles: tuple[tuple[str, ...], ...]
+    moved: np.ndarray
+    losses: np.ndarray
+    unscaled: bool
+    tolerance: float
+    confidence: float
+    settings: dict[str, Any]
+
+    def trends(self) -> tuple[Trend, ...]:
+        """For each layer, the slopes before training and after the last step."""
+        return trends(self)
+
+    def findings(self) -> tuple[Finding, ...]:
+        """What is wrong, the likeliest causes by name."""
+        return diagnose(self)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not any(t.is_bug for t in self.trends()) and not self.findings()
+
+    def to_records(self) -> list[dict[str, Any]]:
+        """One record for each size, seed, step and layer."""
+        records = []
+        for i, j, step, row in np.ndindex(*self.activations.shape[:4]):
+            values = (
+                *self.activations[i, j, step, row],
+                *self.updates[i, j, step, row],
+            )
+            names = ("l1", "rms", "update_l1", "update_rms")
+            records.append(
+                {
+                    self.axis: int(self.sizes[i]),
+                    "seed": int(self.seeds[j]),
+                    "step": step,
+                    "layer": self.layers[row],
+                    **{n: float(v) for n, v in zip(names, values, strict=True)},
+                }
+            )
+        return records
+
+    def __str__(self) -> str:
+        steps = self.activations.shape[2] - 1
+        head = ("layer", "at step 0", f"after {steps}", "change", "")
+        rows = [
+            (
+                t.layer,
+                *(_slope(s) for s in (t.initial, t.final, t.update)),
+                f"{t.word}, bug" if t.is_bug else t.word,
+            )
+            for t in self.trends()
+        ]
+        sizes = ", ".join(str(size) for size in self.sizes)
+        title = f"{self.model}: slope of log2 rms on log2 {self.axis} ({sizes})"
+        below = [
+            f"Mean slope over {len(self.seeds)} seeds (each by least squares over the "
+            f"{self.axis}s) ± Student's {self.confidence:.0%} interval; flat within "
+            f"{self.tolerance:g}.",
+            "Verdict: " + ("ok, nothing depends on it" if self.ok else "bug"),
+            *(f"  {f.kind}: {f.message}" for f in self.findings()),
+        ]
+        return table(title, head, rows, below)
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> "Figure":
+        """Sizes against the width, a panel a step; changes below the activations.
+
+        Args:
+          path: a file to write the figure to; its ending says of which kind.
+
+        Returns:
+          The figure.
+
+        Raises:
+          ImportError: if matplotlib is not installed.
+        """
+        from jaxinit.train.figures import draw_coord_check
+
+        figure = draw_coord_check(self)
+        save_figure(figure, path)
+        return figure
+
+
+def _slope(slope: Any) -> str:
+    if not np.isfinite(slope.value):
+        return "-"
+    if not np.isfinite(slope.low):
+        return f"{slope.value:+.2f}"
+    return f"{slope.value:+.2f} ± {slope.high - slope.value:.2f}"

@@ -1,0 +1,220 @@
+"""What grows or shrinks with the width, whether it may, and the likeliest causes."""
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from jaxinit.train import intervals
+from jaxinit.train.intervals import Interval
+
+if TYPE_CHECKING:
+    from jaxinit.train.coord_result import CoordCheck
+
+# With Adam at one rate for all widths a hidden layer's change grows as the width; with
+# multipliers the wrong way round, as its square.
+_WRONG_WAY = 1.5
+# A bias that learns with a rate divided by the width moves with slope -1.
+_FORGOTTEN = -0.5
+
+
+class Trend(NamedTuple):
+    """How one layer depends on the width.
+
+    Attributes:
+      layer: its name.
+      initial: the slope of log2 rms on log2 width before training.
+      final: that after the last step.
+      update: that of the change since.
+      word: ``"flat"``, ``"grows"``, ``"shrinks"`` or ``"unclear"``.
+      is_bug: whether it should not.
+    """
+
+    layer: str
+    initial: Interval
+    final: Interval
+    update: Interval
+    word: str
+    is_bug: bool
+
+
+class Finding(NamedTuple):
+    """A likely cause.
+
+    Attributes:
+      kind: its name.
+      message: what was seen, and what to do.
+    """
+
+    kind: str
+    message: str
+
+
+def trends(check: "CoordCheck") -> tuple[Trend, ...]:
+    """The trend of each layer.
+
+    A change must be flat: one that grows blows up, one that shrinks means that the
+    layer does not learn at great width. Activations must not grow; before training
+    those of the output and attention scores may shrink, as independent terms with a
+    factor of one over the width add up to less.
+    """
+    found = []
+    initial = _slopes(check, check.activations[:, :, 0, :, 1])
+    final = _slopes(check, check.activations[:, :, -1, :, 1])
+    update = _slopes(check, check.updates[:, :, -1, :, 1])
+    for i, layer in enumerate(check.layers):
+        words = [word(s, check.tolerance) for s in (initial[i], final[i], update[i])]
+        may_shrink = i == len(check.layers) - 1 or "scores" in check.roles[i]
+        may_shrink |= "readout" in check.roles[i]
+        telling = [words[2], words[1], words[0]]
+        if may_shrink:
+            telling = [w for w in telling[:1]] + [
+                w for w in telling[1:] if w == "grows"
+            ]
+        bad = [w for w in telling if w in ("grows", "shrinks")]
+        said = bad[0] if bad else telling[0] or "flat"
+        found.append(Trend(layer, initial[i], final[i], update[i], said, bool(bad)))
+    return tuple(found)
+
+
+def word(slope: Interval, tolerance: float) -> str:
+    """A slope in a word; empty where nothing ever changes."""
+    if math.isnan(slope.value):
+        return ""
+    sure = math.isnan(slope.low) or not slope.low <= 0 <= slope.high
+    if abs(slope.value) <= tolerance:
+        wide = slope.high - slope.low > 4 * tolerance
+        return "unclear" if wide else "flat"
+    if not sure:
+        return "unclear"
+    return "grows" if slope.value > 0 else "shrinks"
+
+
+def diagnose(check: "CoordCheck") -> tuple[Finding, ...]:
+    """The usual bugs that the slopes tell of."""
+    seen = {t.layer: t for t in trends(check)}
+    rows = list(zip(check.layers, check.roles, strict=True))
+    found = [_tied(check, seen)]
+    hidden = [
+        seen[name]
+        for name, roles in rows[:-1]
+        if not {"scores", "join", "readout", "embedding"} & set(roles)
+    ]
+    grown = [
+        t.update.value for t in hidden if word(t.update, check.tolerance) == "grows"
+    ]
+    fallen = [t for t in hidden if word(t.update, check.tolerance) == "shrinks"]
+    if grown and max(grown) > _WRONG_WAY:
+        found.append(_wrong_way(max(grown)))
+    elif grown:
+        found.append(_rates(max(grown)))
+    else:
+        found.append(_readout(check, seen))
+        found.append(_scores(check, seen))
+    if fallen and not grown:
+        found.append(_shrinking(check, fallen))
+    found.append(_biases(check))
+    return tuple(f for f in found if f is not None)
+
+
+def _tied(check: "CoordCheck", seen: dict[str, Trend]) -> Finding | None:
+    tied = any({"embedding", "readout"} <= set(roles) for roles in check.param_roles)
+    initial = seen[check.layers[-1]].initial
+    if not tied or word(initial, check.tolerance) != "grows":
+        return None
+    return Finding(
+        "tied embedding",
+        f"logits grow with slope {initial.value:.2f} before training, and the readout "
+        "is the embedding table. Multiply the logits by the base width over the width "
+        "(readout='multiplier').",
+    )
+
+
+def _readout(check: "CoordCheck", seen: dict[str, Trend]) -> Finding | None:
+    end = seen[check.layers[-1]]
+    if word(end.update, check.tolerance) != "grows":
+        return None
+    tied = any({"embedding", "readout"} <= set(roles) for roles in check.param_roles)
+    if tied and word(end.initial, check.tolerance) == "grows":
+        return None
+    return Finding(
+        "missing readout multiplier",
+        f"the change of the output grows with slope {end.update.value:.2f} while "
+        "hidden layers do not. Divide the readout's learning rate (and its weights' "
+        "deviation) by the width ratio, or multiply the logits by its inverse.",
+    )
+
+
+def _scores(check: "CoordCheck", seen: dict[str, Trend]) -> Finding | None:
+    for name, roles in zip(check.layers, check.roles, strict=True):
+        trend = seen[name]
+        if "scores" in roles and (
+            word(trend.update, check.tolerance) == "grows"
+            or word(trend.final, check.tolerance) == "grows"
+        ):
+            return Finding(
+                "attention scale",
+                f"{name} change with slope {trend.update.value:.2f}. Queries and keys "
+                "become alike in training, so that scores need the factor 1/d with the "
+                "head dimension d, not 1/sqrt(d).",
+            )
+    return None
+
+
+def _wrong_way(slope: float) -> Finding:
+    return Finding(
+        "base shapes mixed up",
+        f"changes grow with slope {slope:.2f}, faster than without multipliers: they "
+        "are multiplied where they should be divided. Pass the base model and the "
+        "target in their order: mup_multipliers(model, base, x).",
+    )
+
+
+def _rates(slope: float) -> Finding:
+    return Finding(
+        "rates not scaled",
+        f"hidden layers change with slope {slope:.2f}: their learning rate is not "
+        "divided by the width. Use mup_multipliers.",
+    )
+
+
+def _shrinking(check: "CoordCheck", fallen: list[Trend]) -> Finding:
+    slope = min(t.update.value for t in fallen)
+    if check.unscaled:
+        return Finding(
+            "epsilon not scaled",
+            f"{fallen[0].layer} changes with slope {slope:.2f}, but not once the loss "
+            "is multiplied: the optimizer's epsilon outweighs gradients, which shrink "
+            "with the width. Divide epsilon by the width ratio.",
+        )
+    return Finding(
+        "does not learn",
+        f"{fallen[0].layer} changes with slope {slope:.2f}: it stands still at great "
+        "width. Its learning rate is divided too often.",
+    )
+
+
+def _biases(check: "CoordCheck") -> Finding | None:
+    moved = _slopes(check, check.moved[:, :, -1, :])
+    for name, roles, slope in zip(check.params, check.param_roles, moved, strict=True):
+        along = {"bias", "norm_scale", "norm_bias", "gain"} & set(roles)
+        inside = not {"readout_bias", "readout", "key"} & set(roles)
+        small = slope.value < _FORGOTTEN and (slope.high < 0 or math.isnan(slope.high))
+        if along and inside and small and not check.unscaled:
+            return Finding(
+                "forgotten biases",
+                f"{name} changes with slope {slope.value:.2f}. Biases and gains keep "
+                "the base model's rate in Adam, and get it times the width ratio in "
+                "SGD.",
+            )
+    return None
+
+
+def _slopes(check: "CoordCheck", values: np.ndarray) -> list[Interval]:
+    """Of ``(sizes, seeds, columns)``, the interval of each column's slope."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = np.log2(values.astype(np.float64))
+    each = intervals.slopes(logs, np.log2(check.sizes.astype(np.float64)))
+    return [
+        intervals.of_mean(each[:, i], check.confidence) for i in range(each.shape[1])
+    ]

@@ -1,0 +1,93 @@
+"""What goes beside the curves of a race: verdicts, solutions, what the runs were."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxinit.signal.analyze import analyze
+from jaxinit.train.batches import Batch
+from jaxinit.train.cells import Cell, fingerprint
+from jaxinit.train.drawing import draw_of, seed_keys
+from jaxinit.train.optima import Pair, compare_optima
+from jaxinit.train.race_result import Race
+from jaxinit.train.runner import Course
+from jaxinit.train.standing import best_rate
+from jaxinit.train.training import Training
+
+
+def optima(
+    course: Course, cells: Mapping[Any, Cell], result: Race
+) -> tuple[list[Pair], str]:
+    """Distances and barriers between the solutions at each scheme's best rate."""
+    found = {}
+    for i, name in enumerate(result.schemes):
+        best = best_rate(result, i)
+        for j, seed in enumerate(result.seeds):
+            cell = None if best is None else cells.get((i, best, j))
+            if cell is not None and cell.solution is not None and not cell.reason:
+                found[name, int(seed)] = cell.solution
+    network, key = course.training.network, seed_keys(course.root, [0])
+    inputs = tuple(jnp.asarray(x) for x in course.first[0])
+    state: list[Any] = []
+    if network.traced.num_state and found:
+        leaves = draw_of(network, None).batched(key, *inputs)
+        state = [leaf[0] for leaf in leaves[len(network.params) :]]
+    return compare_optima(course.training, found, state, course.first, key[0])
+
+
+def verdicts(
+    model: Any,
+    first: Batch,
+    schemes: Mapping[str, Any],
+    seeds: int,
+    root: jax.Array,
+    rngs: Sequence[str],
+    model_kwargs: dict[str, Any] | None,
+) -> dict[str, str]:
+    """What ``analyze`` says of each scheme; nothing where it cannot say anything."""
+    found: dict[str, str] = {}
+    for name, scheme in schemes.items():
+        try:
+            report = analyze(
+                model,
+                *first[0],
+                scheme=scheme,
+                seeds=min(max(seeds, 4), 16),
+                key=root,
+                progress=False,
+                rngs=rngs,
+                model_kwargs=dict(model_kwargs or {}),
+            )
+        except Exception:  # the scheme's runs say what is wrong
+            continue
+        found[name] = report.verdict
+    return found
+
+
+def race_fingerprint(
+    training: Training, first: Batch, root: jax.Array, steps: int, checkpoint: Any
+) -> str:
+    """Of all that runs have in common; empty where nothing is kept."""
+    if checkpoint is None:
+        return ""
+    network = training.network
+    variables = network.traced.apply.jaxpr.invars[: len(network.params)]
+    shapes = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in variables]
+    rest = network.traced.apply.jaxpr.invars[len(network.params) :]
+    shapes += [
+        jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype)
+        for v in rest[: network.traced.num_state]
+    ]
+
+    def step(leaves: Any, rate: Any, key: Any, batch: Any) -> Any:
+        return training.step(training.start(leaves, rate), rate, key, batch)
+
+    try:
+        program = str(jax.make_jaxpr(step)(shapes, jnp.float32(1), root, first))
+    except Exception:  # the runs will say why
+        program = ""
+    names = [p.name for p in network.params]
+    data = jax.random.key_data(root)
+    return fingerprint(program, (first, data), names, steps)

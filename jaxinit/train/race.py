@@ -1,0 +1,283 @@
+"""``race``: one model trained for a short while from several initializations."""
+
+import dataclasses
+import math
+import os
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import jax
+import numpy as np
+
+from jaxinit._configuration import measuring
+from jaxinit._keys import root_key
+from jaxinit._progress import Bar
+from jaxinit.roles.network import Network
+from jaxinit.schemes.initialize import prepare
+from jaxinit.signal.interrupts import as_interrupts
+from jaxinit.train.batches import as_source
+from jaxinit.train.cells import Cell, Store
+from jaxinit.train.checks import (
+    as_rates,
+    check_counts,
+    check_schemes,
+    check_shares,
+    first_batch,
+)
+from jaxinit.train.datasets import digits
+from jaxinit.train.drawing import as_seeds
+from jaxinit.train.evidence import optima, race_fingerprint, verdicts
+from jaxinit.train.losses import Loss, scalar_loss
+from jaxinit.train.outcomes import FAILED, NOT_RUN, judge, reference_loss
+from jaxinit.train.race_result import Race, run_name
+from jaxinit.train.runner import Course, chunk_size, run_scheme, vectorizing_pays
+from jaxinit.train.training import Training, as_optimizer
+
+Strategy = Literal["auto", "vmap", "loop"]
+Cells = dict[tuple[int, int, int], Cell]
+
+
+@measuring
+def race(
+    model: Any,
+    data: Any,
+    *,
+    schemes: Mapping[str, Any],
+    optimizer: Any,
+    learning_rates: Sequence[float],
+    steps: int = 100,
+    seeds: int | Sequence[int] = 8,
+    loss: Loss | None = None,
+    batch_size: int = 64,
+    target: float | None = None,
+    progress: float = 0.1,
+    confidence: float = 0.95,
+    solutions: int = 3,
+    diagnose: bool = True,
+    key: int | jax.Array = 0,
+    strategy: Strategy = "auto",
+    chunk: int | None = None,
+    memory_budget: int | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    show_progress: bool | None = None,
+    rngs: Sequence[str] = (),
+    model_kwargs: dict[str, Any] | None = None,
+) -> Race:
+    """Trains every (scheme, learning rate, seed) for a short while, and compares.
+
+    All runs see the same batches in the same order, and seeds are paired: seed 3 of
+    one scheme draws from the same key as seed 3 of another. Runs of a scheme are
+    trained at once where that pays, and the program is compiled once for all schemes.
+    A run that cannot be trained ends by itself and says why; the race goes on.
+    Interrupted (Ctrl-C, SIGTERM), it returns what is done.
+
+    A run **trains** if its final loss (the mean over the last tenth of the steps) is
+    below the reference by ``progress`` of the reference's size, where the reference is
+    the lowest, over schemes, of the median loss before training. It **diverges** if a
+    loss is not finite or the final one exceeds its first one by half. Otherwise it
+    **stalls**. The best rate of a scheme is that of the lowest median final loss; rates
+    work if half of the seeds train. The best rates are chosen by the runs on which the
+    schemes are then compared, which flatters all of them alike.
+
+    Args:
+      model: a linen module; an nnx class or factory; or a ``Functional``. Losses are
+        training losses; variables other than parameters (running statistics) stay as
+        they were drawn.
+      data: a tuple ``(inputs, target)`` of arrays over samples; an iterable of such
+        batches; a function from a step's number to a batch; or ``"digits"``.
+      schemes: by a name of your choice, a scheme as in ``initialize``; ``None`` for the
+        model's own init.
+      optimizer: a function from the learning rate to an optax transformation, as
+        ``optax.adam``; or a transformation, whose updates the rates multiply.
+      learning_rates: those that are tried.
+      steps: how many steps a run takes.
+      seeds: how many, or which.
+      loss: ``(output, target) -> scalar``; by default cross entropy if the target is
+        integers, else the mean squared error.
+      batch_size: samples in a batch drawn from arrays.
+      target: a loss; the steps until it are counted.
+      progress: the share of the reference that a run must win.
+      confidence: of all intervals.
+      solutions: the number of seeds whose solutions are kept and compared: relative
+        distance and the barrier on the line between them, with hidden units matched
+        where the model is a plain chain of dense layers. They are held in memory for
+        every rate.
+      diagnose: whether to ask ``analyze`` about each scheme, and say whether its
+        verdict predicted what came.
+      key: the root key.
+      strategy: ``"vmap"`` trains a chunk of runs at once, ``"loop"`` one after another;
+        ``"auto"`` loops for convolutions on CPU alone.
+      chunk: runs at once; by default as many as fit by an estimate.
+      memory_budget: bytes for a chunk; by default half of what is free.
+      checkpoint: a folder for finished runs. A race that is started again with it
+        takes those up whose model, loss, optimizer, weights, first batch, number of
+        steps, rate and seed are the same.
+      show_progress: ``None`` for a bar on a terminal, ``True`` also for lines
+        elsewhere, ``False`` for nothing.
+      rngs: names of random streams that a linen module uses beyond ``params`` and
+        ``dropout``.
+      model_kwargs: keyword arguments of the model (``{"train": True}``).
+
+    Returns:
+      The result; ``print`` it, ``plot()`` it.
+
+    Raises:
+      TypeError: if an argument is of the wrong kind.
+      ValueError: if it is out of range.
+
+    Examples:
+      >>> import jaxinit, numpy as np, optax
+      >>> from flax import linen as nn
+      >>> model = nn.Sequential([nn.Dense(16), nn.tanh, nn.Dense(1)])
+      >>> x = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
+      >>> result = race(
+      ...     model, (x, x[:, :1]), schemes={"flax": None, "he": jaxinit.he_normal()},
+      ...     optimizer=optax.adam, learning_rates=[0.01], steps=20, seeds=2,
+      ... )
+      >>> result.losses.shape
+      (2, 1, 2, 20)
+
+    References:
+      Frankle et al., "Linear Mode Connectivity and the Lottery Ticket Hypothesis",
+      2020. Ainsworth et al., "Git Re-Basin: Merging Models modulo Permutation
+      Symmetries", 2023.
+    """
+    start = time.perf_counter()
+    numbers, rates = as_seeds(seeds), as_rates(learning_rates)
+    check_counts(
+        steps=steps, batch_size=batch_size, chunk=1 if chunk is None else chunk
+    )
+    check_shares(progress=progress, confidence=confidence)
+    check_schemes(schemes, strategy, solutions)
+    root = root_key(key)
+    kwargs = dict(model_kwargs or {})
+    source = as_source(_named(data), batch_size, _seed_of(root))
+    first = first_batch(source)
+    with Bar(show_progress) as bar:
+        bar.phase("tracing")
+        network, _ = prepare(model, first[0], kwargs, tuple(rngs), root)
+        training = Training(network, scalar_loss(loss), as_optimizer(optimizer))
+        size = _at_once(
+            network, len(rates) * len(numbers), strategy, chunk, memory_budget
+        )
+        name = race_fingerprint(training, first, root, steps, checkpoint)
+        store = Store(checkpoint, name)
+        course = Course(training, source, first, steps, root, size, solutions, store)
+        cells, interrupted = _run_all(course, schemes, rates, numbers, bar)
+    result = Race(
+        model=network.traced.name,
+        target=math.nan if target is None else float(target),
+        confidence=confidence,
+        interrupted=interrupted,
+        verdicts={},
+        pairs=(),
+        unmatched="",
+        settings=_settings(size, start),
+        **_tabulated(cells, steps, list(schemes), rates, numbers, progress),
+    )
+    if interrupted:
+        return result
+    if diagnose:
+        said = verdicts(model, first, schemes, len(numbers), root, rngs, kwargs)
+        result = dataclasses.replace(result, verdicts=said)
+    if solutions:
+        pairs, why = optima(course, cells, result)
+        records = tuple(pair._asdict() for pair in pairs)
+        result = dataclasses.replace(result, pairs=records, unmatched=why)
+    return dataclasses.replace(result, settings=_settings(size, start))
+
+
+def _named(data: Any) -> Any:
+    return digits() if isinstance(data, str) and data == "digits" else data
+
+
+def _at_once(
+    network: Network,
+    runs: int,
+    strategy: Strategy,
+    chunk: int | None,
+    memory_budget: int | None,
+) -> int:
+    """How many runs are trained at once; 0 for one after another."""
+    if strategy == "loop" or (strategy == "auto" and not vectorizing_pays(network)):
+        return 0
+    return min(chunk or chunk_size(network, runs, memory_budget), runs)
+
+
+def _settings(size: int, start: float) -> dict[str, Any]:
+    return {
+        "backend": jax.default_backend(),
+        "jax": jax.__version__,
+        "strategy": "vmap" if size else "loop",
+        "chunk": size,
+        "seconds": round(time.perf_counter() - start, 3),
+    }
+
+
+def _seed_of(root: jax.Array) -> int:
+    """A number for NumPy, which draws the order of samples."""
+    return int(np.asarray(jax.random.key_data(root)).astype(np.uint64).sum())
+
+
+def _run_all(
+    course: Course,
+    schemes: Mapping[str, Any],
+    rates: list[float],
+    seeds: list[int],
+    bar: Bar,
+) -> tuple[Cells, bool]:
+    """All runs; those that are done if it is interrupted."""
+    training = course.training
+    programs = training.many() if course.chunk else training.single()
+    kept = frozenset(seeds[: course.solutions])
+    places = [(rate, seed) for rate in rates for seed in seeds]
+    total, cells = len(schemes) * len(places), Cells()
+    try:
+        with as_interrupts():
+            for i, (name, scheme) in enumerate(schemes.items()):
+                bar.phase(name)
+                for place, cell in run_scheme(course, programs, scheme, places, kept):
+                    where = (i, rates.index(place[0]), seeds.index(place[1]))
+                    cells[where] = cell
+                    bar.count(len(cells), total, "runs")
+    except KeyboardInterrupt:
+        return cells, True
+    return cells, False
+
+
+def _tabulated(
+    cells: Cells,
+    steps: int,
+    names: list[str],
+    rates: list[float],
+    seeds: list[int],
+    progress: float,
+) -> dict[str, Any]:
+    shape = len(names), len(rates), len(seeds)
+    losses = np.full((*shape, steps), np.nan, np.float32)
+    accuracies = losses.copy()
+    for index, cell in cells.items():
+        losses[index], accuracies[index] = cell.losses, cell.accuracies
+    reference = reference_loss(losses)
+    outcomes = judge(losses, reference, progress)
+    reasons = {}
+    for index in np.ndindex(*shape):
+        found = cells.get((index[0], index[1], index[2]))
+        if found is None:
+            outcomes[index] = NOT_RUN
+        elif found.reason:
+            outcomes[index] = FAILED
+            name = run_name(names[index[0]], rates[index[1]], seeds[index[2]])
+            reasons[name] = found.reason
+    return {
+        "schemes": tuple(names),
+        "learning_rates": np.asarray(rates),
+        "seeds": np.asarray(seeds),
+        "losses": losses,
+        "accuracies": accuracies,
+        "outcomes": outcomes,
+        "reasons": reasons,
+        "reference": reference,
+        "progress": progress,
+    }

@@ -1,0 +1,202 @@
+"""Runs the cells of a race, a scheme at a time, a chunk of rates and seeds at once."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxinit._resources import free_memory
+from jaxinit.roles.network import Network
+from jaxinit.train.batches import Batch, DataRanOut, Source, stacked
+from jaxinit.train.cells import Cell, Store, hash_of
+from jaxinit.train.drawing import draw_of, seed_keys
+from jaxinit.train.training import Training
+
+# Batches of this many steps are on the device at once.
+_SEGMENT = 64
+# Per run: weights, gradients and up to three accumulators, and one for what is built
+# while another lives. Activations live until the backward pass, with their gradients.
+_WEIGHT_COPIES, _ACTIVATION_COPIES = 6, 4
+
+
+class Course(NamedTuple):
+    """What all runs of a race have in common.
+
+    Attributes:
+      training: the model, the loss and the optimizer.
+      source: gives the batches.
+      first: the first batch.
+      steps: how many steps a run takes.
+      root: the root key.
+      chunk: how many runs at once; 0 for one after another.
+      solutions: how many seeds' final parameters are kept.
+      store: where finished runs are kept.
+    """
+
+    training: Training
+    source: Source
+    first: Batch
+    steps: int
+    root: jax.Array
+    chunk: int
+    solutions: int
+    store: Store
+
+
+Place = tuple[float, int]
+"""The rate and the seed of a run."""
+
+
+def run_scheme(
+    course: Course,
+    programs: tuple[Callable[..., Any], Callable[..., Any]],
+    scheme: Any,
+    places: Sequence[Place],
+    kept: frozenset[int],
+) -> Iterator[tuple[Place, Cell]]:
+    """Trains one scheme, yielding runs as they finish; those on disk come first.
+
+    A chunk that raises ends its own runs, with the reason.
+
+    Args:
+      course: what runs have in common.
+      programs: ``Training.many`` or ``Training.single``, shared by all schemes.
+      scheme: how weights are drawn.
+      places: the runs.
+      kept: seeds whose solutions are kept.
+    """
+    network, store = course.training.network, course.store
+    inputs = tuple(jnp.asarray(x) for x in course.first[0])
+    try:
+        draw = draw_of(network, scheme)
+        probe = seed_keys(course.root, [places[0][1]])
+        weights = hash_of([leaf[0] for leaf in draw.batched(probe, *inputs)])
+    except Exception as error:
+        yield from ((place, _failed(course, error)) for place in places)
+        return
+    todo = []
+    for place in places:
+        found = store.read(weights, *place)
+        if found is None or (place[1] in kept and found.solution is None):
+            todo.append(place)
+        else:
+            yield place, found
+    size = max(course.chunk, 1)
+    for begin in range(0, len(todo), size):
+        chunk = todo[begin : begin + size]
+        for place, cell in _run_chunk(course, programs, draw, chunk, kept, inputs):
+            if not cell.reason:
+                store.write(weights, *place, cell)
+            yield place, cell
+
+
+def chunk_size(network: Network, runs: int, budget: int | None) -> int:
+    """How many runs fit into memory at once, by an estimate.
+
+    Args:
+      network: the model.
+      runs: how many there are.
+      budget: bytes; by default a half of what is free.
+
+    Returns:
+      Between 1 and ``runs``.
+    """
+    budget = free_memory() // 2 if budget is None else budget
+    weights = sum(math.prod(p.shape) * p.dtype.itemsize for p in network.params)
+    activations = sum(
+        4 * math.prod(event.shape) * math.prod(max(lp.length, 1) for lp in event.loops)
+        for event in network.sites.events
+    )
+    each = _WEIGHT_COPIES * weights + _ACTIVATION_COPIES * activations
+    fits = max(1, budget // max(each, 1))
+    # Chunks of one size, so that one program serves them all.
+    return math.ceil(runs / math.ceil(runs / min(fits, runs)))
+
+
+def vectorizing_pays(network: Network) -> bool:
+    """Not for convolutions on CPU: those of several kernels at once are slow there."""
+    convolves = any("conv" in event.operation for event in network.sites.events)
+    return jax.default_backend() != "cpu" or not convolves
+
+
+def _run_chunk(
+    course: Course,
+    programs: tuple[Callable[..., Any], Callable[..., Any]],
+    draw: Any,
+    places: list[Place],
+    kept: frozenset[int],
+    inputs: tuple[Any, ...],
+) -> Iterator[tuple[Place, Cell]]:
+    # The last chunk is filled up, so that it has the shape of the others.
+    padded = places + places[-1:] * (max(course.chunk, 1) - len(places))
+    keys = seed_keys(course.root, [seed for _, seed in padded])
+    rates = jnp.asarray([rate for rate, _ in padded], jnp.float32)
+    try:
+        variables = draw.batched(keys, *inputs)
+        if not course.chunk:
+            keys, rates = keys[0], rates[0]
+            variables = [leaf[0] for leaf in variables]
+        run = programs[0](variables, rates)
+        run, losses, accuracies, reason = _train(course, programs[1], run, rates, keys)
+        leaves = [np.asarray(leaf) for leaf in run.params] if kept else []
+    except Exception as error:
+        yield from ((place, _failed(course, error)) for place in places)
+        return
+    if not course.chunk:
+        losses, accuracies = losses[None], accuracies[None]
+        leaves = [leaf[None] for leaf in leaves]
+    for i, place in enumerate(places):
+        solution = tuple(leaf[i] for leaf in leaves) if place[1] in kept else None
+        yield place, Cell(losses[i], accuracies[i], reason, solution)
+
+
+def _train(
+    course: Course, segment: Callable[..., Any], run: Any, rates: Any, keys: Any
+) -> tuple[Any, np.ndarray, np.ndarray, str]:
+    """All steps, or as many as there are data for, or as long as a run is finite."""
+    length, done, reason = segment_length(course.steps), 0, ""
+    curves: list[tuple[np.ndarray, np.ndarray]] = []
+    keys = _folded(keys)
+    while done < course.steps and not reason:
+        steps = range(done, min(done + length, course.steps))
+        try:
+            batches = stacked(course.source, steps, course.first)
+        except DataRanOut as error:
+            reason = f"the data ran out after {error.number} of {course.steps} steps"
+            if error.number <= done:
+                break
+            steps = range(done, error.number)
+            batches = stacked(course.source, steps, course.first)
+        run, seen = segment(run, rates, keys, jnp.int32(done), batches)
+        curves.append((np.asarray(seen[0]), np.asarray(seen[1])))
+        done = steps.stop
+        if not np.isfinite(curves[-1][0][..., -1]).any():
+            break  # nothing finite comes of it
+    shape = (*np.shape(rates), course.steps)
+    losses, accuracies = np.full(shape, np.nan, "f4"), np.full(shape, np.nan, "f4")
+    if curves:
+        losses[..., :done] = np.concatenate([c[0] for c in curves], -1)
+        accuracies[..., :done] = np.concatenate([c[1] for c in curves], -1)
+    return run, losses, accuracies, reason
+
+
+def segment_length(steps: int) -> int:
+    """A divisor of the number of steps near 64, so that one program serves; or 64."""
+    sizes = [n for n in range(_SEGMENT, _SEGMENT // 4, -1) if steps % n == 0]
+    return min(steps, sizes[0] if sizes else _SEGMENT)
+
+
+def _folded(keys: Any) -> Any:
+    """Keys for dropout and the like, apart from those of the weights."""
+    if keys.ndim:
+        return jax.vmap(lambda key: jax.random.fold_in(key, 1))(keys)
+    return jax.random.fold_in(keys, 1)
+
+
+def _failed(course: Course, error: Exception) -> Cell:
+    empty = np.full(course.steps, np.nan, np.float32)
+    lines = str(error).splitlines() or [""]
+    return Cell(empty, empty, f"{type(error).__name__}: {lines[0]}"[:300])

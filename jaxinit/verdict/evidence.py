@@ -1,0 +1,62 @@
+"""Reads a report's evidence: by row, by parameter, and as findings."""
+
+import math
+from typing import Any
+
+from jaxinit.report.findings import Finding, Kind
+from jaxinit.report.measured import Measured, Row
+
+
+def params(report: Measured) -> dict[str, dict[str, Any]]:
+    """What each parameter does and what steps did to it; empty if not measured."""
+    found: dict[str, dict[str, Any]] = report.evidence.get("params", {})
+    return found
+
+
+def of_param(report: Measured, name: str) -> dict[str, Any]:
+    """The evidence about a parameter, or about the scan that holds it."""
+    known = params(report)
+    return known.get(name) or known.get(name.split("[")[0]) or {}
+
+
+def curves(report: Measured, what: str) -> list[dict[str, Any]]:
+    """The curves of one sort, in the order in which data meets them."""
+    return [c for c in report.evidence.get("curves", ()) if c["what"] == what]
+
+
+def row_of(report: Measured, param: str) -> str | None:
+    """The first row that a parameter acts in."""
+    base = param.split("[")[0]
+    for row in report.rows:
+        if any(p == param or p.split("[")[0] == base for p in row.params):
+            return row.name
+    return None
+
+
+def has_role(report: Measured, row: Row, *roles: str) -> bool:
+    """Whether one of the row's parameters does one of these things."""
+    return any(
+        set(roles) & set(of_param(report, name).get("roles", ())) for name in row.params
+    )
+
+
+def weight_gain(report: Measured, row: Row) -> float | None:
+    """The mean square of a row's weight times its fan-in: what it does to a square."""
+    for name in row.params:
+        entry = of_param(report, name)
+        if entry.get("fan_in") and "mean_square" in entry:
+            return float(entry["mean_square"]) * entry["fan_in"]
+    return None
+
+
+def finding(
+    kind: Kind,
+    metric: str,
+    row: str | None,
+    value: float,
+    message: str,
+    remedy: str | None,
+    share: float = 1.0,
+) -> Finding:
+    """A finding without a standard error."""
+    return Finding(kind, metric, row, share, value, math.nan, message, remedy)

@@ -1,0 +1,83 @@
+"""Gradients through the steps of a recurrence: forgotten or blown up."""
+
+import math
+import warnings
+
+import numpy as np
+
+from jaxinit.report.findings import Finding
+from jaxinit.report.measured import Measured
+from jaxinit.report.numbers import compact
+from jaxinit.verdict.evidence import finding, has_role
+from jaxinit.verdict.trend import line
+
+MIN_STEPS = 8
+# An LSTM whose forget gate starts half open keeps 0.5 per step and 1.4 steps.
+SHORTEST = 1.35
+# The gradient's growth over the whole sequence, in bits.
+GROWTH = math.log2(30)
+
+
+def judge_memory(report: Measured) -> list[Finding]:
+    """The recurrent layer with the steepest profile, if it is too steep."""
+    found = []
+    for row in report.rows:
+        profile = report.profiles.get(row.name, {}).get("grad_rms")
+        if profile is None or profile.shape[1] < MIN_STEPS:
+            continue
+        if not has_role(report, row, "recurrent", "gate_bias", "forget_gate_bias"):
+            continue
+        slope = _slope(profile)
+        if slope is not None:
+            found.append((slope, row, profile.shape[1]))
+    if not found:
+        return []
+    growing = max(found, key=lambda f: f[0])
+    slope, row, steps = growing
+    if slope * (steps - 1) > GROWTH and slope > 0.02:
+        return [
+            finding(
+                "time-exploding",
+                "grad_rms",
+                row.name,
+                slope,
+                f"The gradient at {row.name} grows by a factor of "
+                f"{compact(2.0**slope)} per time step back, "
+                f"{compact(2.0 ** min(slope * (steps - 1), 1000))} over {steps} steps.",
+                "recurrent_kernel_init=jaxinit.orthogonal(1.0)  # a radius of 1",
+            )
+        ]
+    slope, row, steps = min(found, key=lambda f: f[0])
+    length = math.inf if slope >= 0 else -1 / (slope * math.log(2))
+    if length > SHORTEST:
+        return []
+    gated = has_role(report, row, "gate_bias", "forget_gate_bias") or any(
+        has_role(report, other, "forget_gate_bias") for other in report.rows
+    )
+    return [
+        finding(
+            "time-vanishing",
+            "grad_rms",
+            row.name,
+            slope,
+            f"The gradient at {row.name} falls to {compact(2.0**slope)} per time step "
+            f"back: a memory of {length:.1f} steps where the sequence has {steps}.",
+            "bias_init=jaxinit.ones  # of the forget gate: it starts open"
+            if gated
+            else "recurrent_kernel_init=jaxinit.orthogonal(1.0)  # a radius of 1",
+        )
+    ]
+
+
+def _slope(profile: np.ndarray) -> float | None:
+    """Bits per step back in time, over the half of the steps nearest to the end."""
+    with np.errstate(divide="ignore", invalid="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        logs = np.log2(profile)
+        logs[~np.isfinite(logs)] = np.nan
+        curve = np.nanmedian(logs, axis=0)[::-1]
+    known = np.flatnonzero(np.isfinite(curve))
+    if len(known) < 4:
+        return None
+    known = known[: max(len(known) // 2, 4)]
+    return line(known.astype(np.float64), curve[known])[0]

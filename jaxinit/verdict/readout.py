@@ -1,0 +1,52 @@
+"""Logits that are far too sure before anything was learned."""
+
+import math
+
+import numpy as np
+
+from jaxinit.report.findings import Finding
+from jaxinit.report.measured import Measured
+from jaxinit.report.numbers import compact
+from jaxinit.verdict.evidence import finding, has_role, weight_gain
+
+# Healthy readouts reached a rms of 8.6 on 98 small models; tied embeddings of
+# deviation 1 and heads drawn from N(0, 1) start at 16. A gain beyond 16 is four times
+# what keeps the size, where the signal in front of it has its size.
+LOGITS, GAIN, LEAST = 12.0, 16.0, 3.0
+
+
+def judge_readout(report: Measured) -> list[Finding]:
+    """The last layer, if it gives a classification loss far above log(classes)."""
+    readouts = [
+        i
+        for i, row in enumerate(report.rows)
+        if row.operation == "dot_general" and has_role(report, row, "readout")
+    ]
+    if not readouts or "rms" not in report.forward:
+        return []
+    i = readouts[-1]
+    row = report.rows[i]
+    rms = float(np.median(report.forward["rms"][:, i]))
+    gain = weight_gain(report, row) or 0.0
+    classes = row.shape[-1] if row.shape else 0
+    large = rms > LOGITS or (gain > GAIN and rms > LEAST)
+    if classes < 2 or not large or not math.isfinite(rms) or row.activation:
+        return []
+    # Normal logits of deviation s: log mean exp is s^2/2, and at most s sqrt(2 log C).
+    excess = min(rms**2 / 2, rms * math.sqrt(2 * math.log(classes)))
+    lookup = has_role(report, row, "embedding")
+    return [
+        finding(
+            "loss-at-init",
+            "rms",
+            row.name,
+            rms,
+            f"The logits of {row.name} have a rms of {compact(rms)}: a cross-entropy "
+            f"of about {compact(excess + math.log(classes) * (rms < 1))} where equal "
+            f"odds give log({classes}) = {compact(math.log(classes))}. Its weights "
+            f"have a mean square of {compact(gain)}/fan_in.",
+            "embedding_init=jaxinit.normal(0.02)  # the table is the readout as well"
+            if lookup
+            else "kernel_init=jaxinit.lecun_normal()",
+        )
+    ]

@@ -1,0 +1,75 @@
+"""Squashing functions, gates and softmaxes that have lost their slope."""
+
+from typing import Any
+
+from jaxinit.report.findings import Finding
+from jaxinit.report.measured import Measured
+from jaxinit.report.numbers import compact
+from jaxinit.verdict.evidence import curves, finding
+
+# The mean of (f'/max f')^2. For z ~ N(0, s^2) it is near 0.53/s for tanh and 1.06/s
+# for the logistic function: these are deviations of 3.5 and 7.
+TANH, LOGISTIC = 0.15, 0.15
+# Gates may be closed or open on purpose, by a bias. What none is meant to be is closed
+# for some values and open for others at random: for z ~ N(0, s^2), s > 3.4.
+BOTH_ENDS = 0.1
+# 1 - sum w^2 over what equal weights give: 0.94 in a healthy GPT, 0.03 with logits of
+# deviation 60.
+SPREAD = 0.25
+
+
+def judge_saturation(report: Measured) -> list[Finding]:
+    """The first squashing function and the first softmax without a slope."""
+    found = []
+    for curve in report.evidence.get("curves", ()):
+        if curve["what"] == "softmax" and curve["spread"] < SPREAD:
+            found.append(_softmax(curve))
+            break
+    for curve in [*curves(report, "tanh"), *curves(report, "logistic")]:
+        if _is_flat(curve):
+            found.append(_squashing(curve))
+            break
+    return found
+
+
+def _is_flat(curve: dict[str, Any]) -> bool:
+    if curve["gate"] and curve["what"] == "logistic":
+        return bool(min(curve["low"], curve["high"]) > BOTH_ENDS)
+    limit = TANH if curve["what"] == "tanh" else LOGISTIC
+    return bool(curve["slope"] < limit)
+
+
+def _squashing(curve: dict[str, Any]) -> Finding:
+    one_sided = abs(curve["mean"]) > 2 * curve["std"]
+    cause = (
+        "a bias holds it at one end"
+        if one_sided
+        else "what enters is too large, which is up to the kernel in front"
+    )
+    name = "jnp.tanh" if curve["what"] == "tanh" else "jax.nn.sigmoid"
+    return finding(
+        "saturated",
+        "slope",
+        curve["row"],
+        curve["slope"],
+        f"{curve['what']} behind {curve['row']} has lost its slope: its mean square is "
+        f"{compact(curve['slope'])} of the largest (a standard normal argument gives "
+        f"{'0.46' if curve['what'] == 'tanh' else '0.68'}); {cause}.",
+        "bias_init=jaxinit.zeros"
+        if one_sided
+        else f"kernel_init=jaxinit.lecun_normal()  # before {name}",
+    )
+
+
+def _softmax(curve: dict[str, Any]) -> Finding:
+    return finding(
+        "saturated",
+        "softmax",
+        curve["row"],
+        curve["spread"],
+        f"The softmax over {curve['keys']:.0f} entries that {curve['row']} feeds is "
+        f"nearly one-hot: its largest weight is {curve['largest']:.2f} in the mean, and "
+        f"its spread {compact(curve['spread'])} of what equal weights have.",
+        "logits / jnp.sqrt(head_dim)  # and kernel_init=jaxinit.lecun_normal() for "
+        "query and key: logits of deviation 1",
+    )

@@ -1,0 +1,36 @@
+"""Positions of a sequence that all become the same vector."""
+
+from jaxinit.report.findings import Finding
+from jaxinit.report.measured import Measured
+from jaxinit.report.numbers import compact
+from jaxinit.verdict.evidence import curves, finding
+
+# 1 - cosine between positions: collapsed below, distinct above. Post-LN of 40 blocks
+# has 5e-4 at block 15, attention without skips 0 from block 3 on.
+COLLAPSED, DISTINCT = 2e-3, 0.1
+
+
+def judge_tokens(report: Measured) -> list[Finding]:
+    """The first layer from which on positions are alike, if they are to the end."""
+    known = curves(report, "tokens")
+    if len(known) < 4 or not any(1 - c["cos"] > DISTINCT for c in known[:3]):
+        return []
+    alike = [1 - c["cos"] < COLLAPSED for c in known]
+    if sum(alike[-4:]) < 3:
+        return []
+    # Outputs may be projected apart again by rounding; the stream may not.
+    first = alike.index(True)
+    at = known[first]
+    return [
+        finding(
+            "rank-collapsed",
+            "token_cos",
+            at["row"],
+            at["cos"],
+            f"All positions carry nearly the same vector from {at['row']} on: "
+            f"1 - cosine between them falls from {compact(1 - known[0]['cos'])} to "
+            f"{compact(1 - known[-1]['cos'])}.",
+            "x = x + attention(norm(x))  # skips around attention, with the norm "
+            "inside the branch (pre-LN), keep positions apart",
+        )
+    ]

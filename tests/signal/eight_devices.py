@@ -1,0 +1,96 @@
+"""Runs analyses over eight devices; prints the facts as JSON.
+
+Run by `test_devices.py` in a process of its own, since the number of devices is fixed
+when jax starts and would slow every other test.
+"""
+
+import json
+
+import jax
+import numpy as np
+from flax import linen as nn
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+import jaxinit
+
+SEEDS = 11
+X = np.asarray(jax.random.normal(jax.random.key(1), (16, 8)))
+
+
+class Noisy(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        x = nn.Dropout(0.5, deterministic=False)(nn.relu(nn.Dense(16)(x)))
+        return nn.Dense(4)(x)
+
+
+def furthest(report, expected) -> float:
+    """The largest difference of a statistic, relative to the metric's largest value."""
+    assert list(report.seeds) == list(expected.seeds)
+    worst = 0.0
+    for group in ("forward", "backward", "weights"):
+        for name, values in getattr(expected, group).items():
+            away = np.nan_to_num(np.abs(getattr(report, group)[name] - values))
+            worst = max(worst, away.max() / np.nanmax(np.abs(values), initial=1e-30))
+    return float(worst)
+
+
+def refused(**options: object) -> str:
+    try:
+        jaxinit.analyze(Noisy(), X, **options)
+    except (TypeError, ValueError) as error:
+        return str(error)
+    return ""
+
+
+def main() -> None:
+    def analyzed(x, **options):
+        return jaxinit.analyze(Noisy(), x, seeds=SEEDS, **options)
+
+    def away(x, **options):
+        return furthest(analyzed(x, **options), one)
+
+    one = analyzed(X, devices=1)
+    facts = {"devices": {}, "away": {}}
+    for strategy in ("loop", "vmap"):
+        report = analyzed(X, strategy=strategy)
+        facts["devices"][strategy] = report.settings["devices"]
+        facts["away"][strategy] = furthest(report, one)
+    facts["away"]["two"] = away(X, devices=jax.devices()[2:4])
+    facts["away"]["rbg"] = furthest(
+        analyzed(X, key=jax.random.key(0, impl="rbg")),
+        analyzed(X, key=jax.random.key(0, impl="rbg"), devices=1),
+    )
+    scheme = {"scheme": jaxinit.he_normal()}
+    facts["away"]["scheme"] = furthest(
+        analyzed(X, **scheme), analyzed(X, devices=1, **scheme)
+    )
+    # The same model with inputs that lie elsewhere, in turn: no program is mistaken.
+    auto = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
+    explicit = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Explicit,))
+    places = {
+        "sharded": NamedSharding(auto, P("data")),
+        "explicit": NamedSharding(explicit, P("data")),
+        "device 3": jax.devices()[3],
+    }
+    for name, place in places.items():
+        facts["away"][name] = away(jax.device_put(X, place))
+        facts["away"][f"plain after {name}"] = away(X)
+    with jax.set_mesh(explicit):
+        facts["away"]["explicit mesh"] = away(X)
+    facts["away"]["plain at last"] = away(X)
+    facts["away"]["another seed"] = furthest(
+        analyzed(X, key=1), analyzed(X, key=1, devices=1)
+    )
+    facts["control"] = furthest(analyzed(X, key=1), one)
+    facts["refused"] = [
+        refused(devices=9),
+        refused(devices="all"),
+        refused(devices=[jax.devices()[0]] * 2),
+    ]
+    print(json.dumps(facts))
+
+
+if __name__ == "__main__":
+    main()

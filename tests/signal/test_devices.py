@@ -1,0 +1,42 @@
+"""Seeds over eight devices, and inputs that lie on them."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.internals
+
+
+@pytest.fixture(scope="module")
+def facts():
+    flags = os.environ.get("XLA_FLAGS", "")
+    flags += " --xla_force_host_platform_device_count=8"
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.signal.eight_devices"],
+        env={**os.environ, "XLA_FLAGS": flags},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_seeds_are_spread_over_all_devices(facts):
+    assert facts["devices"] == {"loop": 8, "vmap": 8}
+
+
+def test_where_seeds_and_inputs_lie_leaves_the_numbers_alone(facts):
+    # Up to the order of float32 sums of at most some hundred terms.
+    assert {name: x for name, x in facts["away"].items() if not x < 1e-4} == {}
+    assert facts["control"] > 1e-2
+
+
+def test_devices_that_are_none(facts):
+    number, word, twice = facts["refused"]
+    assert "`devices` must be 1 to 8" in number
+    assert "`devices` must be a number of devices or a sequence" in word
+    assert "each once" in twice
