@@ -32,7 +32,7 @@ def root_key(key: int | jax.Array) -> jax.Array:
 
 def _wrapped(data: jax.Array | np.ndarray) -> jax.Array:
     try:
-        key: jax.Array = jax.random.wrap_key_data(data)
+        key: jax.Array = jax.random.wrap_key_data(jnp.asarray(data))
     except TypeError as error:
         raise ValueError(
             "`key` must be the data of one jax key, as jax.random.PRNGKey(0), got "

@@ -37,9 +37,9 @@ def analyze(options: argparse.Namespace, doing: Doing) -> int:
         import jaxinit
 
         doing.what = f"while analyzing {options.model}, before a seed was done"
-        extra = {} if options.scheme is None else {"scheme": scheme}
+        extra: dict[str, Any] = {} if scheme is None else {"scheme": scheme}
         try:
-            report = jaxinit.analyze(
+            report: Report = jaxinit.analyze(
                 model,
                 *args,
                 seeds=options.seeds,
@@ -152,7 +152,7 @@ def listing(options: argparse.Namespace, doing: Doing) -> int:
     doing.what = "while listing"
     from jaxinit import initializers, schemes
 
-    lines = []
+    lines: list[str] = []
     for title, room in (("Schemes", schemes), ("Initializers", initializers)):
         lines += ["", title] if lines else [title]
         for name in room.__all__:
@@ -182,9 +182,9 @@ def _check_one_stdout(outputs: list[Output]) -> None:
 
 
 def _drawn(report: "Report", path: str) -> bytes:
-    from jaxinit.report.plot import image
+    from jaxinit.report.plot import draw, image
 
-    return image(report, path)
+    return image(draw(report), path)
 
 
 def _table(report: "Report", options: argparse.Namespace) -> None:

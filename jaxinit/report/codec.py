@@ -10,7 +10,16 @@ import math
 import types
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Any,
+    Literal,
+    NamedTuple,
+    NoReturn,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import numpy as np
 
@@ -32,7 +41,7 @@ class Field(NamedTuple):
 
 
 @cache
-def fields(cls: type) -> Mapping[str, Field]:
+def fields(cls: Any) -> Mapping[str, Field]:
     """The fields of a dataclass or a NamedTuple."""
     hints = get_type_hints(cls)
     if dataclasses.is_dataclass(cls):
@@ -239,7 +248,7 @@ def _bool(value: Any, place: str) -> bool:
 def _integer(value: Any, place: str) -> int:
     if type(value) is not int or not -_LARGE <= value < _LARGE:
         _refuse(place, "an integer of 64 bits", value)
-    return value
+    return int(value)
 
 
 def _float(value: Any, place: str) -> float:
@@ -284,7 +293,7 @@ def _of(cls: type, value: Any, place: str, what: str) -> Any:
     return value
 
 
-def _refuse(place: str, what: str, value: Any) -> Any:
+def _refuse(place: str, what: str, value: Any) -> NoReturn:
     raise ValueError(f"`{place}` must be {what}, got {_short(value)}.")
 
 

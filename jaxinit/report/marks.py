@@ -1,7 +1,7 @@
 """What is written onto a panel of the plot, in place of a legend."""
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ BLUE, VERMILLION, GRAY, INK = "#0072B2", "#D55E00", "#8C8C8C", "#262626"
 
 
 # Names are neither mathematics nor TeX.
-PLAIN = {"parse_math": False, "usetex": False}
+PLAIN: dict[str, Any] = {"parse_math": False, "usetex": False}
 
 
 class Panel(NamedTuple):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxinit.report.files import check_path, write
+from jaxinit.report.files import check_path
 from jaxinit.report.marks import (
     BLUE,
     GRAY,
@@ -29,7 +29,7 @@ from jaxinit.report.text import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
 SUFFIXES = (".png", ".svg", ".pdf")
 
@@ -37,35 +37,21 @@ SUFFIXES = (".png", ".svg", ".pdf")
 _FEW, _MAX_NAMES = 40, 24
 
 
-def save_plot(report: Measured, path: str | PathLike[str]) -> None:
-    """Draws the second moment and the gradient's rms against depth into a file.
-
-    Medians are lines, the bands hold 50% and 90% of the seeds. Joins are rings on
-    the line. Layers at which no seed has a positive finite value, or some seeds have
-    none, are marked at the edge: zeros below, infinities and NaN above.
-
-    Args:
-      report: what to draw.
-      path: the file to write, ending in ``.png``, ``.svg`` or ``.pdf``.
+def image(figure: "Figure | SubFigure", path: str | PathLike[str]) -> bytes:
+    """The file's contents for a figure; of ``path`` only the suffix matters.
 
     Raises:
-      ImportError: if matplotlib is not installed.
-      ValueError: if the file has another suffix.
+      ValueError: if the suffix is none of :data:`SUFFIXES`.
     """
-    write(path, image(report, path))
-
-
-def image(report: Measured, path: str | PathLike[str]) -> bytes:
-    """The file that :func:`save_plot` writes; of ``path`` only the suffix matters."""
     suffix = checked_suffix(path)
     buffer = io.BytesIO()
-    figure = draw(report)
     # No date: the same report gives the same file.
     undated: dict[str, Any] = {} if suffix == ".png" else {"metadata": _UNDATED[suffix]}
     with warnings.catch_warnings():
         # A name may hold letters that the font lacks; boxes stand for them.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        figure.savefig(buffer, format=suffix[1:], dpi=150, **undated)
+        whole: Any = figure.get_figure(root=True) or figure
+        whole.savefig(buffer, format=suffix[1:], dpi=150, **undated)
     return buffer.getvalue()
 
 
@@ -102,11 +88,22 @@ def require_matplotlib() -> None:
         ) from error
 
 
-def draw(report: Measured) -> "Figure":
+def draw(
+    report: Measured,
+    *,
+    axes: "Axes | Sequence[Axes] | None" = None,
+    figure: "Figure | SubFigure | None" = None,
+) -> "Figure | SubFigure":
     """The figure itself; matplotlib's global state and backend are not touched.
+
+    Medians are lines, the bands hold 50% and 90% of the seeds. Joins are rings on
+    the line. Layers at which no seed has a positive finite value, or some seeds have
+    none, are marked at the edge: zeros below, infinities and NaN above.
 
     Args:
       report: what to draw.
+      axes: where to draw: one for the signal, two for the gradients as well.
+      figure: where to make axes; by default a new figure.
 
     Returns:
       A figure with one panel for the signal and, if the report has gradients, one
@@ -114,22 +111,41 @@ def draw(report: Measured) -> "Figure":
 
     Raises:
       ImportError: if matplotlib is not installed.
+      TypeError: if ``axes`` or ``figure`` is something else.
+      ValueError: if both are given.
     """
     require_matplotlib()
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, FigureBase
 
     panels = _panels(report)
-    depth = len(report.rows)
-    width = min(max(7.0, 3.0 + 0.22 * depth), 13.0)
-    figure = Figure(
-        figsize=(width, 2.7 * len(panels) + 1.6),
-        layout="constrained",
-        facecolor="white",
-    )
-    axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
-    for ax, panel in zip(axes, panels, strict=True):
+    if axes is not None:
+        if figure is not None:
+            raise ValueError("`ax` and `figure` must not both be given. Leave one out.")
+        given = [axes] if isinstance(axes, Axes) else list(np.ravel(np.asarray(axes)))
+        if not given or not all(isinstance(ax, Axes) for ax in given):
+            raise TypeError(
+                f"`ax` must be matplotlib axes, or two of them, got {axes!r:.80}."
+            )
+        for ax, panel in zip(given, panels, strict=False):
+            _draw_panel(ax, report, panel)
+        _label_depth(given[: len(panels)][-1], report)
+        drawn = given[0].get_figure()
+        assert drawn is not None
+        return drawn
+    if figure is None:
+        width = min(max(7.0, 3.0 + 0.22 * len(report.rows)), 13.0)
+        figure = Figure(
+            figsize=(width, 2.7 * len(panels) + 1.6),
+            layout="constrained",
+            facecolor="white",
+        )
+    elif not isinstance(figure, FigureBase):
+        raise TypeError(f"`figure` must be a matplotlib figure, got {figure!r:.80}.")
+    made = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    for ax, panel in zip(made, panels, strict=True):
         _draw_panel(ax, report, panel)
-    _label_depth(axes[-1], report)
+    _label_depth(made[-1], report)
     title = visible(str(report.settings.get("model", "model")))
     figure.suptitle(
         f"{elide(title, 50)}: {report.verdict}",

@@ -1,7 +1,8 @@
 """The result of an analysis, with everything that a person does with it."""
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from fnmatch import fnmatchcase
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -10,14 +11,19 @@ import numpy as np
 from rich.console import RenderableType
 
 from jaxinit.report import json as serialize
+from jaxinit.report.difference import Difference, difference
 from jaxinit.report.files import write
 from jaxinit.report.findings import KINDS, Finding, Kind, UnhealthyError
+from jaxinit.report.html import frame, page
+from jaxinit.report.markdown import markdown
 from jaxinit.report.measured import Measured
-from jaxinit.report.plot import save_plot
+from jaxinit.report.plot import checked_suffix, draw, image
 from jaxinit.report.table import plain_text, printed, renderable
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -92,6 +98,28 @@ class Report(Measured):
             ) from error
         return report
 
+    def to_html(self, path: str | PathLike[str] | None = None) -> str:
+        """The report as one page for a browser; nothing is fetched to show it.
+
+        Args:
+          path: a file to write it to as well.
+
+        Returns:
+          The HTML document.
+
+        Raises:
+          TypeError: if ``path`` is no path.
+          OSError: if it cannot be written.
+        """
+        text = page({"": self})
+        if path is not None:
+            write(path, text.encode())
+        return text
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the page, in a frame that can reach nothing else."""
+        return frame(page({"": self}))
+
     def to_records(
         self, of: Literal["rows", "params"] = "rows"
     ) -> list[dict[str, Any]]:
@@ -144,45 +172,138 @@ class Report(Measured):
             ) from error
         return pd.DataFrame(self.to_records(of))
 
-    def plot(self, path: str | PathLike[str]) -> None:
-        """Draws activations and gradients against depth, see ``render.plot``.
+    def plot(
+        self,
+        path: str | PathLike[str] | None = None,
+        *,
+        ax: "Axes | Sequence[Axes] | None" = None,
+        figure: "Figure | SubFigure | None" = None,
+    ) -> "Figure | SubFigure":
+        """Draws activations and gradients against depth.
 
         Args:
-          path: the file to write: ``.png``, ``.svg`` or ``.pdf``.
+          path: a file to write: ``.png``, ``.svg`` or ``.pdf``; by default none.
+          ax: where to draw: axes for the signal, or two, for the gradient as well.
+          figure: where to make the axes, a figure or a part of one; by default a new
+            figure, which matplotlib's own list of figures does not hold.
+
+        Returns:
+          The figure.
 
         Raises:
           ImportError: if matplotlib is not installed.
-          ValueError: if the file's suffix is none of these.
+          TypeError: if an argument is of another type.
+          ValueError: if the file's suffix is none of these, or both ``ax`` and
+            ``figure`` are given.
         """
-        save_plot(self, path)
+        if path is not None:
+            checked_suffix(path)
+        drawn = draw(self, axes=ax, figure=figure)
+        if path is not None:
+            write(path, image(drawn, path))
+        return drawn
 
-    def assert_healthy(self, allow: tuple[Kind, ...] | list[Kind] = ()) -> None:
+    def assert_healthy(
+        self, allow: Collection[Kind] = (), *, ignore: Collection[str] = ()
+    ) -> None:
         """Raises unless the verdict is ``ok``, for tests of a model.
 
         Args:
           allow: kinds of findings to pass over.
+          ignore: rows whose findings to pass over, by name or by pattern: ``"head"``,
+            ``"decoder/*"``.
 
         Raises:
           UnhealthyError: an AssertionError with the findings that were not allowed.
-          TypeError: if ``allow`` is no collection.
-          ValueError: if it names a kind that does not exist.
+          TypeError: if ``allow`` or ``ignore`` is no collection of strings.
+          ValueError: if ``allow`` names a kind that does not exist.
         """
-        if isinstance(allow, str) or not isinstance(allow, Collection):
-            raise TypeError(
-                f"`allow` must hold kinds of findings, as in ['vanishing'], got "
-                f"{allow!r:.80}."
-            )
+        for name, given, example in (
+            ("allow", allow, "kinds of findings, as in ['vanishing']"),
+            ("ignore", ignore, "names of rows, as in ['decoder/*']"),
+        ):
+            if isinstance(given, str) or not isinstance(given, Collection):
+                raise TypeError(f"`{name}` must hold {example}, got {given!r:.80}.")
         foreign = [kind for kind in allow if kind not in KINDS]
         if foreign:
             raise ValueError(
                 f"`allow` holds {foreign[0]!r}, which is no kind of finding. "
                 f"Allowed are {', '.join(KINDS)}."
             )
-        problems = [f for f in self.findings if f.is_problem and f.kind not in allow]
+        problems = [
+            finding
+            for finding in self.findings
+            if finding.is_problem
+            and finding.kind not in allow
+            and not any(fnmatchcase(finding.row or "", str(p)) for p in ignore)
+        ]
         if not self.findings and "unknown" not in allow:
             problems = [_NOT_JUDGED]
         if problems:
             raise UnhealthyError(problems)
+
+    def diff(self, other: Measured) -> Difference:
+        """What changed from this report to another, and by more than seeds explain.
+
+        Args:
+          other: the later report.
+
+        Returns:
+          The difference. ``print`` it.
+
+        Raises:
+          TypeError: if ``other`` is no report.
+        """
+        if not isinstance(other, Measured):
+            raise TypeError(f"`other` must be a report, got {type(other).__name__}.")
+        return difference(self, other)
+
+    def scalars(self, prefix: str = "init") -> dict[str, float]:
+        """The report as a flat dict of numbers, for loggers of experiments.
+
+        Args:
+          prefix: what all names begin with.
+
+        Returns:
+          ``{"init/healthy": 1.0, "init/second_moment/Dense_0": 0.98, ...}``: medians
+          over seeds of each row's and parameter's metrics, where they are defined.
+        """
+        if not isinstance(prefix, str):
+            raise TypeError(f"`prefix` must be a string, got {prefix!r:.80}.")
+        found = {
+            "healthy": float(self.verdict == "ok"),
+            "seeds": float(len(self.seeds)),
+        }
+        if self.loss is not None:
+            found["loss"] = float(np.median(self.loss))
+        summary = self.summary()
+        for metrics, names in (
+            (self.forward | self.backward, self.layers),
+            (self.weights, self.params),
+        ):
+            for metric in metrics:
+                for name, value in zip(names, summary[metric].median, strict=True):
+                    if not np.isnan(value):
+                        found[f"{metric}/{name}"] = float(value)
+        return {f"{prefix}/{name}" if prefix else name: v for name, v in found.items()}
+
+    def to_markdown(self, max_rows: int = 40) -> str:
+        """The report as Markdown of bounded size, for issues and pull requests.
+
+        Args:
+          max_rows: how many rows to show; of more, those at the ends and at findings.
+
+        Returns:
+          Markdown text.
+
+        Raises:
+          ValueError: if ``max_rows`` is below 0.
+        """
+        if isinstance(max_rows, bool) or not isinstance(max_rows, int) or max_rows < 0:
+            raise ValueError(
+                f"`max_rows` must be an integer of 0 or more, got {max_rows!r}."
+            )
+        return markdown(self, max_rows)
 
     def table(self, *, all: bool = False, width: int = 100, ascii: bool = False) -> str:
         """The report as plain text, see ``render.table``.

@@ -1,5 +1,6 @@
 """``compare``: one model under several schemes, side by side."""
 
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ import numpy as np
 
 from jaxinit._configuration import measuring
 from jaxinit._progress import Bar
+from jaxinit.report.files import write
+from jaxinit.report.html import frame, page
 from jaxinit.report.report import Report
 from jaxinit.report.text import visible
 from jaxinit.signal.checks import check_schemes, check_switch, model_arguments
@@ -39,6 +42,33 @@ class Comparison:
     def to_records(self) -> list[dict[str, Any]]:
         """One record for each scheme, with the columns of the printed table."""
         return [_record(name, report) for name, report in self.reports.items()]
+
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
+        """All reports as one JSON object, by the scheme's name.
+
+        Args:
+          path: a file to write it to as well.
+
+        Returns:
+          The JSON text; each value is what ``Report.from_json`` reads.
+        """
+        documents = {n: json.loads(r.to_json()) for n, r in self.reports.items()}
+        return _written(json.dumps(documents, allow_nan=False), path)
+
+    def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
+        """One page for a browser: the schemes side by side, and each report.
+
+        Args:
+          path: a file to write it to as well.
+
+        Returns:
+          The HTML document.
+        """
+        return _written(page(self.reports), path)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return frame(page(self.reports))
 
     def __str__(self) -> str:
         first = next(iter(self.reports.values()))
@@ -167,6 +197,12 @@ def compare(
             if reports[name].interrupted:
                 break
     return Comparison(reports)
+
+
+def _written(text: str, path: str | os.PathLike[str] | None) -> str:
+    if path is not None:
+        write(path, text.encode())
+    return text
 
 
 def _record(name: str, report: Report) -> dict[str, Any]:

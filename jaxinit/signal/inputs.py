@@ -1,7 +1,7 @@
 """What is fed to the model: the user's arrays, checked, or random ones, described."""
 
 import math
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -37,9 +37,15 @@ def check_inputs(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
       kwargs: its keyword arguments.
 
     Raises:
-      TypeError: if an array holds no numbers.
+      TypeError: if an array holds no numbers, or a generator stands for one.
       ValueError: if an array is empty, or there is none.
     """
+    for i, arg in enumerate(args):
+        if isinstance(arg, Iterator):
+            raise TypeError(
+                f"`args[{i}]` must be an array, got {type(arg).__name__}. Pass one "
+                "batch: next(batches)."
+            )
     paths, _ = jax.tree_util.tree_flatten_with_path((args, kwargs))
     arrays = 0
     for path, leaf in paths:

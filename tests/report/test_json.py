@@ -123,11 +123,7 @@ def _changed(path, value):
         (("notes",), "str", r"`report.notes` must be a list, got 'str'"),
         (("verdict",), "dead", r"`report.verdict` must be .* got 'dead'"),
         (("rows", 1, "fan_in"), 2.5, r"`report.rows\[1\].fan_in` must be an integer"),
-        (
-            ("rows", 1, "samples"),
-            True,
-            r"samples` must be an integer of 64 bits, got True",
-        ),
+        (("rows", 1, "samples"), True, r"samples` must be an integer of 64 .*True"),
         (("rows", 0, "fans"), 1, r"`report.rows\[0\]` has no field 'fans'"),
         (("findings", 0, "kind"), "sad", r"findings\[0\].kind` must be one of 'non-f"),
         (("findings", 0, "seed_share"), 2.0, r"seed_share` must lie between 0 and 1"),
