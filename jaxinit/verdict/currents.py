@@ -138,7 +138,7 @@ def _by_slope(report: Report, flow: Flow) -> list[Finding]:
         remedy = remedies.WIDER
     else:
         message += _theory(report, flow)
-        remedy = remedies.for_flow(report, gradient=gradient, growing=growing)
+        remedy = remedies.for_slope(report, trend.slope, gradient=gradient)
     return [
         Finding(
             kind="exploding" if growing else "vanishing",

@@ -49,6 +49,16 @@ def weight_gain(report: Measured, row: Row) -> float | None:
     return None
 
 
+def stored_gain(report: Measured, row: Row) -> float | None:
+    """The same with the fan that an initializer reads off the stored shape."""
+    for name in row.params:
+        entry = of_param(report, name)
+        if entry.get("fan_in") and "mean_square" in entry:
+            shape = entry["shape"][len(entry["layers"]) :]
+            return float(entry["mean_square"]) * math.prod(shape[:-1])
+    return None
+
+
 def finding(
     kind: Kind,
     metric: str,
