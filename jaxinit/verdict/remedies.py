@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 
-from jaxinit.report.report import Report
+from jaxinit.report.measured import Measured
 from jaxinit.verdict.evidence import stored_gain, weight_gain
 
 # Names of activations in a jaxpr -> how to write them in Python.
@@ -36,13 +36,13 @@ CONTRACTIONS = frozenset(
 )
 
 
-def common_activation(report: Report) -> str | None:
+def common_activation(report: Measured) -> str | None:
     """The activation that most layers apply to their output, None if none does."""
     names = Counter(row.activation for row in report.rows if row.activation)
     return names.most_common(1)[0][0] if names else None
 
 
-def num_joins(report: Report) -> int:
+def num_joins(report: Measured) -> int:
     """The number of places at which a branch is added to a stream.
 
     The sums inside a recurrent cell are no such places.
@@ -50,7 +50,7 @@ def num_joins(report: Report) -> int:
     return sum(row.kind == "join" and row.steps == 1 for row in report.rows)
 
 
-def has_norms(report: Report) -> bool:
+def has_norms(report: Measured) -> bool:
     """Whether layers that only scale or shift (norms) stand between the weights."""
     return any(
         row.kind == "layer" and row.operation in {"mul", "add", "sub", "div"}
@@ -58,7 +58,7 @@ def has_norms(report: Report) -> bool:
     )
 
 
-def for_flow(report: Report, *, gradient: bool, growing: bool) -> str:
+def for_flow(report: Measured, *, gradient: bool, growing: bool) -> str:
     """The remedy for a signal or gradient that grows or shrinks with depth.
 
     Args:
@@ -86,7 +86,7 @@ def for_flow(report: Report, *, gradient: bool, growing: bool) -> str:
     return for_activation(name)
 
 
-def for_slope(report: Report, slope: float, *, gradient: bool) -> str:
+def for_slope(report: Measured, slope: float, *, gradient: bool) -> str:
     """The remedy for a size that changes by ``2**slope`` per layer, in flow.
 
     Where the kernels already have what theory asks for, an operation between them is
