@@ -1,15 +1,16 @@
-"""Times the drawing of weights: jaxinit's replay of a model's init beside the init.
+"""Times the drawing of weights: `jaxinit.fast_init` beside a model's own init.
 
-    python -m benchmarks.init [--models convnet resnet gpt mlp] [--repeats N] [--save]
+    python -m benchmarks.init [--models convnet resnet gpt mlp] [--repeats N] [--quick]
+        [--save]
 
-- drawer: `jaxinit.draw.drawer.drawer`, from tracing to the first weights;
+- fast: `jaxinit.fast_init`, from tracing to the first weights;
 - jitted: `jax.jit(model.init)`;
 - eager: `model.init`, op by op.
 
 Cold is the first draw in a process that has compiled none of it: wall clock, and beside
 it the time on all cores, which other work on the machine disturbs less. Of the jitted
 init the compiling is given as well. Warm is the median of later draws of new keys, the
-drawer and the jitted init in turns. Values are compared bit for bit.
+two in turns. Values are compared bit for bit.
 """
 
 import argparse
@@ -30,8 +31,7 @@ import numpy as np
 from flax import linen as nn
 
 from examples.resnet import ResNet
-from jaxinit.draw.drawer import drawer
-from jaxinit.program import versions
+from jaxinit import fast_init
 
 RESULTS = Path(__file__).parent / "results" / "init.txt"
 
@@ -114,29 +114,29 @@ def timed(function: Callable[[], Any]) -> tuple[Any, Time]:
 
 
 def compiled(name: str, repeats: int) -> dict[str, Any]:
-    """The drawer and the jitted init: cold one after the other, warm in turns."""
+    """``fast_init`` and the jitted init: cold one after the other, warm in turns."""
     model, x, kwargs = MODELS[name][1]()
     keys = _ready(repeats)
 
     def init(key, x):
         return model.init(key, x, **kwargs)
 
-    def first_draw():
-        draw = drawer(versions.trace(init, keys[0], x)[0])
-        return draw, draw(keys[0], x)
+    def draw(key, x):
+        return fast_init(model, key, x, **kwargs)
 
-    (draw, leaves), drawer_cold = timed(first_draw)
+    drawn, fast_cold = timed(lambda: draw(keys[0], x))
+    leaves = jax.tree.leaves(drawn)
     jitted = jax.jit(init)
     executable, compiling = timed(lambda: jitted.lower(keys[0], x).compile())
     variables, running = timed(lambda: executable(keys[0], x))
     expected = jax.tree.leaves(variables)
-    ways = {"drawer": draw, "jitted": executable}
+    ways = {"fast": draw, "jitted": executable}
     warm: dict[str, list[float]] = {way: [] for way in ways}
     for key in keys:
         for way, function in ways.items():
             warm[way].append(timed(lambda f=function, k=key: f(k, x))[1].wall)
     return {
-        "drawer": drawer_cold,
+        "fast": fast_cold,
         "jitted": Time(*map(sum, zip(compiling, running, strict=True))),
         "compiling": compiling,
         "warm": {way: statistics.median(times) for way, times in warm.items()},
@@ -170,13 +170,13 @@ def report(names: list[str], repeats: int, write: Callable[[str], None]) -> None
         "cold in seconds, (summed over cores); warm in milliseconds, median of "
         f"{repeats}",
         "",
-        f"{'model':34}{'numbers':>9}  {'drawer':>13}{'jitted':>15}{'of it compile':>15}"
-        f"{'eager':>15}  {'drawer':>9}{'jitted':>9}  same bits",
+        f"{'model':34}{'numbers':>9}  {'fast':>13}{'jitted':>15}{'of it compile':>15}"
+        f"{'eager':>15}  {'fast':>9}{'jitted':>9}  same bits",
     ]
     write("\n".join(lines))
     for name in names:
         times = _fresh(compiled, name, repeats)
-        cold = [times["drawer"], times["jitted"], times["compiling"]]
+        cold = [times["fast"], times["jitted"], times["compiling"]]
         cold.append(_fresh(eager, name))
         row = f"{MODELS[name][0]:34}{times['numbers'] / 1e6:8.2f}M"
         row += "".join(f"{t.wall:8.2f} ({t.cores:4.1f})" for t in cold) + "  "
@@ -200,8 +200,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--quick", action="store_true", help="two models, 3 repeats")
     parser.add_argument("--save", action="store_true", help=f"append to {RESULTS.name}")
     options = parser.parse_args()
+    if options.quick:
+        options.models, options.repeats = ["convnet", "mlp"], 3
 
     def write(text: str) -> None:
         print(text, flush=True)

@@ -1,4 +1,4 @@
-"""Times the initializers beside those of `jax.nn.initializers`.
+"""Times the initializers beside those of `jax.nn.initializers` and `torch.nn.init`.
 
     python -m benchmarks.initializers [--repeats N] [--quick] [--only PART] [--save]
 
@@ -6,6 +6,9 @@
   every measurement, and the two sides take turns. Also for all kernels of a
   convolutional network in one program, as `jax.jit(model.init)` has them;
 - running: the compiled draw, and the initializer called eagerly, to the last element;
+- overhead: an eager call for an array of a few elements, for every name that both have;
+- torch: the eager draw beside PyTorch's, which fills an array that is there already.
+  Left out where torch is not installed;
 - orthogonal: the same, with the largest error of `W'W - I` (spectral norm, in float64).
   `cholesky` is the method for shards and accelerators, run here for comparison.
 
@@ -137,6 +140,64 @@ def running(repeats: int, side: int) -> Iterator[str]:
                     yield line(what, found, 1e-3, "ms")
 
 
+# What they have in common: how to build it, and a shape of a few elements.
+COMMON = {
+    **dict.fromkeys(["zeros", "ones"], (4, 4)),
+    **dict.fromkeys(["constant", "normal", "uniform", "truncated_normal"], (4, 4)),
+    **{
+        f"{family}_{law}": (4, 4)
+        for family in ("lecun", "glorot", "he")
+        for law in ("normal", "uniform")
+    },
+    **{"variance_scaling": (4, 4), "orthogonal": (4, 4)},
+    "delta_orthogonal": (3, 4, 4),
+}
+BUILD = {
+    "zeros": lambda module: module.zeros,
+    "ones": lambda module: module.ones,
+    "constant": lambda module: module.constant(0.3),
+    "variance_scaling": lambda module: module.variance_scaling(2, "fan_in", "normal"),
+}
+
+
+def overhead(repeats: int, calls: int = 100) -> Iterator[str]:
+    yield header(f"eager calls for a few elements, {calls} of them")
+    for name, shape in COMMON.items():
+        build = BUILD.get(name, lambda module, name=name: getattr(module, name)())
+
+        def many(module: object, build=build, shape=shape) -> Callable[[], object]:
+            init = build(module)
+            return lambda: [init(KEY, shape, jnp.float32) for _ in range(calls)]
+
+        contenders = {"jaxinit": many(ji), "jax.nn": many(jax.nn.initializers)}
+        in_turns(contenders, 1)
+        yield line(name, in_turns(contenders, repeats), 1e-3, "ms")
+
+
+def beside_torch(repeats: int, side: int) -> Iterator[str]:
+    try:
+        import torch
+    except ImportError:
+        yield "\ntorch is not installed: pip install torch"
+        return
+    weights = torch.empty(side, side)
+    fill = torch.nn.init
+    theirs = {
+        "normal": lambda: fill.normal_(weights),
+        "he_normal": lambda: fill.kaiming_normal_(weights),
+        "glorot_uniform": lambda: fill.xavier_uniform_(weights),
+        "truncated_normal": lambda: fill.trunc_normal_(weights),
+        "orthogonal": lambda: fill.orthogonal_(weights),
+    }
+    title = f"eager, {(side, side)}, torch {torch.__version__}"
+    yield header(title).replace("jax.nn", " torch")
+    for name, run in theirs.items():
+        init = getattr(ji, name)()
+        contenders = {"jaxinit": lambda f=init: f(KEY, (side, side)), "jax.nn": run}
+        in_turns(contenders, 1)
+        yield line(name, in_turns(contenders, repeats), 1e-3, "ms")
+
+
 def orthogonality(w: jax.Array) -> float:
     """The spectral norm of W'W - I, by power iterations in float64."""
     values = np.asarray(w, np.float64)
@@ -184,7 +245,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="small sizes")
-    parser.add_argument("--only", choices=["compiling", "running", "orthogonal"])
+    choices = ["compiling", "running", "overhead", "torch", "orthogonal"]
+    parser.add_argument("--only", choices=choices)
     parser.add_argument("--save", action="store_true", help=f"also write to {RESULTS}")
     args = parser.parse_args()
     side = 512 if args.quick else 2048
@@ -195,6 +257,8 @@ def main() -> None:
         "compiling": compiling(args.repeats),
         # Short, so that more of them are needed against the noise.
         "running": running(5 * args.repeats, side),
+        "overhead": overhead(5 * args.repeats),
+        "torch": beside_torch(args.repeats, side),
         "orthogonal": orthogonal(args.repeats, shapes),
     }
     chosen = [parts[args.only]] if args.only else parts.values()

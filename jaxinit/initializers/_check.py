@@ -185,7 +185,13 @@ def check_initializer(name: str, value: Any) -> None:
 
 def check_shape(shape: Any) -> tuple[int, ...]:
     """The shape as a tuple of Python integers, none of them negative."""
-    if type(shape) is not tuple and not isinstance(shape, (Sequence, np.ndarray)):
+    if type(shape) is tuple:
+        for dim in shape:
+            if type(dim) is not int or dim < 0:
+                break
+        else:
+            return shape
+    if not isinstance(shape, (Sequence, np.ndarray)):
         shape = (shape,)
         dims: list[int | None] = [None]
     else:

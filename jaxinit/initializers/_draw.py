@@ -93,7 +93,9 @@ def from_maker(
     return Init(make, dtype, check=check_shape, kinds=kinds, law=law, refit=refit)
 
 
-def broadcasting(name: str, value: Scalar) -> Callable[[tuple[int, ...]], None] | None:
+def broadcasting(
+    name: str, value: Scalar | np.ndarray
+) -> Callable[[tuple[int, ...]], None] | None:
     """A check that an array of factors broadcasts to the shape; numbers always do."""
     given = np.shape(value)
     if not given:

@@ -1,7 +1,7 @@
 """Which dtype a result has, and in which one it is computed."""
 
 import functools
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -26,8 +26,9 @@ def check_dtype(
     """
     if dtype is None:
         return np.dtype(jnp.result_type(float))
+    given: Any = dtype
     try:
-        resolved = _checked(dtype, kinds, name)
+        resolved: np.dtype = _checked(given, kinds, name)
     except TypeError:  # no dtype, or without a hash
         resolved = _checked(as_dtype(name, dtype), kinds, name)
     if resolved.itemsize > 4 and resolved != np.complex64:
@@ -38,7 +39,7 @@ def check_dtype(
 
 @functools.lru_cache(maxsize=256)
 def _checked(dtype: Any, kinds: Kinds, name: str) -> np.dtype:
-    resolved = np.dtype(dtype)
+    resolved: np.dtype = np.dtype(dtype)
     allowed = {"real": jnp.floating, "complex": jnp.inexact}
     if kinds == "any":
         fits = jnp.issubdtype(resolved, jnp.number) or resolved == np.bool_
@@ -63,7 +64,8 @@ def as_dtype(name: str, value: Any) -> np.dtype:
       TypeError: if it means none.
     """
     try:
-        return np.dtype(value)
+        found: np.dtype = np.dtype(value)
+        return found
     except Exception as error:
         number = isinstance(value, (int, float, np.generic, np.ndarray, jax.Array))
         hint = (
@@ -77,22 +79,30 @@ def as_dtype(name: str, value: Any) -> np.dtype:
         ) from error
 
 
-@functools.lru_cache(maxsize=256)
 def compute_dtype(dtype: DTypeLike) -> np.dtype:
     """The dtype in which samples of ``dtype`` are drawn and scaled."""
-    dtype = np.dtype(dtype)
-    if jnp.issubdtype(dtype, jnp.complexfloating):
-        return dtype
-    return np.dtype(np.float64 if dtype == np.float64 else np.float32)
+    return _facts(np.dtype(dtype)).compute
 
 
-@functools.lru_cache(maxsize=256)
 def real_dtype(dtype: DTypeLike) -> np.dtype:
     """The dtype of the real and imaginary parts of the compute dtype."""
-    return np.zeros((), compute_dtype(dtype)).real.dtype
+    return _facts(np.dtype(dtype)).real
+
+
+def is_complex(dtype: DTypeLike) -> bool:
+    """Whether the dtype is complex."""
+    return _facts(np.dtype(dtype)).is_complex
+
+
+class _Facts(NamedTuple):
+    compute: np.dtype
+    real: np.dtype
+    is_complex: bool
 
 
 @functools.lru_cache(maxsize=256)
-def is_complex(dtype: DTypeLike) -> bool:
-    """Whether the dtype is complex."""
-    return bool(jnp.issubdtype(np.dtype(dtype), jnp.complexfloating))
+def _facts(dtype: np.dtype) -> _Facts:
+    if jnp.issubdtype(dtype, jnp.complexfloating):
+        return _Facts(dtype, np.zeros((), dtype).real.dtype, True)
+    wide = np.dtype(np.float64 if dtype == np.float64 else np.float32)
+    return _Facts(wide, wide, False)

@@ -49,7 +49,7 @@ def _above(y: jax.Array, dtype: np.dtype) -> jax.Array:
     least, which rounds up; a negative one lies within half a unit below the next, or
     exactly there.
     """
-    info, wide = jnp.finfo(dtype), jnp.finfo(y.dtype)
+    info, wide = jnp.finfo(dtype), np.finfo(y.dtype)  # type: ignore[no-untyped-call,unused-ignore]
     share = jnp.where(y >= 0, 0.75, 0.5).astype(y.dtype) * float(info.eps)
     least = max(float(info.smallest_subnormal), float(wide.tiny))
     up = y + jnp.maximum(jnp.abs(y) * share, y.dtype.type(least))

@@ -147,7 +147,7 @@ class Init:
     @property
     def is_traced(self) -> bool:
         """Whether an argument is traced, so that no compiled program may keep this."""
-        return bool(self._call) and _is_traced(self._call[1].values())
+        return self._call is not None and _is_traced(self._call[1].values())
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Init):

@@ -20,9 +20,10 @@ import importlib
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
@@ -109,16 +110,17 @@ def _keras_class() -> Any:
             self, shape: Sequence[int], dtype: Any = None, **kwargs: Any
         ) -> jax.Array:
             del kwargs
-            raw = np.asarray(self._seeds.next(ordered=False), np.uint32)
+            raw = jnp.asarray(self._seeds.next(ordered=False), np.uint32)
+            key = jax.random.wrap_key_data(raw)
             name = keras.backend.standardize_dtype(dtype)
-            return self.init(jax.random.wrap_key_data(raw), tuple(shape), name)
+            return self.init(key, tuple(shape), name)
 
         def get_config(self) -> dict[str, Any]:
             return {"init": to_config(self.init), "seed": self.seed}
 
         @classmethod
         def from_config(cls, config: Mapping[str, Any]) -> Any:
-            return cls(from_config(config["init"]), config["seed"])
+            return cls(cast(Init, from_config(config["init"])), config["seed"])
 
     _found["class"] = FromJaxinit
     return FromJaxinit

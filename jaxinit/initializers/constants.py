@@ -1,5 +1,6 @@
 """Initializers that draw nothing."""
 
+import functools
 from typing import Any
 
 import jax
@@ -99,6 +100,10 @@ def _filled(value: Any, dtype: DTypeLike | None, law: str) -> Init:
     """One number everywhere."""
     number = np.asarray(value)
 
+    @functools.lru_cache(maxsize=32)
+    def filler(dtype: np.dtype) -> np.ndarray:
+        return converted("value", number, dtype)
+
     def make(
         key: jax.Array,
         shape: tuple[int, ...],
@@ -106,7 +111,7 @@ def _filled(value: Any, dtype: DTypeLike | None, law: str) -> Init:
         sharding: NamedSharding | None,
     ) -> jax.Array:
         del key, sharding
-        return jax.lax.full(shape, converted("value", number, dtype), dtype)
+        return jax.lax.full(shape, filler(dtype), dtype)
 
     return from_maker(make, dtype, kinds="any", law=law, refit=True)
 

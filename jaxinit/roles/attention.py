@@ -27,6 +27,7 @@ class Attention(NamedTuple):
       loops: the loops over stacked layers around it, outermost first.
       numbers: its position among the network's attentions in the order of execution,
         for each layer of these loops.
+      operands: the values of the graph that are queries, keys and values.
     """
 
     query: frozenset[int]
@@ -36,6 +37,7 @@ class Attention(NamedTuple):
     cross: bool
     loops: tuple[Loop, ...]
     numbers: np.ndarray
+    operands: tuple[int, int, int]
 
 
 class _Operands(NamedTuple):
@@ -101,6 +103,7 @@ def find_attentions(
                 cross=_is_cross(anchors, query, key),
                 loops=loops,
                 numbers=np.zeros(0),
+                operands=(operands.query, operands.key, operands.value),
             )
         )
     return tuple(

@@ -14,6 +14,8 @@ from jaxinit.roles.attention import Attention as Attention
 from jaxinit.roles.attention import find_attentions
 from jaxinit.roles.branches import Branch as Branch
 from jaxinit.roles.branches import find_branches
+from jaxinit.roles.parts import Part as Part
+from jaxinit.roles.parts import find_parts
 from jaxinit.roles.readout import Ends, find_ends, numbers_of
 from jaxinit.roles.recurrence import Gate as Gate
 from jaxinit.roles.recurrence import find_gates, recurrent_layers
@@ -61,6 +63,7 @@ class Structure(NamedTuple):
       output: which leaf of the model's output is the main one.
       unclear: sums of two weighted paths of which the program does not tell whether
         one of them is a residual branch.
+      parts: the parts of fused kernels.
     """
 
     roles: tuple[frozenset[str], ...]
@@ -70,6 +73,7 @@ class Structure(NamedTuple):
     gates: dict[int, tuple[Gate, ...]]
     output: int | None = None
     unclear: tuple[Unclear, ...] = ()
+    parts: tuple[Part, ...] = ()
 
 
 class Hints(NamedTuple):
@@ -168,6 +172,7 @@ def read_structure(
         num_branches=sum(branch.numbers.size for branch in branches),
         gates=gates,
         unclear=unclear,
+        parts=find_parts(anchors, attentions),
     )
 
 

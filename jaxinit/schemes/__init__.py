@@ -70,6 +70,7 @@ from jaxinit.schemes.width.depth_mup import (
 from jaxinit.schemes.width.infinite_axes import Width as Width
 from jaxinit.schemes.width.infinite_axes import mup_widths as mup_widths
 from jaxinit.schemes.width.mup import mup as mup
+from jaxinit.schemes.width.mup_epsilon import mup_epsilons as mup_epsilons
 from jaxinit.schemes.width.mup_optimizer import mup_adamw as mup_adamw
 from jaxinit.schemes.width.mup_optimizer import mup_multipliers as mup_multipliers
 from jaxinit.schemes.width.mup_optimizer import scale_by_mup as scale_by_mup
@@ -123,6 +124,7 @@ __all__ = [
     "mitchell",
     "mup",
     "mup_adamw",
+    "mup_epsilons",
     "mup_multipliers",
     "mup_widths",
     "override",

@@ -16,6 +16,7 @@ from jaxinit.initializers._value import with_fans
 from jaxinit.initializers.axes import draw_each
 from jaxinit.initializers.fans import Fans
 from jaxinit.roles.network import Parameter
+from jaxinit.schemes.parts import Parts
 
 Array = jax.Array
 
@@ -60,6 +61,41 @@ def fitted(base: Initializer, weight: Parameter) -> Initializer:
     if plain and not use.batch_axis:
         return base
     return with_axes(base, use.in_axis, use.out_axis, use.batch_axis)
+
+
+def fitted_by_part(
+    base: Initializer, weight: Parameter, parts: Parts | None
+) -> Initializer:
+    """As ``fitted``, each of the kernels that lie side by side by itself."""
+    if parts is None:
+        return fitted(base, weight)
+
+    def part(size: int) -> Parameter:
+        shape = list(weight.shape)
+        shape[parts.axis] = size
+        assert weight.use is not None
+        share = weight.use.fan_out * size // weight.shape[parts.axis]
+        use = weight.use._replace(fan_out=share)
+        return weight._replace(shape=tuple(shape), use=use)
+
+    each = [part(size) for size in parts.sizes]
+    inits = [fitted(base, one) for one in each]
+
+    def sampler(
+        key: Array,
+        shape: tuple[int, ...],
+        dtype: np.dtype,
+        sharding: NamedSharding | None,
+    ) -> Array:
+        del shape, sharding
+        keys = jax.random.split(key, len(each))
+        drawn = [
+            call(init, k, one.shape, dtype, None)
+            for init, k, one in zip(inits, keys, each, strict=True)
+        ]
+        return jnp.concatenate(drawn, parts.axis)
+
+    return from_sampler(sampler)
 
 
 def real_fans(weight: Parameter) -> Fans:

@@ -9,7 +9,8 @@ import jax
 from jaxinit._typing import Initializer
 from jaxinit.initializers._value import law_of
 from jaxinit.roles.network import Network, Parameter
-from jaxinit.schemes.fitted import fitted
+from jaxinit.schemes.fitted import fitted_by_part
+from jaxinit.schemes.parts import Parts, parts_of
 
 Array = jax.Array
 
@@ -111,14 +112,18 @@ class _Everywhere(Scheme):
             )
         rule = "every weight"
         return [
-            drawn(weight, self.init, rule)
+            drawn(weight, self.init, rule, parts=parts_of(network, weight))
             for weight in weights
             if "embedding" not in weight.roles
         ]
 
 
 def drawn(
-    parameter: Parameter, init: Initializer, rule: str, law: str | None = None
+    parameter: Parameter,
+    init: Initializer,
+    rule: str,
+    law: str | None = None,
+    parts: Parts | None = None,
 ) -> Assignment:
     """Draws ``parameter`` with ``init``; as a weight, with its real fans.
 
@@ -128,13 +133,14 @@ def drawn(
         the layout, once for each stacked layer and each group.
       rule: which rule this is.
       law: the law in a few words, by default read off ``init``.
+      parts: the kernels that lie side by side in it, to be drawn each by itself.
 
     Returns:
       The assignment.
     """
     init_here = init
     if parameter.use is not None and "embedding" not in parameter.roles:
-        init_here = fitted(init, parameter)
+        init_here = fitted_by_part(init, parameter, parts)
     return Assignment(parameter.leaf, init_here, rule, law or law_of(init))
 
 

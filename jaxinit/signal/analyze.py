@@ -17,13 +17,13 @@ from jaxinit.signal.seeds import Strategy
 
 
 @overload
-def analyze(model: Any, *args: Any, plan: Literal[True], **kwargs: Any) -> RunPlan: ...
-
-
-@overload
 def analyze(
     model: Any, *args: Any, plan: Literal[False] = ..., **kwargs: Any
 ) -> Report: ...
+
+
+@overload
+def analyze(model: Any, *args: Any, plan: Literal[True], **kwargs: Any) -> RunPlan: ...
 
 
 @measuring

@@ -157,15 +157,21 @@ class Compiled:
         try:
             return jax.jit(self._spread(chunk, mesh)).lower(*given)
         except (ValueError, TypeError, NotImplementedError):
+            if self.analysis.rolled:  # a block that a loop does not take
+                self._measure(self.analysis._replace(rolled=False))
+                return self._lowered(chunk, given, mesh)
             if not self.analysis.backward:
                 raise
             reason = not_differentiable(self.analysis)
             if reason is None:
                 raise
         self.no_gradient = reason
-        self.analysis = self.analysis._replace(backward=False)
-        self._function = one_seed(self.analysis)
+        self._measure(self.analysis._replace(backward=False))
         return jax.jit(self._spread(chunk, mesh)).lower(*given)
+
+    def _measure(self, analysis: Analysis) -> None:
+        self.analysis = analysis
+        self._function = one_seed(analysis)
 
     def _spread(self, chunk: int, mesh: Mesh | None) -> Callable[..., Any]:
         if not chunk:

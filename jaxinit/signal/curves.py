@@ -1,4 +1,4 @@
-"""Slopes of squashing functions, the spread of softmaxes, and tokens that grow alike."""
+"""Slopes of squashing functions, spread of softmaxes, tokens that grow alike."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple

@@ -98,6 +98,7 @@ def _params(network: Network, steps: Steps) -> dict[str, dict[str, Any]]:
             "differentiable": param.leaf in paths.differentiable,
             "fan_in": None if use is None else use.fan_in,
             "layers": list(param.layers),
+            "shape": list(param.shape),
         }
         if param.leaf in column:
             i = column[param.leaf]

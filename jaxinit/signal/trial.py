@@ -108,7 +108,7 @@ def _is_narrow(network: Network) -> bool:
 
 def _projected(outputs: Sequence[Array], key: Array) -> Array:
     """A random projection of all floating-point outputs."""
-    total = jnp.float32(0)
+    total: Array = jnp.zeros((), jnp.float32)
     for number, out in enumerate(outputs):
         if jnp.issubdtype(out.dtype, jnp.inexact):
             probe = jax.random.normal(jax.random.fold_in(key, number), out.shape)

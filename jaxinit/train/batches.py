@@ -28,6 +28,16 @@ class Source(Protocol):
     def __call__(self, step: int, /) -> Batch: ...
 
 
+class _Called:
+    """A user's function of the step."""
+
+    def __init__(self, function: Callable[[int], Any]) -> None:
+        self._function = function
+
+    def __call__(self, step: int) -> Batch:
+        return checked(self._function(step), step)
+
+
 def as_source(data: Any, batch_size: int, seed: int) -> Source:
     """The user's data as a source of batches.
 
@@ -49,7 +59,7 @@ def as_source(data: Any, batch_size: int, seed: int) -> Source:
     if isinstance(data, tuple) and len(data) == 2 and _are_arrays(data):
         return _from_arrays(data, batch_size, seed)
     if callable(data):
-        return lambda step: checked(data(step), step)
+        return _Called(data)
     if isinstance(data, Iterable) and not isinstance(data, str | dict):
         return _Remembered(iter(data))
     raise TypeError(

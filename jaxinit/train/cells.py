@@ -57,6 +57,11 @@ class Store:
                     f"{os.fspath(self._folder)!r}: {error}."
                 ) from error
 
+    @property
+    def keeps(self) -> bool:
+        """Whether there is a folder."""
+        return self._folder is not None
+
     def path(self, weights: str, rate: float, seed: int) -> pathlib.Path | None:
         """Where a run is kept: by its weights' hash, its rate and its seed."""
         if self._folder is None:

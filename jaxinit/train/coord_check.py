@@ -19,7 +19,7 @@ from jaxinit.train.coord_result import CoordCheck
 from jaxinit.train.coord_verdict import word
 from jaxinit.train.drawing import as_seeds, draw_of, seed_keys
 from jaxinit.train.losses import num_arguments, scalar_loss
-from jaxinit.train.sites import Watched, watch
+from jaxinit.train.sites import Watched, param_roles, watch
 from jaxinit.train.sizes import Sizes, measured
 from jaxinit.train.training import Training, is_transformation
 
@@ -197,7 +197,7 @@ def _tabulated(
 
     places = [[n.index(layer) for layer in layers] for n in names]
     leaves = [[n.index(name) for name in common] for n in params]
-    of_params = found[0].network.params
+    of_params = param_roles(found[0].network)
     return CoordCheck(
         model=found[0].network.traced.name,
         axis=axis,
@@ -208,7 +208,7 @@ def _tabulated(
         activations=gathered("activations", places, 2),
         updates=gathered("updates", places, 2),
         params=tuple(common),
-        param_roles=tuple(tuple(sorted(of_params[i].roles)) for i in leaves[0]),
+        param_roles=tuple(tuple(sorted(of_params[i])) for i in leaves[0]),
         moved=gathered("moved", leaves, 2),
         losses=np.stack([one.sizes.losses for one in found]),
         unscaled=False,

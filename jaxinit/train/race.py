@@ -32,7 +32,7 @@ from jaxinit.train.losses import Loss, scalar_loss
 from jaxinit.train.outcomes import FAILED, NOT_RUN, judge, reference_loss
 from jaxinit.train.race_result import Race, run_name
 from jaxinit.train.runner import Course, chunk_size, run_scheme, vectorizing_pays
-from jaxinit.train.training import Training, as_optimizer
+from jaxinit.train.training import Programs, Training, as_optimizer, programs
 
 Strategy = Literal["auto", "vmap", "loop"]
 Cells = dict[tuple[int, int, int], Cell]
@@ -164,7 +164,8 @@ def race(
         name = race_fingerprint(training, first, root, steps, checkpoint)
         store = Store(checkpoint, name)
         course = Course(training, source, first, steps, root, size, solutions, store)
-        cells, interrupted = _run_all(course, schemes, rates, numbers, bar)
+        compiled = programs(training, (loss, optimizer), bool(size))
+        cells, interrupted = _run_all(course, compiled, schemes, rates, numbers, bar)
     result = Race(
         model=network.traced.name,
         target=math.nan if target is None else float(target),
@@ -222,14 +223,13 @@ def _seed_of(root: jax.Array) -> int:
 
 def _run_all(
     course: Course,
+    compiled: Programs,
     schemes: Mapping[str, Any],
     rates: list[float],
     seeds: list[int],
     bar: Bar,
 ) -> tuple[Cells, bool]:
     """All runs; those that are done if it is interrupted."""
-    training = course.training
-    programs = training.many() if course.chunk else training.single()
     kept = frozenset(seeds[: course.solutions])
     places = [(rate, seed) for rate in rates for seed in seeds]
     total, cells = len(schemes) * len(places), Cells()
@@ -237,7 +237,7 @@ def _run_all(
         with as_interrupts():
             for i, (name, scheme) in enumerate(schemes.items()):
                 bar.phase(name)
-                for place, cell in run_scheme(course, programs, scheme, places, kept):
+                for place, cell in run_scheme(course, compiled, scheme, places, kept):
                     where = (i, rates.index(place[0]), seeds.index(place[1]))
                     cells[where] = cell
                     bar.count(len(cells), total, "runs")

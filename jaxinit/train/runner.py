@@ -13,7 +13,7 @@ from jaxinit.roles.network import Network
 from jaxinit.train.batches import Batch, DataRanOut, Source, stacked
 from jaxinit.train.cells import Cell, Store, hash_of
 from jaxinit.train.drawing import draw_of, seed_keys
-from jaxinit.train.training import Training
+from jaxinit.train.training import Programs, Training
 
 # Batches of this many steps are on the device at once.
 _SEGMENT = 64
@@ -52,7 +52,7 @@ Place = tuple[float, int]
 
 def run_scheme(
     course: Course,
-    programs: tuple[Callable[..., Any], Callable[..., Any]],
+    programs: Programs,
     scheme: Any,
     places: Sequence[Place],
     kept: frozenset[int],
@@ -63,7 +63,7 @@ def run_scheme(
 
     Args:
       course: what runs have in common.
-      programs: ``Training.many`` or ``Training.single``, shared by all schemes.
+      programs: as ``training.programs`` gives, shared by all schemes.
       scheme: how weights are drawn.
       places: the runs.
       kept: seeds whose solutions are kept.
@@ -72,8 +72,10 @@ def run_scheme(
     inputs = tuple(jnp.asarray(x) for x in course.first[0])
     try:
         draw = draw_of(network, scheme)
-        probe = seed_keys(course.root, [places[0][1]])
-        weights = hash_of([leaf[0] for leaf in draw.batched(probe, *inputs)])
+        weights = ""
+        if store.keeps:
+            probe = seed_keys(course.root, [places[0][1]])
+            weights = hash_of([leaf[0] for leaf in draw.batched(probe, *inputs)])
     except Exception as error:
         yield from ((place, _failed(course, error)) for place in places)
         return
@@ -124,7 +126,7 @@ def vectorizing_pays(network: Network) -> bool:
 
 def _run_chunk(
     course: Course,
-    programs: tuple[Callable[..., Any], Callable[..., Any]],
+    programs: Programs,
     draw: Any,
     places: list[Place],
     kept: frozenset[int],
@@ -135,7 +137,7 @@ def _run_chunk(
     keys = seed_keys(course.root, [seed for _, seed in padded])
     rates = jnp.asarray([rate for rate, _ in padded], jnp.float32)
     try:
-        variables = draw.batched(keys, *inputs)
+        variables = _drawn(course, draw, [seed for _, seed in padded], inputs)
         if not course.chunk:
             keys, rates = keys[0], rates[0]
             variables = [leaf[0] for leaf in variables]
@@ -151,6 +153,16 @@ def _run_chunk(
     for i, place in enumerate(places):
         solution = tuple(leaf[i] for leaf in leaves) if place[1] in kept else None
         yield place, Cell(losses[i], accuracies[i], reason, solution)
+
+
+def _drawn(
+    course: Course, draw: Any, seeds: list[int], inputs: tuple[Any, ...]
+) -> list[Any]:
+    """The variables of each run; those of a seed are drawn once for all rates."""
+    different = list(dict.fromkeys(seeds))
+    leaves = draw.batched(seed_keys(course.root, different), *inputs)
+    where = jnp.asarray([different.index(seed) for seed in seeds])
+    return [leaf[where] for leaf in leaves]
 
 
 def _train(

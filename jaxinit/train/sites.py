@@ -55,6 +55,19 @@ def watch(network: Network) -> Watched:
     return Watched(plan, names, roles)
 
 
+def param_roles(network: Network) -> list[frozenset[str]]:
+    """What each parameter does; the biases of keys count as keys.
+
+    They add the same to all scores of a query, so that their gradient is rounding.
+    """
+    roles = [p.roles for p in network.params]
+    for attention in network.structure.attentions:
+        for number in attention.key - attention.query - attention.value:
+            for leaf in network.event(number).params:
+                roles[leaf] |= {"key"}
+    return roles
+
+
 def score_locations(anchors: Anchors) -> list[Location]:
     """Where attention scores are, with the factors that they are multiplied by.
 

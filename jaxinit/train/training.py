@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import optax  # type: ignore[import-untyped]
 from jax import lax
 
+from jaxinit._caches import Cache
+from jaxinit._configuration import configuration
 from jaxinit.roles.network import Network
 from jaxinit.train.losses import Loss, accuracy
 
@@ -118,20 +120,37 @@ class Training(NamedTuple):
         (run, _), seen = lax.scan(body, (run, first), batches)
         return run, seen
 
-    def many(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
-        """``start`` and ``segment`` over a leading axis of runs, compiled.
 
-        Batches are shared by all runs.
-        """
-        start = jax.jit(jax.vmap(self.start))
-        segment = jax.jit(
-            jax.vmap(self.segment, in_axes=(0, 0, 0, None, None)), donate_argnums=0
-        )
-        return start, segment
+Programs = tuple[Callable[..., Any], Callable[..., Any]]
 
-    def single(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
-        """The same for one run, without the axis."""
-        return jax.jit(self.start), jax.jit(self.segment, donate_argnums=0)
+
+def programs(training: Training, given: tuple[Any, ...], many: bool) -> Programs:
+    """``start`` and ``segment``, compiled; those of an earlier call if they are equal.
+
+    Args:
+      training: what is compiled.
+      given: the loss and the optimizer as the user gave them, by which equal ones are
+        known.
+      many: whether over a leading axis of runs, which share batches.
+    """
+    name = (training.network.traced, given, many, configuration())
+    try:
+        hash(name)
+    except TypeError:
+        return _compiled(training, many)
+    return _cache.get(name, lambda: _compiled(training, many))
+
+
+_cache: Cache[Programs] = Cache(16)
+
+
+def _compiled(training: Training, many: bool) -> Programs:
+    start: Any = training.start
+    segment: Any = training.segment
+    if many:
+        start = jax.vmap(start)
+        segment = jax.vmap(segment, in_axes=(0, 0, 0, None, None))
+    return jax.jit(start), jax.jit(segment, donate_argnums=0)
 
 
 def _as(run: Run) -> Any:

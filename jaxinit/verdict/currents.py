@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxinit.report.findings import Finding
+from jaxinit.report.measured import Measured
 from jaxinit.report.numbers import compact
-from jaxinit.report.report import Report
 from jaxinit.report.summary import log10, moments, summarize
 from jaxinit.verdict import remedies
 from jaxinit.verdict.trend import Trend, fit_trend, line
@@ -56,14 +56,14 @@ class Flow(NamedTuple):
     trend: Trend | None
 
 
-def comparable(report: Report) -> list[int]:
+def comparable(report: Measured) -> list[int]:
     """Indices of the layers that multiply data by a weight, or else of all layers."""
     layers = [i for i, row in enumerate(report.rows) if row.kind == "layer"]
     weighted = [i for i in layers if report.rows[i].operation in remedies.CONTRACTIONS]
     return weighted or layers
 
 
-def flows(report: Report) -> list[Flow]:
+def flows(report: Measured) -> list[Flow]:
     """The flow of the signal and, where the report has gradients, of the gradient."""
     rows = comparable(report)
     readout = 1 if len(rows) > 3 else 0
@@ -81,7 +81,7 @@ def flows(report: Report) -> list[Flow]:
     return found
 
 
-def judge_flow(report: Report, flow: Flow) -> list[Finding]:
+def judge_flow(report: Measured, flow: Flow) -> list[Finding]:
     """Exploding or vanishing, from the slope or else from the size."""
     return _by_slope(report, flow) or _by_size(report, flow)
 
@@ -100,14 +100,14 @@ def describe(flow: Flow) -> str:
 
 
 def _flow(
-    report: Report, metric: str, rows: list[int], logs: np.ndarray, hidden: slice
+    report: Measured, metric: str, rows: list[int], logs: np.ndarray, hidden: slice
 ) -> Flow:
     names = tuple(report.rows[i].name for i in rows)
     per_rms = 2 if metric == "second_moment" else 1
     return Flow(metric, names, logs, per_rms, hidden, fit_trend(logs[:, hidden]))
 
 
-def _by_slope(report: Report, flow: Flow) -> list[Finding]:
+def _by_slope(report: Measured, flow: Flow) -> list[Finding]:
     trend = flow.trend
     limit = TENFOLD * flow.per_rms
     if trend is None or not trend.is_significant or abs(trend.change) < limit:
@@ -138,7 +138,7 @@ def _by_slope(report: Report, flow: Flow) -> list[Finding]:
         remedy = remedies.WIDER
     else:
         message += _theory(report, flow)
-        remedy = remedies.for_flow(report, gradient=gradient, growing=growing)
+        remedy = remedies.for_slope(report, trend.slope, gradient=gradient)
     return [
         Finding(
             kind="exploding" if growing else "vanishing",
@@ -168,7 +168,7 @@ def _mean_slope(flow: Flow) -> float:
     return flow.trend.slope + growth * math.log(2) / 2
 
 
-def _theory(report: Report, flow: Flow) -> str:
+def _theory(report: Measured, flow: Flow) -> str:
     """What kernels would do that, for plain ReLU chains: variance c / fan_in -> c/2."""
     plain = not remedies.num_joins(report) and not remedies.has_norms(report)
     if remedies.common_activation(report) != "relu" or not plain:
@@ -180,7 +180,7 @@ def _theory(report: Report, flow: Flow) -> str:
     )
 
 
-def _by_size(report: Report, flow: Flow) -> list[Finding]:
+def _by_size(report: Measured, flow: Flow) -> list[Finding]:
     gradient = flow.metric == "grad_rms"
     # The rms, or the gradient's norm relative to the last layer's, in bits.
     sizes = flow.logs / flow.per_rms

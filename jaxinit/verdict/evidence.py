@@ -45,7 +45,17 @@ def weight_gain(report: Measured, row: Row) -> float | None:
     for name in row.params:
         entry = of_param(report, name)
         if entry.get("fan_in") and "mean_square" in entry:
-            return float(entry["mean_square"]) * entry["fan_in"]
+            return float(entry["mean_square"]) * float(entry["fan_in"])
+    return None
+
+
+def stored_gain(report: Measured, row: Row) -> float | None:
+    """The same with the fan that an initializer reads off the stored shape."""
+    for name in row.params:
+        entry = of_param(report, name)
+        if entry.get("fan_in") and "mean_square" in entry:
+            shape = entry["shape"][len(entry["layers"]) :]
+            return float(entry["mean_square"]) * float(math.prod(shape[:-1]))
     return None
 
 

@@ -68,8 +68,8 @@ def _softmax(curve: dict[str, Any]) -> Finding:
         curve["row"],
         curve["spread"],
         f"The softmax over {curve['keys']:.0f} entries that {curve['row']} feeds is "
-        f"nearly one-hot: its largest weight is {curve['largest']:.2f} in the mean, and "
-        f"its spread {compact(curve['spread'])} of what equal weights have.",
+        f"nearly one-hot: its largest weight is {curve['largest']:.2f} in the mean, "
+        f"and its spread {compact(curve['spread'])} of what equal weights have.",
         "logits / jnp.sqrt(head_dim)  # and kernel_init=jaxinit.lecun_normal() for "
         "query and key: logits of deviation 1",
     )

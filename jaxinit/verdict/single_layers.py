@@ -9,8 +9,8 @@ import math
 import numpy as np
 
 from jaxinit.report.findings import Finding, Kind
+from jaxinit.report.measured import Measured
 from jaxinit.report.numbers import compact
-from jaxinit.report.report import Report
 from jaxinit.verdict import remedies
 from jaxinit.verdict.currents import comparable
 from jaxinit.verdict.zeros import is_zero
@@ -44,7 +44,7 @@ _RANGES = {
 }
 
 
-def judge_layers(report: Report) -> list[Finding]:
+def judge_layers(report: Measured) -> list[Finding]:
     """All findings about single layers."""
     return [
         *_non_finite(report),
@@ -55,7 +55,7 @@ def judge_layers(report: Report) -> list[Finding]:
     ]
 
 
-def _non_finite(report: Report) -> list[Finding]:
+def _non_finite(report: Measured) -> list[Finding]:
     forward = report.forward.get("frac_nonfinite")
     backward = report.backward.get("grad_rms")
     hits: list[tuple[str, np.ndarray, str]] = []
@@ -91,7 +91,7 @@ def _non_finite(report: Report) -> list[Finding]:
     return []
 
 
-def _dead(report: Report) -> list[Finding]:
+def _dead(report: Measured) -> list[Finding]:
     dead = report.forward.get("dead")
     if dead is None:
         return []
@@ -122,7 +122,7 @@ def _dead(report: Report) -> list[Finding]:
     return []
 
 
-def _saturated(report: Report) -> list[Finding]:
+def _saturated(report: Measured) -> list[Finding]:
     moment = report.forward.get("second_moment")
     if moment is None:
         return []
@@ -154,7 +154,7 @@ def _saturated(report: Report) -> list[Finding]:
     return []
 
 
-def _rank_collapsed(report: Report) -> list[Finding]:
+def _rank_collapsed(report: Measured) -> list[Finding]:
     cosines = report.forward.get("cos")
     rows = comparable(report)
     if cosines is None or len(rows) < 6:
@@ -184,7 +184,7 @@ def _rank_collapsed(report: Report) -> list[Finding]:
     ]
 
 
-def _dtype_range(report: Report) -> list[Finding]:
+def _dtype_range(report: Measured) -> list[Finding]:
     largest, rms = report.forward.get("absmax"), report.forward.get("rms")
     for i, row in enumerate(report.rows):
         if row.dtype not in _RANGES:

@@ -168,7 +168,7 @@ def _unreached(report: Measured) -> list[Finding]:
         finding(
             "unreached",
             "wgrad_norm",
-            row_of(report, lost[0]) or None,
+            row_of(report, lost[0]) or lost[0].rsplit("/", 1)[0],
             0.0,
             f"The output does not depend on {some(lost)}: no path leads from "
             f"{'it' if len(lost) == 1 else 'them'} to what the model returns.",

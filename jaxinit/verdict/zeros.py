@@ -6,9 +6,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from jaxinit.report.findings import Finding
-from jaxinit.report.measured import Row
+from jaxinit.report.measured import Measured, Row
 from jaxinit.report.numbers import is_bias, some
-from jaxinit.report.report import Report
 from jaxinit.verdict import remedies
 from jaxinit.verdict.currents import comparable
 
@@ -16,12 +15,12 @@ from jaxinit.verdict.currents import comparable
 MIN_SEED_SHARE = 0.1
 
 
-def judge_zeros(report: Report) -> list[Finding]:
+def judge_zeros(report: Measured) -> list[Finding]:
     """The first layer whose output is exactly zero, or the last whose gradient is."""
     return _zero_output(report) or _zero_gradient(report) or _no_gradient(report)
 
 
-def zero_by_initialization(report: Report) -> list[int]:
+def zero_by_initialization(report: Measured) -> list[int]:
     """Rows whose output is exactly zero in every seed because a parameter is.
 
     The parameter is one that multiplies: a row whose only zero parameters are biases
@@ -38,13 +37,13 @@ def zero_by_initialization(report: Report) -> list[int]:
     return rows if alive >= len(set(rows) & set(comparable(report))) else []
 
 
-def is_zero(report: Report, i: int) -> bool:
+def is_zero(report: Measured, i: int) -> bool:
     """Whether the output of row ``i`` is exactly zero in every seed."""
     moment = report.forward.get("second_moment")
     return moment is not None and bool((moment[:, i] == 0).all())
 
 
-def _zero_output(report: Report) -> list[Finding]:
+def _zero_output(report: Measured) -> list[Finding]:
     benign = set(zero_by_initialization(report))
     silent = _behind(benign, report)
     for i, row in enumerate(report.rows):
@@ -83,7 +82,7 @@ def _zero_output(report: Report) -> list[Finding]:
     return []
 
 
-def _zero_gradient(report: Report) -> list[Finding]:
+def _zero_gradient(report: Measured) -> list[Finding]:
     gradient = report.backward.get("grad_rms")
     if gradient is None:
         return []
@@ -118,7 +117,7 @@ def _zero_gradient(report: Report) -> list[Finding]:
     return []
 
 
-def _no_gradient(report: Report) -> list[Finding]:
+def _no_gradient(report: Measured) -> list[Finding]:
     """The last layer that runs but that nothing differentiable leads to."""
     gradient = report.backward.get("grad_rms")
     moment = report.forward.get("second_moment")
@@ -153,7 +152,7 @@ def _no_gradient(report: Report) -> list[Finding]:
     ]
 
 
-def _behind(benign: Iterable[int], report: Report) -> set[int]:
+def _behind(benign: Iterable[int], report: Measured) -> set[int]:
     """Zero rows that directly follow a row that is zero by initialization."""
     found: set[int] = set()
     for start in benign:
@@ -164,7 +163,7 @@ def _behind(benign: Iterable[int], report: Report) -> set[int]:
     return found
 
 
-def _has_zero_weight(report: Report, row: Row) -> bool:
+def _has_zero_weight(report: Measured, row: Row) -> bool:
     norms = report.weights.get("weight_norm")
     if norms is None:
         return False

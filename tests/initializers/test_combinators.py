@@ -125,3 +125,20 @@ def test_mistakes_are_named():
         ji.from_array([1j])(KEY, (1,), jnp.float32)
     with pytest.raises(ValueError, match=r"must hold numbers, got .* dtype bool"):
         ji.from_array([True])
+
+
+@pytest.mark.parametrize(
+    ("init", "shape", "dtype"),
+    [
+        (ji.scale(ji.he_normal(dtype=jnp.bfloat16), 2.0), (2, 3), jnp.bfloat16),
+        (ji.cast(jax.nn.initializers.he_normal(dtype="float16")), (2, 3), jnp.float16),
+        (ji.stacked(ji.s4d_lin()), (3, 4), jnp.complex64),
+        (ji.masked(ji.normal(dtype="bfloat16"), [1, 0]), (2,), jnp.bfloat16),
+        (ji.with_axes(ji.normal(dtype="bfloat16")), (2, 3), jnp.bfloat16),
+        (ji.blocked([ji.normal(dtype="bfloat16")] * 2), (2, 4), jnp.bfloat16),
+        (ji.blocked([ji.normal(dtype="bfloat16"), ji.zeros]), (2, 4), jnp.float32),
+        (ji.scale(ji.he_normal(dtype="bfloat16"), 2.0, "float32"), (2, 3), jnp.float32),
+    ],
+)
+def test_the_base_decides_the_default_dtype(init, shape, dtype):
+    assert init(KEY, shape).dtype == dtype

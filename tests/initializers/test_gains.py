@@ -273,12 +273,55 @@ def test_wrong_arguments_are_named():
         calculate_gain(3.0)
     with pytest.raises(ValueError, match=r"`kind` must be one of .*got 'forward'"):
         calculate_gain("relu", "forward")
-    with pytest.raises(ValueError, match=r"`q` must be positive and finite, got -1"):
+    with pytest.raises(ValueError, match=r"`q` must be in \(0, inf\), got -1"):
         critical_init("tanh", -1.0)
     with pytest.raises(TypeError, match=r"`q` must be a number, got '1'"):
         critical_init("tanh", "1")
     with pytest.raises(ValueError, match=r"for kind 'torch', got gelu"):
         calculate_gain("gelu", "torch")
+
+
+def test_a_spike_between_the_nodes_is_seen():
+    low, high = 0.3137, 0.3147
+    probability = (math.erf(high / math.sqrt(2)) - math.erf(low / math.sqrt(2))) / 2
+    # E[relu^2] + 100^2 P + 200 E[z in the spike].
+    moment = 0.5 + probability * (1e4 + 200 * (low + high) / 2)
+
+    gain = calculate_gain(
+        lambda x: jax.nn.relu(x) + 100.0 * ((x > low) & (x < high)).astype(x.dtype)
+    )
+
+    assert gain == pytest.approx(1 / math.sqrt(moment), rel=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("name", "param", "function"),
+    [
+        ("LeakyReLU", 0.2, LEAKY),
+        ("leaky_relu", 0.2, LEAKY),
+        ("prelu", None, functools.partial(jax.nn.leaky_relu, negative_slope=0.25)),
+        ("ELU", 0.5, functools.partial(jax.nn.elu, alpha=0.5)),
+        ("softplus", 2.0, lambda x: jax.nn.softplus(2 * x) / 2),
+        ("Hardswish", None, jax.nn.hard_swish),
+        ("softsign", None, jax.nn.soft_sign),
+        ("tanhshrink", None, lambda x: x - jnp.tanh(x)),
+        ("conv2d", None, jax.nn.identity),
+    ],
+)
+def test_names_of_other_libraries_with_their_parameter(name, param, function):
+    expected = calculate_gain(function)
+
+    assert calculate_gain(name, param=param) == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_parameter_in_the_place_of_the_kind():
+    with pytest.raises(TypeError, match=r"calculate_gain\('leaky_relu', param=0.2\)"):
+        calculate_gain("leaky_relu", 0.2)
+    with pytest.raises(ValueError, match="`param` is for .* 'relu', which has none"):
+        calculate_gain("relu", param=0.2)
+    with pytest.raises(ValueError, match="`param` goes with the name"):
+        calculate_gain(jnp.tanh, param=1.0)
+    assert calculate_gain("leaky_relu", "torch", param=0.2) == math.sqrt(2 / 1.04)
 
 
 def test_gains_that_do_not_exist_are_refused():

@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 import jaxinit.initializers as ji
+from jaxinit.initializers.nguyen_widrow import _with_norm
 from tests.initializers.checks import assert_law
 
 KEY = jax.random.key(14)
@@ -42,3 +43,9 @@ def test_mistakes_are_named():
         ji.nguyen_widrow(0.0)
     with pytest.raises(ValueError, match=r"`num_inputs` .* at least 1, got 0"):
         ji.nguyen_widrow_bias(0)
+
+
+def test_a_column_of_zeros_gets_a_direction():
+    w = _with_norm(jnp.asarray([[0.0, 3.0], [0.0, 4.0]]), 2.0)
+
+    np.testing.assert_allclose(w, [[2**0.5, 1.2], [2**0.5, 1.6]], rtol=1e-6)

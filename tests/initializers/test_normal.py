@@ -125,3 +125,52 @@ def test_errors():
         truncated_normal(1.0, lower=-1.0)(KEY, (2,), jnp.complex64)
     with pytest.raises(ValueError, match="got uint8"):
         normal(dtype=jnp.uint8)
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper"),
+    [
+        (5.0, 5.3),
+        (-5.3, -5.0),
+        (7.0, 9.0),
+        (-math.inf, 0.0),
+        (1.0, math.inf),
+        (30.0, 31.0),
+        (-1.0, 2.5),
+        (2.0, 2.005),
+    ],
+)
+def test_the_law_between_bounds_anywhere(lower, upper):
+    init = truncated_normal(1.0, lower=lower, upper=upper)
+    exact = truncated_normal(1.0, lower=lower, upper=upper, corrected=True)
+
+    z = np.asarray(init(KEY, (20000,)), np.float64)
+
+    assert np.isfinite(z).all()
+    assert lower < z.min()
+    assert z.max() < upper
+    assert stats.kstest(z, stats.truncnorm(lower, upper).cdf).pvalue > 1e-6
+    std = np.asarray(exact(KEY, (20000,)), np.float64).std()
+    assert abs(std - 1) < 5 * math.sqrt(8 / (4 * 20000))
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper"), [(-2.0, 2.0), (7.0, 9.0), (-6.0, -5.5), (0.0, math.inf)]
+)
+def test_the_deviation_between_bounds(lower, upper):
+    law = stats.truncnorm(lower, upper)
+    z = np.linspace(lower, min(upper, lower + 12), 200001)
+    weights = np.exp(-(z**2 - np.min(z**2)) / 2)
+    mean = np.average(z, weights=weights)
+    expected = math.sqrt(np.average((z - mean) ** 2, weights=weights))
+
+    assert truncated_std(lower, upper) == pytest.approx(expected, rel=1e-4)
+    assert truncated_std(lower, upper) == pytest.approx(law.std(), rel=1e-3)
+    assert truncated_std(1.0, 1.00001) == pytest.approx(1e-5 / math.sqrt(12), rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float8_e4m3fn"])
+def test_bounds_are_never_reached(dtype):
+    x = np.asarray(truncated_normal(1.0)(KEY, (65536,), dtype)).astype(np.float64)
+
+    assert np.abs(x).max() < 2

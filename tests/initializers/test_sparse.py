@@ -81,3 +81,11 @@ def test_mistakes_are_named():
         ji.sparse(stddev=-1.0)
     with pytest.raises(ValueError, match=r"at least two axes.* got \(3,\)"):
         ji.sparse()(KEY, (3,))
+
+
+def test_a_fraction_is_rounded_up_to_whole_weights_only_where_it_must():
+    w = ji.sparse(fraction=0.07)(jax.random.key(0), (100, 3))
+
+    assert (w == 0).sum(axis=0).tolist() == [7, 7, 7]
+    with pytest.raises(ValueError, match="`fraction` and `num_nonzero`"):
+        ji.sparse(3, fraction=0.5)

@@ -119,7 +119,7 @@ def test_a_mask_token_and_a_one_hot_product():
 
     check(
         read(function({"table": (7, 8), "mask": (8,)}, apply), TOKENS).roles,
-        {"table": "weight input readout", "mask": "token"},
+        {"table": "embedding", "mask": "token"},
     )
 
 
@@ -180,8 +180,8 @@ def test_a_transposed_convolution_sums_over_what_is_not_zero(window, stride, pro
     assert use.fan_out == 4 * window[0]
 
 
-def test_a_kernel_that_meets_parameters_only_is_not_guessed():
-    """Learned queries: their product with the keys holds three parameters at once."""
+def test_kernels_that_act_on_learned_queries():
+    """Their product with the keys holds three parameters at once."""
 
     def apply(p, x):
         queries = p["latents"] @ p["wq"] + p["bq"]
@@ -192,12 +192,12 @@ def test_a_kernel_that_meets_parameters_only_is_not_guessed():
     check(
         read(function(shapes, apply), X).roles,
         {
-            "latents": "",
-            "wq": "",
-            "bq": "",
-            "wk": "weight input",
-            "wv": "weight input",
-            "wo": "weight readout",
+            "latents": "token",
+            "wq": "weight input query",
+            "bq": "bias",
+            "wk": "weight input key",
+            "wv": "weight input value",
+            "wo": "weight readout attention_output",
         },
     )
 

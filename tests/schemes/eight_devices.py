@@ -11,7 +11,8 @@ import re
 import jax
 import numpy as np
 from flax import linen as nn
-from jax.sharding import Mesh, NamedSharding
+from flax import nnx
+from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import jaxinit as ji
@@ -57,7 +58,37 @@ def main() -> None:
     shapes = re.findall(r"\bf32\[([\d,]+)\]", text)
     largest = max(math.prod(map(int, shape.split(","))) for shape in shapes)
     facts["he_normal"]["largest_share"] = largest / (64 * 256)
+    facts["annotated"] = annotated()
     print(json.dumps(facts))
+
+
+class Annotated(nnx.Module):
+    """A layer whose kernel says along which axis of a mesh it lies."""
+
+    def __init__(self, rngs: nnx.Rngs) -> None:
+        own = nnx.with_partitioning(nnx.initializers.ones, (None, "model"))
+        self.fc = nnx.Linear(8, 16, kernel_init=own, rngs=rngs)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return self.fc(x)
+
+
+def annotated() -> dict[str, bool]:
+    """Whether nnx's own annotations are honoured under a mesh, and kept."""
+    x = jax.random.normal(jax.random.key(1), (16, 8))
+    facts = {}
+    for kind in (AxisType.Auto, AxisType.Explicit):
+        mesh = jax.make_mesh((2, 4), ("data", "model"), axis_types=(kind, kind))
+        with jax.set_mesh(mesh):
+            flax = Annotated(nnx.Rngs(0)).fc.kernel
+            for name in ("he_normal", "lsuv"):
+                ours = ji.initialize(Annotated, SCHEMES[name], 0, x).fc.kernel
+                facts[f"{name} {kind}"] = (
+                    ours[...].sharding == flax[...].sharding
+                    and ours[...].sharding.spec == P(None, "model")
+                    and ours.get_metadata() == flax.get_metadata()
+                )
+    return facts
 
 
 if __name__ == "__main__":

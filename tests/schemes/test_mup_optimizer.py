@@ -200,8 +200,8 @@ def test_width_and_depth_multiply():
 
 
 def test_bad_arguments():
-    with pytest.raises(ValueError, match=r"`optimizer` must be one of sgd.*'lion'"):
-        mup_multipliers(MLP(16), MLP(8), VECTORS, optimizer="lion")
+    with pytest.raises(ValueError, match=r"`optimizer` must be one of sgd.*'adagrad'"):
+        mup_multipliers(MLP(16), MLP(8), VECTORS, optimizer="adagrad")
     with pytest.raises(ValueError, match=r"`readout` must be one of"):
         mup_multipliers(MLP(16), MLP(8), VECTORS, readout="large")
     with pytest.raises(TypeError, match="`multipliers` must hold numbers, got 'a'"):

@@ -65,6 +65,20 @@ def test_a_kernel_rounded_to_a_grid_of_its_own_scales_as_it_is():
     assert abs(float((X @ quantized(params["w"])).var()) - 1) < 1e-3
 
 
+def test_a_kernel_beside_a_frozen_one_is_scaled_until_it_is_right():
+    def init(key, x):
+        return {"w": N(key, (8, 16)), "v": N(key, (16, 3)), "a": jnp.ones((8, 2))}
+
+    def apply(p, x):
+        return x @ (p["w"] + p["a"] @ (0.05 * jnp.ones((2, 16)))) @ p["v"]
+
+    model = ji.Functional(init, apply)
+    scheme = ji.override(lsuv(), [("a", ji.as_stored(ji.ones))])
+    params = ji.initialize(model, scheme, 0, X)
+    assert abs(float((X @ (params["w"] + 0.1)).var()) - 1) < 0.1
+    assert abs(float(model.apply(params, X).var()) - 1) < 0.1
+
+
 ACTIVATIONS = {
     "where": lambda h: jnp.where(h > 0, h, 0.1 * h),
     "square": lambda h: jnp.maximum(h, 0) ** 2,

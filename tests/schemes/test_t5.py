@@ -5,7 +5,9 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
+import jaxinit
 from jaxinit import Functional, normal
 from jaxinit.schemes.initialize import initialize
 from jaxinit.schemes.transformer.t5 import t5
@@ -104,3 +106,43 @@ def test_flat_kernels_are_known_by_their_heads():
         found = stds(model, t5(), normal(1.0), jnp.ones((1, 4, 32)))
         np.testing.assert_allclose(found["a1"], (32 * 8) ** -0.5, rtol=RTOL)
         np.testing.assert_allclose(found["a2"], 32**-0.5, rtol=RTOL)
+
+
+@pytest.mark.parametrize(
+    ("shape", "apart"),
+    [
+        ((48, 16), lambda w, x: jnp.split(x @ w.T, 3, -1)),
+        ((16, 48), lambda w, x: jnp.split(x @ w, 3, -1)),
+        (
+            (16, 3, 2, 8),
+            lambda w, x: jnp.moveaxis(jnp.einsum("bti,icho->btcho", x, w), 2, 0),
+        ),
+    ],
+    ids=["out, in", "in, out", "in, 3, heads, size"],
+)
+def test_the_line_for_a_fused_kernel_works_as_printed(shape, apart):
+    def init(key, *_):
+        square = jnp.zeros((16, 16))
+        return {"e": square, "w": jnp.zeros(shape), "o": square, "h": square}
+
+    def apply(p, x):
+        x = x @ p["e"]
+        q, k, v = (part.reshape(1, 5, 2, 8) for part in apart(p["w"], x))
+        weights = jax.nn.softmax(jnp.einsum("bqhd,bkhd->bhqk", q, k))
+        mixed = jnp.einsum("bhqk,bkhd->bqhd", weights, v).reshape(1, 5, 16)
+        return (x + mixed @ p["o"]) @ p["h"]
+
+    model, x = Functional(init, apply), jnp.ones((1, 5, 16))
+    with pytest.raises(ValueError, match="is all of them") as raised:
+        initialize(model, t5(), 0, x)
+    line = str(raised.value).split("axis, " if shape[1] == 48 else "axis ", 1)[1]
+    line = line[line.index("override") :].rstrip(".")
+    names = {name: getattr(jaxinit, name) for name in USED}
+    kernel = initialize(model, eval(line, names), 0, x)["w"]
+    kernel = kernel.T if shape == (48, 16) else kernel.reshape(16, 48)
+    stds_found = [float(part.std()) for part in jnp.split(kernel, 3, axis=1)]
+    # 256 samples each: within 5 standard errors of 4.4 %.
+    assert stds_found == pytest.approx([(16 * 8) ** -0.5, 0.25, 0.25], rel=0.22)
+
+
+USED = ("override", "t5", "as_stored", "blocked", "normal")

@@ -2,6 +2,8 @@
 
 import math
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
@@ -9,7 +11,6 @@ from flax import linen as nn
 import jaxinit
 from jaxinit.schemes.initialize import initialize
 from jaxinit.schemes.presets.vision import efficientnet, vit_jax
-from jaxinit.schemes.rules import as_stored, override
 from tests.initializers.checks import assert_moments
 from tests.schemes import residual_models as models
 from tests.schemes.laws import assert_law, truncated, uniform
@@ -59,17 +60,30 @@ def test_without_a_head_no_stem_is_zero():
     assert not drawn["stem/bias"].any()
 
 
-def test_fused_projections_are_to_be_told_apart():
+def test_fused_projections_are_drawn_apart():
     x = models.vectors()[None]
     model = models.Attending(2, fused=True)
-    message = r"blocks/qkv/kernel holds several. Say how: override\(vit_jax\(\)"
-    with pytest.raises(ValueError, match=message):
-        assigned(model, vit_jax(), x)
-
-    three = jaxinit.stacked(jaxinit.blocked(jaxinit.glorot_uniform(), 3))
-    scheme = override(vit_jax(), [("blocks/qkv/kernel", as_stored(three))])
-    kernel = assigned(model, scheme, x)["blocks/qkv/kernel"]
+    kernel = assigned(model, vit_jax(), x)["blocks/qkv/kernel"]
     assert_law(kernel, uniform(math.sqrt(6 / 32)))
+
+
+def test_the_line_for_kernels_whose_parts_are_interleaved_works_as_printed():
+    def apply(p, x):
+        heads = (x @ p["w"].T).reshape(1, 5, 2, 3, 8)  # torch: (out, in), by head
+        q, k, v = (heads[:, :, :, i] for i in range(3))
+        weights = jax.nn.softmax(jnp.einsum("bqhd,bkhd->bhqk", q, k) / 8**0.5)
+        mixed = jnp.einsum("bhqk,bkhd->bqhd", weights, v).reshape(1, 5, 16)
+        return mixed @ p["o"]
+
+    def init(key, *_):
+        return {"w": jnp.zeros((48, 16)), "o": jnp.zeros((16, 16))}
+
+    model, x = jaxinit.Functional(init, apply), jnp.ones((1, 5, 16))
+    with pytest.raises(ValueError, match="holds several") as raised:
+        assigned(model, vit_jax(), x)
+    line = str(raised.value).split("own: ")[1].rstrip(".")
+    kernel = assigned(model, eval(line), x)["w"]
+    assert_law(kernel, uniform(math.sqrt(6 / (16 + 48))))
 
 
 def test_bad_head_bias():

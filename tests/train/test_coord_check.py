@@ -117,10 +117,68 @@ PLANTED = {
 def test_planted_bugs_are_named(kind):
     optimizer = PLANTED[kind]
 
-    found = check(lambda width: optimizer(width))
+    found = check(lambda width: optimizer(width), widths=(16, 256), seeds=3)
 
     assert not found.ok
     assert kinds(found) == [kind], str(found)
+
+
+def scaled_epsilon(width):
+    epsilons = jaxinit.mup_epsilons(MLP(width), BASE, X)
+    return jaxinit.mup_adamw(5e-3, rates(width), eps=1e-2, epsilons=epsilons)
+
+
+def lion(width):
+    factors = jaxinit.mup_multipliers(MLP(width), BASE, X, optimizer="lion")
+    return optax.chain(
+        optax.lion(5e-3, weight_decay=0.0), jaxinit.scale_by_mup(factors)
+    )
+
+
+@pytest.mark.parametrize("optimizer", [scaled_epsilon, lion])
+def test_other_optimizers_are_flat(optimizer):
+    found = check(optimizer, widths=(16, 256), seeds=3)
+
+    assert found.ok, str(found)
+
+
+class Residual(nn.Module):
+    """Branches of two layers each, multiplied by a factor."""
+
+    depth: int
+    factor: float
+
+    @nn.compact
+    def __call__(self, x):
+        x = nn.Dense(16, name="first")(x)
+        for _ in range(self.depth):
+            x = x + self.factor * nn.Dense(16)(nn.relu(nn.Dense(16)(x)))
+        return nn.Dense(3, name="head")(x)
+
+
+@pytest.mark.parametrize("exponent", [1.0, None])
+def test_depth_is_flat_under_complete_p_alone(exponent):
+    """CompleteP's exponent is 1; without a multiplier the stream grows with depth."""
+
+    def model(depth):
+        factors = jaxinit.depth_mup_factors(depth, 2, exponent=exponent or 1.0)
+        return Residual(depth, factors.branch if exponent else 1.0)
+
+    def optimizer(depth):
+        adam = optax.adam(2e-3)
+        if exponent is None:
+            return adam
+        factors = jaxinit.depth_mup_multipliers(
+            model(depth), X, base_branches=2, exponent=exponent
+        )
+        return optax.chain(adam, jaxinit.scale_by_mup(factors))
+
+    found = check(
+        optimizer, model=model, scheme=None, widths=(2, 12), axis="depth", seeds=3
+    )
+
+    assert {"first", "Dense_0", "head"} <= set(found.layers)
+    assert (found.trends()[-1].word == "grows") == (exponent is None), str(found)
 
 
 class Tied(nn.Module):
@@ -180,6 +238,8 @@ def test_attention_needs_one_over_d(power):
         model=lambda width: Attending(width, power),
         x=x,
         scheme=jaxinit.mup(base),
+        widths=(16, 256),
+        seeds=3,
     )
 
     assert "attention scores" in found.layers

@@ -214,7 +214,10 @@ def test_a_loss_that_is_a_vector_is_reported():
 
 
 def test_nan_from_the_first_step_diverges_alone():
-    schemes = {"nan": jaxinit.constant(np.nan), "own": None}
+    def nan(key, shape, dtype=jnp.float32, out_sharding=None):
+        return jnp.full(shape, jnp.nan, dtype)
+
+    schemes = {"nan": nan, "own": None}
 
     found = run(schemes=schemes, learning_rates=[0.03])
 

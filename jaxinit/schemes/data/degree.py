@@ -8,6 +8,9 @@ from jaxinit.program.flow import CARRY, CHOICE, SLICE, STACK, Flow, Node
 _GUARD = 1e-2
 """A constant of at most this size that is added keeps a division from blowing up."""
 
+_AFFINE = 0.999
+"""A sum with what stays as it is grows, but not in proportion: no whole degree."""
+
 _SAME = (
     primitives.LAYOUT
     | frozenset(
@@ -16,7 +19,7 @@ _SAME = (
     )
     | {SLICE, STACK}
 )
-_TERMS = frozenset("add sub add_any max min concatenate".split())
+_TERMS = frozenset("add sub add_any max min".split())
 
 
 def is_linear(flow: Flow, leaf: int) -> bool:
@@ -86,12 +89,18 @@ def _degree(flow: Flow, node: Node, of: list[float | None]) -> float | None:
         return growing.pop() if len(growing) == 1 and not known[0] else None
     if name == CARRY:
         return known[0] if len(set(known)) == 1 else None
+    if name in ("concatenate", "stack"):  # what lies beside it stays as it is
+        growing = {d for d in known if d}
+        return growing.pop() if len(growing) == 1 else None
     if name in _SAME:
         return known[0]
     if name in _TERMS:
         growing = {
             d for v, d in zip(node.operands, known, strict=True) if not _guard(flow, v)
         }
+        moving = {d for d in growing if d}
+        if len(moving) == 1 and growing != moving and name in ("add", "add_any", "sub"):
+            return _AFFINE * moving.pop()  # beside another kernel: w + a b
         return growing.pop() if len(growing) == 1 else None
     return None
 

@@ -18,6 +18,7 @@ from jaxinit.schemes.data.rescale import (
     Point,
     layers_to_scale,
 )
+from jaxinit.schemes.parts import parts_of
 from jaxinit.schemes.scheme import Assignment, Refine, Refined, Scheme, drawn
 
 Array = jax.Array
@@ -165,7 +166,10 @@ class _Lsuv(Scheme):
         weights = {leaf for layer in layers for leaf in layer.weights}
         biases = {leaf for layer in layers for leaf in layer.biases}
         found = [
-            *(drawn(network.params[i], self.base, "weights") for i in sorted(weights)),
+            *(
+                drawn(p, self.base, "weights", parts=parts_of(network, p))
+                for p in (network.params[i] for i in sorted(weights))
+            ),
             *(drawn(network.params[i], zeros, "their biases") for i in sorted(biases)),
         ]
         # An initializer of the user's may return an array that it keeps.

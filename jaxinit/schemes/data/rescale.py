@@ -151,7 +151,8 @@ def _layer(network: Network, number: int, event: Event) -> Layer | None:
 
 
 def _grows(flow: Flow, leaves: Sequence[int]) -> bool:
-    return not any(degrees(flow, leaf) & {0.0, None} for leaf in leaves)
+    found = {degree for leaf in leaves for degree in degrees(flow, leaf)}
+    return all(degree is not None and abs(degree) > 0.01 for degree in found)
 
 
 @dataclass(frozen=True)

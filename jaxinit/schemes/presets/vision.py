@@ -12,6 +12,7 @@ from jaxinit.initializers import (
 )
 from jaxinit.initializers._check import check_number
 from jaxinit.roles.network import Network
+from jaxinit.schemes.parts import parts_of
 from jaxinit.schemes.presets._of_layers import Layers, norms
 from jaxinit.schemes.residual.structure import readouts
 from jaxinit.schemes.scheme import Assignment, Scheme, drawn
@@ -80,18 +81,24 @@ class _VitJax(Scheme):
         for weight in network.having("weight"):
             if "embedding" in weight.roles:
                 continue
-            if len(weight.roles & {"query", "key", "value"}) > 1:
+            several = len(weight.roles & {"query", "key", "value"})
+            parts = parts_of(network, weight) if several > 1 else None
+            if several > 1 and (parts is None or len(parts.sizes) != several):
                 raise ValueError(
                     "vit_jax() draws queries, keys and values apart, and "
-                    f"{weight.name} holds several. Say how: override(vit_jax(), "
-                    f"[({weight.name!r}, as_stored(blocked(glorot_uniform(), 3)))])."
+                    f"{weight.name} of shape {weight.shape} holds several, in a layout "
+                    "that the program does not tell. Give it a law of its own: "
+                    f"override(vit_jax(), [({weight.name!r}, "
+                    "jaxinit.glorot_uniform())])."
                 )
             if weight.leaf in last:
                 found.append(drawn(weight, zeros, "the readout"))
             elif layers.is_convolution(weight):
                 found.append(drawn(weight, lecun_normal(), "convolutions"))
             else:
-                found.append(drawn(weight, glorot_uniform(), "dense kernels"))
+                found.append(
+                    drawn(weight, glorot_uniform(), "dense kernels", parts=parts)
+                )
         inside = {
             leaf
             for branch in network.structure.branches

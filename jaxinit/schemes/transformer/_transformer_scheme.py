@@ -163,7 +163,12 @@ def need_one_part(layer: Layer, call: str, example: Callable[[str, Layer], str])
         return parts[0]
     parameter = layer.parameter
     blocks = ", ".join(example(part, layer) for part in parts)
-    text = f"blocked([{blocks}])"
+    rank = len(parameter.shape)
+    axis, last = _fused_axis(parameter, len(parts)), "last axis"
+    where = "" if axis == rank - 1 else f", axis={axis - rank}"
+    if axis != rank - 1:
+        last = f"axis {axis}"
+    text = f"blocked([{blocks}]{where})"
     if parameter.layers:
         axes = parameter.layer_axes
         text = f"stacked({text}, axis={axes[0] if len(axes) == 1 else axes})"
@@ -171,9 +176,18 @@ def need_one_part(layer: Layer, call: str, example: Callable[[str, Layer], str])
     raise ValueError(
         f"{call} draws {words} by laws of their own, and {parameter.name} of shape "
         f"{parameter.shape} is all of them, in an order that it does not show. Say how "
-        "it is divided; if in equal blocks along its last axis, "
+        f"it is divided; if in equal blocks along its {last}, "
         f"override({call}, [({parameter.name!r}, as_stored({text}))])."
     )
+
+
+def _fused_axis(parameter: Parameter, parts: int) -> int:
+    """The axis along which a kernel's parts most likely lie."""
+    use = parameter.use
+    axes = use.out_axis if use is not None and use.out_axis else ()
+    by_size = [axis for axis in axes if parameter.shape[axis] == parts]
+    whole = [axis for axis in axes if parameter.shape[axis] % parts == 0]
+    return next(iter([*by_size, *whole[::-1]]), len(parameter.shape) - 1)
 
 
 RULES = {

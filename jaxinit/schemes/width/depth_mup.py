@@ -65,7 +65,7 @@ def depth_mup_factors(
       base_branches: :math:`L_\text{base}`, those of the model whose hyperparameters
         are carried over; with 1 the factors are those of the papers' formulas.
       exponent: :math:`\alpha`.
-      optimizer: ``"sgd"``, ``"adam"`` or ``"adamw"``.
+      optimizer: ``"sgd"``, ``"adam"``, ``"adamw"`` or ``"lion"``.
 
     Returns:
       The factors. ``depth_mup_multipliers`` lays the learning rates out as a pytree.

@@ -13,7 +13,7 @@ from jaxinit.schemes.width.infinite_axes import Width, base_network, find_widths
 from jaxinit.schemes.width.mup import Readout, check_ends, check_readout
 from jaxinit.transfer._leaves import some, tree_of
 
-Optimizer = Literal["sgd", "adam", "adamw"]
+Optimizer = Literal["sgd", "adam", "adamw", "lion"]
 OPTIMIZERS = get_args(Optimizer)
 
 
@@ -44,15 +44,17 @@ def mup_multipliers(
 
     In SGD, :math:`k/m` is 1 if all widths grow alike. A table that is both embedding
     and readout is trained as an embedding. Adam's ``eps`` should stay well below the
-    gradients, which shrink as :math:`1/m`.
+    gradients, which shrink with the width, or shrink as ``mup_epsilons`` says. Lion's
+    signs have the same size whatever the gradients', so that it goes as Adam without
+    an ``eps``; its row follows from that, and is in no table of the paper.
 
     Args:
       model: the target, as in ``initialize``.
       base: a model of the same architecture at the base width, as in ``mup``.
       *args: the target's inputs; shapes will do.
-      optimizer: ``"sgd"`` (with or without momentum), ``"adam"`` or ``"adamw"``; the
-        last two are alike. Optimizers whose updates do not depend on the scale of the
-        gradient go as Adam.
+      optimizer: ``"sgd"`` (with or without momentum), ``"adam"``, ``"adamw"`` or
+        ``"lion"``; the last three are alike. Optimizers whose updates do not depend on
+        the scale of the gradient go as Adam.
       readout: as given to ``mup``.
       base_args: as in ``mup``.
       rngs: as in ``initialize``.
@@ -167,6 +169,7 @@ def mup_adamw(
     eps: float = 1e-8,
     weight_decay: float = 1e-4,
     mask: Any | Callable[[Any], Any] | None = None,
+    epsilons: Any = None,
 ) -> optax.GradientTransformation:
     r"""AdamW with a learning rate for each parameter and the same decay at all widths.
 
@@ -183,6 +186,8 @@ def mup_adamw(
       eps: added to the root of the latter.
       weight_decay: that of the base model :math:`\lambda`.
       mask: which parameters decay, as in ``optax.adamw``.
+      epsilons: what ``eps`` is multiplied by for each parameter, as of
+        ``mup_epsilons``; by default it is the same for all.
 
     Returns:
       A gradient transformation.
@@ -202,7 +207,12 @@ def mup_adamw(
       Yang et al., "Tensor Programs V", 2022, appendix B.3. Loshchilov and Hutter,
       "Decoupled Weight Decay Regularization", 2019, algorithm 2.
     """
+    larger = optax.identity()
+    if epsilons is not None:
+        # Adam's direction does not change if gradients and epsilon are scaled alike.
+        larger = scale_by_mup(jax.tree.map(lambda factor: 1 / factor, epsilons))
     return optax.chain(
+        larger,
         optax.scale_by_adam(b1, b2, eps),
         scale_by_mup(multipliers),
         optax.add_decayed_weights(weight_decay, mask),

@@ -93,7 +93,7 @@ def spectral_multipliers(
     Args:
       model: as in ``initialize``.
       *args: the model's inputs; shapes will do.
-      optimizer: ``"sgd"``, ``"adam"`` or ``"adamw"``.
+      optimizer: ``"sgd"``, ``"adam"``, ``"adamw"`` or ``"lion"``.
       rngs: as in ``initialize``.
       model_kwargs: as in ``initialize``.
       **kwargs: further keyword arguments of the model.

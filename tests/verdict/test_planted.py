@@ -1,0 +1,89 @@
+"""Each kind of fault is named at its place, and what only looks like it is not.
+
+A share of the planted set; ``benchmarks/verdict.py`` runs all of it.
+"""
+
+import pytest
+
+from jaxinit.report.report import Report
+from tests.verdict.planted import FAULTY, HEALTHY, analyze, is_right
+
+FAULTS = {planted.name: planted for planted in FAULTY}
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("constant kernels", "are equal, and still are after"),
+        ("two zero layers", "are zero and stay so"),
+        ("norm of a zero row", "the operation that makes it"),
+        ("head not returned", "The output does not depend on"),
+        ("no 1/sqrt(d)", "nearly one-hot"),
+        ("tanh with bias 4", "a bias holds it at one end"),
+        ("tanh of N(0, 1)", "up to the kernel in front"),
+        ("attention without skips", "All positions carry nearly the same vector"),
+        ("forget bias -3", "a memory of"),
+        ("relu of radius 2", "per time step back"),
+        ("readout N(0, 1)", "equal odds give log(10)"),
+        ("one layer x4", "at Dense_3 alone"),
+        ("300 times", "an operation between them multiplies"),
+        ("mean 100", "takes it as it is"),
+        ("bf16 swallows", "swallows its branch"),
+        ("loss of 1e-30", "its square underflows"),
+        ("batch norm of 2", "over 2 values"),
+    ],
+)
+def test_fault_is_named_at_its_place(name, says):
+    planted = FAULTS[name]
+    report = analyze(planted.body, planted.x, planted.loss)
+
+    assert is_right(planted, report), report.findings
+    assert says in report.findings[0].message
+    assert report.findings[0].remedy
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "logistic regression from zeros",
+        "ReZero",
+        "adaLN-zero",
+        "frozen backbone",
+        "BYOL",
+        "VQ-VAE",
+        "forget bias 5",
+        "masked",
+        "pixels, conv, norm",
+        "normalized inside",
+    ],
+)
+def test_what_only_looks_like_a_fault_is_healthy(name):
+    report = analyze(*HEALTHY[name])
+
+    assert report.verdict == "ok", report.findings
+
+
+def test_cuts_and_unlocked_zeros_are_notes():
+    byol = analyze(*HEALTHY["BYOL"])
+    head = analyze(*HEALTHY["zero head"])
+
+    (cut,) = [n for n in byol.notes if n.startswith("Cut off on purpose")]
+    assert "target/kernel" in cut
+    assert "online" not in cut
+    (late,) = [n for n in head.notes if n.startswith("Unlocked by the first updates")]
+    assert "Dense_0/kernel" in late
+    assert "Dense_3/kernel" not in late
+
+
+def test_evidence_survives_json():
+    report = analyze(*HEALTHY["zero head"], seeds=2)
+
+    assert Report.from_json(report.to_json()).evidence == report.evidence
+
+
+def test_without_judging_there_is_no_evidence():
+    import jaxinit
+    from tests.verdict.planted import Net
+
+    body, x = HEALTHY["two layers"]
+    assert jaxinit.analyze(Net(body), x, seeds=2, judge=False).evidence == {}
