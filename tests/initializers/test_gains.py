@@ -317,7 +317,7 @@ def test_names_of_other_libraries_with_their_parameter(name, param, function):
 def test_the_parameter_in_the_place_of_the_kind():
     with pytest.raises(TypeError, match=r"calculate_gain\('leaky_relu', param=0.2\)"):
         calculate_gain("leaky_relu", 0.2)
-    with pytest.raises(ValueError, match="`param` is for .* 'relu', which has none"):
+    with pytest.raises(ValueError, match=r"`param` is for .* 'relu', which has none"):
         calculate_gain("relu", param=0.2)
     with pytest.raises(ValueError, match="`param` goes with the name"):
         calculate_gain(jnp.tanh, param=1.0)
