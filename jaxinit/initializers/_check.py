@@ -48,6 +48,21 @@ def _is_real(array: Any) -> bool:
     return any(jnp.issubdtype(array.dtype, kind) for kind in kinds)
 
 
+def as_array(name: str, value: Any) -> np.ndarray:
+    """The array of nested lists, which must be even.
+
+    Raises:
+      TypeError: if they are ragged; the message names the argument.
+    """
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise TypeError(
+            f"`{name}` must be an array, got {shown(value)}, which is ragged. Give "
+            "rows of one length."
+        ) from error
+
+
 def shown(value: Any) -> str:
     """What was got, on one line of a message."""
     if isinstance(value, jax.core.Tracer):

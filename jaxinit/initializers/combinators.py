@@ -8,7 +8,7 @@ from jax.typing import ArrayLike, DTypeLike
 
 from jaxinit._typing import Initializer, Scalar
 from jaxinit.initializers._call import call, default_dtype
-from jaxinit.initializers._check import check_factor, shown
+from jaxinit.initializers._check import as_array, check_factor, shown
 from jaxinit.initializers._draw import (
     broadcasting,
     check_dtype,
@@ -188,7 +188,7 @@ def from_array(array: ArrayLike, dtype: DTypeLike | None = None) -> Initializer:
       >>> from_array([[1, 2]])(jax.random.key(0), (1, 2))
       Array([[1., 2.]], dtype=float32)
     """
-    values = array if isinstance(array, jax.Array) else np.asarray(array)
+    values = array if isinstance(array, jax.Array) else as_array("array", array)
     inexact = jnp.issubdtype(values.dtype, jnp.inexact)
     if not (inexact or jnp.issubdtype(values.dtype, jnp.integer)):
         raise ValueError(
@@ -228,7 +228,7 @@ def _truth_values(mask: ArrayLike) -> np.ndarray | jax.Array:
     """The mask as booleans; of a traced one, whatever is not zero is true."""
     if isinstance(mask, jax.core.Tracer):
         return mask.astype(bool)
-    values = np.asarray(mask)
+    values = as_array("mask", mask)
     try:
         odd = ~np.isin(values, [0, 1])
     except TypeError:

@@ -10,7 +10,7 @@ from jax.sharding import NamedSharding
 from jax.typing import ArrayLike, DTypeLike
 
 from jaxinit._typing import Initializer
-from jaxinit.initializers._check import shown
+from jaxinit.initializers._check import as_array, shown
 from jaxinit.initializers._draw import broadcasts, from_maker, is_complex
 from jaxinit.initializers._value import Init, family
 
@@ -83,7 +83,7 @@ def constant(value: ArrayLike, dtype: DTypeLike | None = None) -> Initializer:
       Array([[1., 2.],
              [1., 2.]], dtype=float32)
     """
-    array = value if isinstance(value, jax.Array) else np.asarray(value)
+    array = value if isinstance(value, jax.Array) else as_array("value", value)
     if not (jnp.issubdtype(array.dtype, jnp.number) or array.dtype == np.bool_):
         raise TypeError(
             f"`value` must be a number or a numeric array, got {shown(value)} of dtype "

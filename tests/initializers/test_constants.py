@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxinit.initializers as ji
 from jaxinit.initializers import constant, ones, zeros
 
 KEY = jax.random.key(0)
@@ -70,3 +71,16 @@ def test_errors():
         zeros(KEY, (2,), jnp.float8_e8m0fnu)
     with pytest.raises(ValueError, match="negative entries"):
         zeros(KEY, (2, -1))
+
+
+@pytest.mark.parametrize(
+    ("build", "name"),
+    [
+        (constant, "value"),
+        (ji.from_array, "array"),
+        (lambda ragged: ji.masked(ji.zeros, ragged), "mask"),
+    ],
+)
+def test_ragged_lists_are_refused_by_name(build, name):
+    with pytest.raises(TypeError, match=f"`{name}` must be an array.*ragged"):
+        build([[1], [1, 0]])
