@@ -326,6 +326,8 @@ def _word(value: Any) -> str:
         return f"{value.dtype.name}{list(value.shape)}" if value.ndim else str(value)
     if isinstance(value, (np.generic, float)):
         return repr(as_number(value)) if as_number(value) is not None else repr(value)
+    if "<locals>" in getattr(value, "__qualname__", ""):
+        return f"<{law_of(value)}>"  # made by another library's factory
     return getattr(value, "__name__", None) or repr(value)
 
 
