@@ -61,6 +61,12 @@ def fields(cls: Any) -> Mapping[str, Field]:
     }
 
 
+def _fields_of(value: Any) -> Mapping[str, Field]:
+    cls: Any = type(value)
+    found: Mapping[str, Field] = fields(cls)
+    return found
+
+
 def encode(value: Any, *, free: bool = False) -> Any:
     """What ``json.dumps`` takes for ``value``.
 
@@ -78,7 +84,7 @@ def encode(value: Any, *, free: bool = False) -> Any:
     if hasattr(value, "_fields") or dataclasses.is_dataclass(value):
         return {
             name: encode(getattr(value, name), free=field.hint == dict[str, Any])
-            for name, field in fields(type(value)).items()
+            for name, field in _fields_of(value).items()
         }
     if isinstance(value, dict):
         return {key: encode(item, free=free) for key, item in value.items()}

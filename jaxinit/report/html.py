@@ -271,7 +271,7 @@ def _median(values: np.ndarray) -> np.ndarray:
 
 
 def _title(report: Measured) -> str:
-    return str(report.settings.get("model", "model"))[:200]
+    return str(report.settings.get("model", "model")).split("\n")[0][:200]
 
 
 def _text(text: str) -> str:

@@ -20,7 +20,9 @@ def markdown(report: Measured, max_rows: int) -> str:
     Returns:
       At most about 80 characters for each of ``max_rows``, and 10 000 beside.
     """
-    title = elide(visible(str(report.settings.get("model", "model"))), _MAX_NAME)
+    title = elide(
+        visible(str(report.settings.get("model", "model")).split("\n")[0]), _MAX_NAME
+    )
     lines = [
         f"**{_code(title)}: {report.verdict}** ({len(report.seeds)} seeds, "
         f"{len(report.rows)} rows)",

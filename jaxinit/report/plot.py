@@ -146,7 +146,7 @@ def draw(
     for ax, panel in zip(made, panels, strict=True):
         _draw_panel(ax, report, panel)
     _label_depth(made[-1], report)
-    title = visible(str(report.settings.get("model", "model")))
+    title = visible(str(report.settings.get("model", "model")).split("\n")[0])
     figure.suptitle(
         f"{elide(title, 50)}: {report.verdict}",
         x=0.01,

@@ -121,7 +121,7 @@ def printed(report: Measured, *, all: bool = False) -> str:
 
 def _title(report: Measured) -> str:
     settings = report.settings
-    model = visible(str(settings.get("model", "model")))
+    model = visible(str(settings.get("model", "model")).split("\n")[0])
     parts = [elide(model, 40), f"{len(report.seeds)} seeds"]
     if settings.get("batch_size") is not None:
         parts.append(f"batch {settings['batch_size']}")
