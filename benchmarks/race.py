@@ -57,7 +57,7 @@ def by_race(model: nn.Module, seeds: int, steps: int) -> np.ndarray:
         batch_size=BATCH,
         diagnose=False,
         solutions=0,
-        show_progress=False,
+        progress=False,
     )
     return result.losses
 

@@ -52,7 +52,7 @@ def coord_check(
     tolerance: float = 0.2,
     confidence: float = 0.95,
     key: int | jax.Array = 0,
-    show_progress: bool | None = None,
+    progress: bool | None = None,
     rngs: Sequence[str] = (),
     model_kwargs: dict[str, Any] | None = None,
 ) -> CoordCheck:
@@ -87,7 +87,7 @@ def coord_check(
       tolerance: slopes within it are flat.
       confidence: of the intervals.
       key: the root key.
-      show_progress: as in ``race``.
+      progress: as in ``race``.
       rngs: names of random streams that a linen module uses beyond ``params`` and
         ``dropout``.
       model_kwargs: keyword arguments of the model.
@@ -133,7 +133,7 @@ def coord_check(
         def of_output(output: Any, _: Any) -> Any:
             return one(output)
 
-    with Bar(show_progress) as bar:
+    with Bar(progress) as bar:
 
         def measure(number: int, loss_scale: float = 1.0) -> _One:
             size = sizes[number]

@@ -38,17 +38,17 @@ def reference_loss(losses: np.ndarray) -> float:
     return float(min(medians)) if medians else np.nan
 
 
-def judge(losses: np.ndarray, reference: float, progress: float) -> np.ndarray:
+def judge(losses: np.ndarray, reference: float, improvement: float) -> np.ndarray:
     """The outcome of each run that took all of its steps.
 
     A run **diverges** if a loss is not finite, or the final one exceeds its own first
     one by half of its size. It **trains** if the final loss is below the reference by
-    at least ``progress`` times the reference's size. Otherwise it **stalls**.
+    at least ``improvement`` times the reference's size. Otherwise it **stalls**.
 
     Args:
       losses: ``(..., steps)``.
       reference: as ``reference_loss`` gives.
-      progress: a share.
+      improvement: a share.
 
     Returns:
       ``(...)``, indices of ``OUTCOMES``.
@@ -56,7 +56,7 @@ def judge(losses: np.ndarray, reference: float, progress: float) -> np.ndarray:
     final, first = last(losses), losses[..., 0].astype(np.float64)
     with np.errstate(invalid="ignore"):
         blown = final > first + (_BLOWN_UP - 1) * np.abs(first)
-        trains = final <= reference - progress * abs(reference)
+        trains = final <= reference - improvement * abs(reference)
     diverges = ~np.isfinite(final) | blown
     return np.where(diverges, DIVERGES, np.where(trains, TRAINS, STALLS))
 

@@ -51,7 +51,7 @@ def race(
     loss: Loss | None = None,
     batch_size: int = 64,
     target: float | None = None,
-    progress: float = 0.1,
+    improvement: float = 0.1,
     confidence: float = 0.95,
     solutions: int = 3,
     diagnose: bool = True,
@@ -60,7 +60,7 @@ def race(
     chunk: int | None = None,
     memory_budget: int | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
-    show_progress: bool | None = None,
+    progress: bool | None = None,
     rngs: Sequence[str] = (),
     model_kwargs: dict[str, Any] | None = None,
 ) -> Race:
@@ -73,9 +73,9 @@ def race(
     Interrupted (Ctrl-C, SIGTERM), it returns what is done.
 
     A run **trains** if its final loss (the mean over the last tenth of the steps) is
-    below the reference by ``progress`` of the reference's size, where the reference is
-    the lowest, over schemes, of the median loss before training. It **diverges** if a
-    loss is not finite or the final one exceeds its first one by half. Otherwise it
+    below the reference by ``improvement`` of the reference's size, where the reference
+    is the lowest, over schemes, of the median loss before training. It **diverges** if
+    a loss is not finite or the final one exceeds its first one by half. Otherwise it
     **stalls**. The best rate of a scheme is that of the lowest median final loss; rates
     work if half of the seeds train. The best rates are chosen by the runs on which the
     schemes are then compared, which flatters all of them alike.
@@ -97,7 +97,7 @@ def race(
         integers, else the mean squared error.
       batch_size: samples in a batch drawn from arrays.
       target: a loss; the steps until it are counted.
-      progress: the share of the reference that a run must win.
+      improvement: the share of the reference that a run must win.
       confidence: of all intervals.
       solutions: the number of seeds whose solutions are kept and compared: relative
         distance and the barrier on the line between them, with hidden units matched
@@ -113,7 +113,7 @@ def race(
       checkpoint: a folder for finished runs. A race that is started again with it
         takes those up whose model, loss, optimizer, weights, first batch, number of
         steps, rate and seed are the same.
-      show_progress: ``None`` for a bar on a terminal, ``True`` also for lines
+      progress: ``None`` for a bar on a terminal, ``True`` also for lines
         elsewhere, ``False`` for nothing.
       rngs: names of random streams that a linen module uses beyond ``params`` and
         ``dropout``.
@@ -148,13 +148,13 @@ def race(
     check_counts(
         steps=steps, batch_size=batch_size, chunk=1 if chunk is None else chunk
     )
-    check_shares(progress=progress, confidence=confidence)
+    check_shares(improvement=improvement, confidence=confidence)
     check_schemes(schemes, strategy, solutions)
     root = root_key(key)
     kwargs = dict(model_kwargs or {})
     source = as_source(_named(data), batch_size, _seed_of(root))
     first = first_batch(source)
-    with Bar(show_progress) as bar:
+    with Bar(progress) as bar:
         bar.phase("tracing")
         network, _ = prepare(model, first[0], kwargs, tuple(rngs), root)
         training = Training(network, scalar_loss(loss), as_optimizer(optimizer))
@@ -175,7 +175,7 @@ def race(
         pairs=(),
         unmatched="",
         settings=_settings(size, start),
-        **_tabulated(cells, steps, list(schemes), rates, numbers, progress),
+        **_tabulated(cells, steps, list(schemes), rates, numbers, improvement),
     )
     if interrupted:
         return result
@@ -252,7 +252,7 @@ def _tabulated(
     names: list[str],
     rates: list[float],
     seeds: list[int],
-    progress: float,
+    improvement: float,
 ) -> dict[str, Any]:
     shape = len(names), len(rates), len(seeds)
     losses = np.full((*shape, steps), np.nan, np.float32)
@@ -260,7 +260,7 @@ def _tabulated(
     for index, cell in cells.items():
         losses[index], accuracies[index] = cell.losses, cell.accuracies
     reference = reference_loss(losses)
-    outcomes = judge(losses, reference, progress)
+    outcomes = judge(losses, reference, improvement)
     reasons = {}
     for index in np.ndindex(*shape):
         found = cells.get((index[0], index[1], index[2]))
@@ -279,5 +279,5 @@ def _tabulated(
         "outcomes": outcomes,
         "reasons": reasons,
         "reference": reference,
-        "progress": progress,
+        "improvement": improvement,
     }

@@ -31,7 +31,7 @@ class Race(Result):
         diverges (as ``jaxinit.train.outcomes.judge`` defines), failed, not run.
       reasons: by ``scheme rate seed``, why a run failed.
       reference: the loss against which progress is measured.
-      progress: the share of it that a run must win to count as training.
+      improvement: the share of it that a run must win to count as training.
       target: the loss whose first reaching is counted, or NaN.
       confidence: that of all intervals.
       verdicts: by scheme, what ``analyze`` said of it at initialization.
@@ -52,7 +52,7 @@ class Race(Result):
     outcomes: np.ndarray
     reasons: dict[str, str]
     reference: float
-    progress: float
+    improvement: float
     target: float
     confidence: float
     verdicts: dict[str, str]

@@ -190,7 +190,7 @@ def remarks(race: "Race") -> list[str]:
     """What is said below the table."""
     lines = [
         f"A run trains if its final loss (mean of the last tenth of the steps) is "
-        f"{race.progress:.0%} or more below {race.reference:.4g}, the lowest median "
+        f"{race.improvement:.0%} or more below {race.reference:.4g}, the lowest median "
         "loss before training; it diverges if it is not finite or half above its "
         "first; else it stalls.",
         *_who_won(race),
