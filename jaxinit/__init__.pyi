@@ -51,5 +51,4 @@ def __getattr__(name: str) -> Any: ...  # any other name of the three rooms
 from jaxinit._caches import clear_caches as clear_caches
 from jaxinit.draw.fast_init import abstract_init as abstract_init
 from jaxinit.draw.fast_init import fast_init as fast_init
-from jaxinit.report.report import Row as Row
 from jaxinit.signal.plan import RunPlan as RunPlan

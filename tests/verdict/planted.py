@@ -120,7 +120,10 @@ def rnn(cell, last=True):
     return body
 
 
-def lstm(forget=1.0, kernel=lecun, recurrent=init.orthogonal()):
+ORTHOGONAL = init.orthogonal()
+
+
+def lstm(forget=1.0, kernel=lecun, recurrent=ORTHOGONAL):
     def bias(key, shape, dtype=jnp.float32):
         return jnp.full(shape, forget, dtype)
 
