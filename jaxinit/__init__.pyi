@@ -5,6 +5,9 @@ from typing import Any
 from jaxinit import initializers as initializers
 from jaxinit import schemes as schemes
 from jaxinit import transfer as transfer
+from jaxinit._caches import clear_caches as clear_caches
+from jaxinit.draw.fast_init import abstract_init as abstract_init
+from jaxinit.draw.fast_init import fast_init as fast_init
 from jaxinit.initializers import calculate_gain as calculate_gain
 from jaxinit.initializers import constant as constant
 from jaxinit.initializers import critical_init as critical_init
@@ -42,13 +45,9 @@ from jaxinit.schemes import t_fixup as t_fixup
 from jaxinit.signal.analyze import analyze as analyze
 from jaxinit.signal.compare import Comparison as Comparison
 from jaxinit.signal.compare import compare as compare
+from jaxinit.signal.plan import RunPlan as RunPlan
 from jaxinit.transfer import load_partial as load_partial
 
 __version__: str
 
 def __getattr__(name: str) -> Any: ...  # any other name of the three rooms
-
-from jaxinit._caches import clear_caches as clear_caches
-from jaxinit.draw.fast_init import abstract_init as abstract_init
-from jaxinit.draw.fast_init import fast_init as fast_init
-from jaxinit.signal.plan import RunPlan as RunPlan

@@ -5,8 +5,8 @@ import math
 import numpy as np
 
 from jaxinit.report.findings import Finding
-from jaxinit.report.report import Report
 from jaxinit.report.numbers import compact
+from jaxinit.report.report import Report
 from jaxinit.verdict import remedies
 from jaxinit.verdict.currents import comparable
 from jaxinit.verdict.evidence import finding, has_role, weight_gain

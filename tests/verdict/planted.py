@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """Small models with one planted fault each, their cured twins, and healthy ones."""
 
 from collections.abc import Callable
