@@ -45,7 +45,7 @@ def weight_gain(report: Measured, row: Row) -> float | None:
     for name in row.params:
         entry = of_param(report, name)
         if entry.get("fan_in") and "mean_square" in entry:
-            return float(entry["mean_square"]) * float(entry["fan_in"])
+            return float(entry["mean_square"] * entry["fan_in"])
     return None
 
 
@@ -55,7 +55,7 @@ def stored_gain(report: Measured, row: Row) -> float | None:
         entry = of_param(report, name)
         if entry.get("fan_in") and "mean_square" in entry:
             shape = entry["shape"][len(entry["layers"]) :]
-            return float(entry["mean_square"]) * float(math.prod(shape[:-1]))
+            return float(entry["mean_square"] * math.prod(shape[:-1]))
     return None
 
 

@@ -5,8 +5,8 @@ import math
 import numpy as np
 
 from jaxinit.report.findings import Finding
-from jaxinit.report.measured import Measured
 from jaxinit.report.numbers import compact
+from jaxinit.report.report import Report
 from jaxinit.verdict import remedies
 from jaxinit.verdict.currents import comparable
 from jaxinit.verdict.evidence import finding, has_role, weight_gain
@@ -18,7 +18,7 @@ LARGEST, SMALLEST = 6.0, 1 / 8
 JUMP = 100.0
 
 
-def judge_sizes(report: Measured) -> list[Finding]:
+def judge_sizes(report: Report) -> list[Finding]:
     """The first layer of a chain without joins and norms whose size is off."""
     rows = comparable(report)
     if not report.evidence or remedies.num_joins(report) or len(rows) < 2:
@@ -48,7 +48,7 @@ def judge_sizes(report: Measured) -> list[Finding]:
     return []
 
 
-def _input(report: Measured) -> float | None:
+def _input(report: Report) -> float | None:
     fed = report.evidence.get("inputs", ())
     if len(fed) != 1:
         return None
@@ -57,7 +57,7 @@ def _input(report: Measured) -> float | None:
 
 
 def _kernel(
-    report: Measured, name: str, gain: float, ratio: float, last: bool
+    report: Report, name: str, gain: float, ratio: float, last: bool
 ) -> Finding:
     kind = "exploding" if gain > 1 else "vanishing"
     if last:

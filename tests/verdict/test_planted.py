@@ -78,7 +78,9 @@ def test_cuts_and_unlocked_zeros_are_notes():
 def test_evidence_survives_json():
     report = analyze(*HEALTHY["zero head"], seeds=2)
 
-    assert Report.from_json(report.to_json()).evidence == report.evidence
+    # As text: NaN, of what has no units, differs from itself.
+    again = Report.from_json(report.to_json())
+    assert repr(again.evidence) == repr(report.evidence)
 
 
 def test_without_judging_there_is_no_evidence():
