@@ -4,6 +4,7 @@ from typing import Any
 
 from jaxinit import initializers as initializers
 from jaxinit import schemes as schemes
+from jaxinit import theory as theory
 from jaxinit import transfer as transfer
 from jaxinit._caches import clear_caches as clear_caches
 from jaxinit.draw.fast_init import abstract_init as abstract_init

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -254,8 +255,6 @@ def test_a_functional_says_what_is_trained():
 
 
 def test_the_running_statistics_of_equinox_are_no_parameters():
-    eqx = pytest.importorskip("equinox")
-
     class Net(eqx.Module):
         dense: eqx.nn.Linear
         norm: eqx.nn.BatchNorm
