@@ -1,6 +1,9 @@
-"""Settings of all tests."""
+"""Settings of all tests, and which of them are the quick ones."""
 
 import os
+from pathlib import Path
+
+import pytest
 
 # What a test compiles runs once: on CPU less optimization saves a third of the time.
 # Read when jax starts its backend, after this; subprocesses inherit it.
@@ -8,3 +11,34 @@ os.environ.setdefault(
     "XLA_FLAGS",
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
 )
+
+# Files that together take little more than a minute on two cores, one from each room.
+QUICK = frozenset(
+    {
+        "initializers/test_constants.py",
+        "initializers/test_fans.py",
+        "initializers/test_normal.py",
+        "initializers/test_values.py",
+        "initializers/test_variance_scaling.py",
+        "layers/test_kernels_of_many_kinds.py",
+        "program/test_prune.py",
+        "report/test_files.py",
+        "report/test_report.py",
+        "report/test_table.py",
+        "roles/test_learned_data.py",
+        "roles/test_readout.py",
+        "roles/test_router.py",
+        "schemes/test_rules.py",
+        "test_rooms.py",
+        "verdict/test_trend.py",
+    }
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests of the quick files."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here):
+            if item.path.relative_to(here).as_posix() in QUICK:
+                item.add_marker("quick")
