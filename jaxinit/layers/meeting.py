@@ -9,6 +9,7 @@ from jaxinit.layers import fans as weights
 from jaxinit.layers.event import Lookup, Loop, Place, Use
 from jaxinit.layers.facts import Fact
 from jaxinit.layers.ledger import Ledger, last_axis
+from jaxinit.layers.values import ADDS
 from jaxinit.program import primitives, versions
 from jaxinit.program.paths import Location
 
@@ -54,7 +55,7 @@ def meeting(
         channels = _varying_axes(equation, operands)[-1:]
         channels = channels or last_axis(equation.outvars[0].aval.shape)
     # What comes from inputs alone, as masks do, may hold numbers that stand for none.
-    masked = not found and any(
+    masked = name in ADDS and any(
         f.masked or (f.data and not ledger.behind_a_layer(f.up)) for f in operands
     )
     result = ledger.add(

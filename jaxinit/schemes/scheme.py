@@ -157,4 +157,10 @@ def as_scheme(scheme: Any) -> Scheme:
             "`scheme` must be a scheme such as jaxinit.lsuv(), rules([...]) or an "
             f"initializer such as jaxinit.he_normal(), got {scheme!r}."
         )
+    if getattr(scheme, "makes_initializers", False):
+        name = getattr(scheme, "__name__", "he_normal")
+        raise TypeError(
+            "`scheme` must be an initializer, which is called for an array, got the "
+            f"factory {name}, which makes one. Call it: {name}()."
+        )
     return _Everywhere(scheme)

@@ -44,6 +44,7 @@ from jaxinit.signal.plan import RunPlan, plan_run
 from jaxinit.signal.seeds import Finished, Plan, Strategy, run
 from jaxinit.signal.statistics import Analysis, no_float_output
 from jaxinit.signal.tabulate import tabulate
+from jaxinit.signal.trial import trained_leaves
 from jaxinit.verdict.judge import judged
 
 _MIN_SEEDS, _MAX_SEEDS = 8, 64
@@ -232,8 +233,12 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
         notes.append(f"No gradients: {programs.no_gradient}")
     notes += finished.notes
     evidence = {}
-    if options.judge and programs.no_gradient is None:
-        evidence = gather(network, draw, prepared.root, inputs, how.seeds, options.loss)
+    moves = programs.no_gradient is None and bool(trained_leaves(network))
+    if options.judge and moves:
+        with mesh_of(inputs):
+            evidence = gather(
+                network, draw, prepared.root, inputs, how.seeds, options.loss
+            )
     return _report(prepared, programs.analysis, finished, notes, settings, evidence)
 
 

@@ -194,7 +194,7 @@ def _hooks(analysis: Analysis) -> Hooks:
     axes = {
         number: Axes(
             sample_axis(event.shape, analysis.batch),
-            () if event.masked else event.channels,
+            () if event.masked and event.kind == "layer" else event.channels,
             event.masked,
         )
         for number, event in zip(sites.numbers, sites.events, strict=True)

@@ -42,7 +42,8 @@ def judge_sizes(report: Report) -> list[Finding]:
             return [_kernel(report, row.name, gain, ratio, last)]
         if gain < SMALLEST and ratio < SMALLEST and gain > 0 and not last:
             return [_kernel(report, row.name, gain, ratio, last)]
-        if place and ratio > JUMP * gain and math.isfinite(ratio):
+        # A smaller kernel leaves the size to its bias.
+        if place and gain > SMALLEST and ratio > JUMP * gain and math.isfinite(ratio):
             return [_between(report.rows[rows[place - 1]].name, row.name, ratio, gain)]
         before = size
     return []

@@ -343,7 +343,8 @@ def test_integers_of_unknown_law_are_refused():
     class Timed(nn.Module):
         @nn.compact
         def __call__(self, x, time):
-            return nn.Dense(8)(x + jnp.sin(time.astype(jnp.float32))[:, None])
+            mixed = jnp.bitwise_xor(time, 5).astype(jnp.float32)
+            return nn.Dense(8)(x + jnp.sin(mixed)[:, None])
 
     network = read(Timed(), vectors(24, 4), jax.ShapeDtypeStruct((4,), jnp.int32))
 

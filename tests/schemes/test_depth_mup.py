@@ -96,6 +96,6 @@ def test_bad_arguments():
     with pytest.raises(ValueError, match=r"`exponent` must be between .* got 0.4"):
         depth_mup_factors(4, exponent=0.4)
     with pytest.raises(ValueError, match="`optimizer` must be one of"):
-        depth_mup_factors(4, optimizer="lion")
+        depth_mup_factors(4, optimizer="adagrad")
     with pytest.raises(ValueError, match="for residual networks, and MLP adds no"):
         depth_mup_multipliers(MLP(8), VECTORS)

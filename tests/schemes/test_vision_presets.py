@@ -82,7 +82,14 @@ def test_the_line_for_kernels_whose_parts_are_interleaved_works_as_printed():
     with pytest.raises(ValueError, match="holds several") as raised:
         assigned(model, vit_jax(), x)
     line = str(raised.value).split("own: ")[1].rstrip(".")
-    kernel = assigned(model, eval(line), x)["w"]
+    kernel = assigned(
+        model,
+        eval(
+            line,
+            {"jaxinit": jaxinit, **vars(jaxinit.schemes), **vars(jaxinit.initializers)},
+        ),
+        x,
+    )["w"]
     assert_law(kernel, uniform(math.sqrt(6 / (16 + 48))))
 
 

@@ -204,7 +204,7 @@ class UnusedLayer(nn.Module):
 def test_a_layer_whose_result_is_dropped_is_unreached():
     report = report_of(UnusedLayer(), X)
 
-    assert report.verdict == "ok"
+    assert report.verdict == "unreached"
     assert "unused" not in report.layers
     assert set(report.unreached) == {"unused/bias", "unused/kernel"}
 

@@ -24,7 +24,7 @@ FAULTS = {planted.name: planted for planted in FAULTY}
         ("attention without skips", "All positions carry nearly the same vector"),
         ("forget bias -3", "a memory of"),
         ("relu of radius 2", "per time step back"),
-        ("readout N(0, 1)", "equal odds give log(10)"),
+        ("readout N(0, 1)", "at Dense_2 alone"),
         ("one layer x4", "at Dense_3 alone"),
         ("300 times", "an operation between them multiplies"),
         ("mean 100", "takes it as it is"),

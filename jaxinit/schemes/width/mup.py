@@ -171,6 +171,11 @@ class _Mup(Scheme):
     readout: Readout
     rngs: tuple[str, ...]
 
+    def leaves(self, parameter: Parameter) -> str:
+        """What the base has as large stays as the model's own init draws it."""
+        del parameter
+        return "it does not grow with the width"
+
     def assign(self, network: Network) -> list[Assignment]:
         positional = None
         if self.base_args is not None:
