@@ -279,7 +279,7 @@ def _flops(compiled: Any) -> float:
     return float(cost.get("flops", 0.0))
 
 
-# An estimate: the executable and what jax keeps of its making, over a dozen models.
+# An estimate, not measured: the executable and what jax keeps of its making.
 _BYTES_PER_EQUATION = 2**16
 _cache: Cache[Compiled] = Cache(16, 2**28, lambda entry: entry.weight)
 

@@ -1,5 +1,6 @@
 """Models, arguments and configurations of jax that real code brings along."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -285,8 +286,13 @@ def test_the_running_statistics_of_equinox_are_no_parameters():
 @pytest.mark.internals
 def test_on_two_devices():
     script = Path(__file__).parent / "two_devices.py"
+    flags = "--xla_force_host_platform_device_count=2"
     done = subprocess.run(
-        [sys.executable, str(script)], capture_output=True, text=True, check=False
+        [sys.executable, str(script)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "XLA_FLAGS": flags},
     )
 
     assert done.returncode == 0, done.stderr[-2000:]

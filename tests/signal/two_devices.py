@@ -1,9 +1,5 @@
 """Run by `test_configurations`: shardings on two devices that the CPU plays."""
 
-import os
-
-os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
-
 import jax
 import numpy as np
 from flax import linen as nn
@@ -15,7 +11,6 @@ from jaxinit import Functional
 
 KEY = jax.random.key(0)
 X = jax.random.normal(KEY, (64, 8))
-MESH = jax.make_mesh((2,), ("t",), axis_types=(AxisType.Auto,))
 
 
 class MLP(nn.Module):
@@ -42,45 +37,49 @@ def same(first, second):
             )
 
 
-# Split over its inputs: the row is the value after the sum, the fans are global.
-split = jax.shard_map(
-    lambda x, w: jax.lax.psum(x @ w, "t"),
-    mesh=MESH,
-    in_specs=(P(None, "t"), P("t", None)),
-    out_specs=P(),
-)
-sharded = of_one_kernel(lambda p, x: split(x, p["w"]))
-plain = of_one_kernel(lambda p, x: x @ p["w"])
-report = measured(sharded, X)
-same(report, measured(plain, X))
-assert (report.rows[0].fan_in, report.rows[0].fan_out) == (8, 32)
-drawn = jaxinit.initialize(sharded, jaxinit.lecun_normal(), 0, X)["w"]
-# 256 samples: the deviation is known to 1/sqrt(512).
-assert abs(float(drawn.std()) * 8**0.5 - 1) < 4 / 512**0.5
-scaled = jaxinit.initialize(sharded, jaxinit.lsuv(), 0, X)["w"]
-assert abs(float((X @ scaled).var()) - 1) < 1e-4
-print("shard_map")
-
-spec = NamedSharding(MESH, P(None, "t"))
-
-
-def committed(key, x):
-    w = jax.random.normal(key, (8, 4))
-    return {"w": jax.lax.with_sharding_constraint(w, spec)}
-
-
-assert measured(Functional(committed, lambda p, x: x @ p["w"]), X).verdict == "ok"
-print("committed")
-
-explicit = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Explicit,))
-with jax.set_mesh(explicit):
-    same(
-        measured(MLP(), jax.device_put(X, NamedSharding(explicit, P("data")))),
-        measured(MLP(), X),
+def main() -> None:
+    mesh = jax.make_mesh((2,), ("t",), axis_types=(AxisType.Auto,))
+    # Split over its inputs: the row is the value after the sum, the fans are global.
+    split = jax.shard_map(
+        lambda x, w: jax.lax.psum(x @ w, "t"),
+        mesh=mesh,
+        in_specs=(P(None, "t"), P("t", None)),
+        out_specs=P(),
     )
-print("explicit")
+    sharded = of_one_kernel(lambda p, x: split(x, p["w"]))
+    plain = of_one_kernel(lambda p, x: x @ p["w"])
+    report = measured(sharded, X)
+    same(report, measured(plain, X))
+    assert (report.rows[0].fan_in, report.rows[0].fan_out) == (8, 32)
+    drawn = jaxinit.initialize(sharded, jaxinit.lecun_normal(), 0, X)["w"]
+    # 256 samples: the deviation is known to 1/sqrt(512).
+    assert abs(float(drawn.std()) * 8**0.5 - 1) < 4 / 512**0.5
+    scaled = jaxinit.initialize(sharded, jaxinit.lsuv(), 0, X)["w"]
+    assert abs(float((X @ scaled).var()) - 1) < 1e-4
+    print("shard_map")
 
-with jax.set_mesh(MESH):
-    inside = measured(MLP(), X)
-same(inside, measured(MLP(), X))
-print("mesh")
+    spec = NamedSharding(mesh, P(None, "t"))
+
+    def committed(key, x):
+        w = jax.random.normal(key, (8, 4))
+        return {"w": jax.lax.with_sharding_constraint(w, spec)}
+
+    assert measured(Functional(committed, lambda p, x: x @ p["w"]), X).verdict == "ok"
+    print("committed")
+
+    explicit = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Explicit,))
+    with jax.set_mesh(explicit):
+        same(
+            measured(MLP(), jax.device_put(X, NamedSharding(explicit, P("data")))),
+            measured(MLP(), X),
+        )
+    print("explicit")
+
+    with jax.set_mesh(mesh):
+        inside = measured(MLP(), X)
+    same(inside, measured(MLP(), X))
+    print("mesh")
+
+
+if __name__ == "__main__":
+    main()
