@@ -12,7 +12,7 @@ os.environ.setdefault(
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
 )
 
-# Files that together take little more than a minute on two cores, one from each room.
+# Files that compile little, from most of the rooms.
 QUICK = frozenset(
     {
         "initializers/test_constants.py",
