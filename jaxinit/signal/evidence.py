@@ -13,6 +13,8 @@ import numpy as np
 from jaxinit._caches import cached
 from jaxinit.draw.own_init import Draw
 from jaxinit.roles.network import Network
+from jaxinit.signal.between import fronts
+from jaxinit.signal.broken import find_broken
 from jaxinit.signal.curves import Curve, fields, find_curves, look
 from jaxinit.signal.reach import reach
 from jaxinit.signal.trial import Steps, take_steps, trained_leaves
@@ -42,8 +44,9 @@ def gather(
 
     Returns:
       ``params``: by name what each does and what steps did to it; ``curves``: of
-      squashing functions, softmaxes and tokens; ``inputs``: mean and deviation of
-      each. All of types that JSON knows.
+      squashing functions, softmaxes, tokens and layers' inputs; ``fronts``: by row
+      what lies in front of it; ``broken``: the operation that makes NaN, where one
+      does; ``inputs``: mean and deviation of each. All of types that JSON knows.
     """
     curves, run = _compiled(network.traced, loss)(network)
     results = []
@@ -57,8 +60,13 @@ def gather(
         np.stack([looked[number] for _, looked in results])
         for number in range(len(curves))
     ]
+    broken = None
+    if steps.nonfinite.any():
+        broken = find_broken(network, variables, rest, list(inputs))
     return {
         "seeds": len(results),
+        "fronts": {front.row: front.facts for front in fronts(network)},
+        "broken": broken,
         "params": _params(network, steps),
         "curves": [
             {"what": c.what, "row": c.row, "gate": c.gate, **fields(c, r)}
@@ -97,6 +105,7 @@ def _params(network: Network, steps: Steps) -> dict[str, dict[str, Any]]:
             "reached": param.leaf in paths.any,
             "differentiable": param.leaf in paths.differentiable,
             "fan_in": None if use is None else use.fan_in,
+            "out_axes": 0 if use is None else len(use.out_axis),
             "layers": list(param.layers),
             "shape": list(param.shape),
         }
