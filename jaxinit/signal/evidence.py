@@ -11,17 +11,20 @@ import jax
 import numpy as np
 
 from jaxinit._caches import cached
+from jaxinit.draw.compiling import quick_options
 from jaxinit.draw.own_init import Draw
 from jaxinit.roles.network import Network
 from jaxinit.signal.between import fronts
 from jaxinit.signal.broken import find_broken
 from jaxinit.signal.curves import Curve, fields, find_curves, look
 from jaxinit.signal.reach import reach
-from jaxinit.signal.trial import Steps, take_steps, trained_leaves
+from jaxinit.signal.trial import NUM_STEPS, Steps, take_steps, trained_leaves
 
 Array = jax.Array
 
 NUM_SEEDS = 2
+# Forward passes of it all, where a gradient counts as two more.
+_PASSES = NUM_SEEDS * (3 * NUM_STEPS + 1)
 
 
 def gather(
@@ -87,7 +90,10 @@ def _compiled(
         if not made:
             curves = find_curves(network)
             steps, looked = take_steps(network, loss), look(network, curves)
-            run = jax.jit(lambda v, key, x: (steps(v, key, x), looked(v, key, x)))
+            run = jax.jit(
+                lambda v, key, x: (steps(v, key, x), looked(v, key, x)),
+                compiler_options=quick_options(network.sites, _PASSES),
+            )
             made.append((curves, run))
         return made[0]
 

@@ -271,8 +271,8 @@ FAULTY = [
         "coupling with large scales",
         coupling(0.3, 8),
         (X,),
-        "exploding",
-        "s0",
+        "non-finite",
+        "s",
         coupling(0.02),
     ),
     Faulty(
