@@ -15,6 +15,7 @@ from jaxinit.report.report import Report
 from jaxinit.report.summary import moments
 from jaxinit.verdict import remedies
 from jaxinit.verdict.currents import Flow, comparable, describe, flows, judge_flow
+from jaxinit.verdict.few_seeds import judge_few_seeds, settled
 from jaxinit.verdict.inputs import judge_inputs
 from jaxinit.verdict.memory import judge_memory
 from jaxinit.verdict.non_finite import judge_non_finite
@@ -65,6 +66,9 @@ def judge(report: Report) -> tuple[Finding, ...]:
     findings += [f for f in zeros if not _is_echo(report, f, findings)]
     findings += _seed_unstable(report, currents)
     findings = causes + _unexplained(findings, causes)
+    few = judge_few_seeds(report, currents)
+    if few and not settled(findings, report, currents):
+        findings = few
     if not findings:
         findings = judge_readout(report)
     elif {f.kind for f in findings} <= {"seed-unstable", "unreached"}:

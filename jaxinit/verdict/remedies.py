@@ -203,6 +203,24 @@ def median_jump(report: Measured) -> tuple[str, float] | None:
     return name, ratio
 
 
+def apart(report: Measured) -> str:
+    """The remedy for samples that become alike: what the kernels do not have yet."""
+    name = common_activation(report)
+    rows = [
+        row
+        for row in report.rows
+        if row.operation in CONTRACTIONS and stored_gain(report, row)
+    ]
+    stored = _median([stored_gain(report, row) or 0.0 for row in rows]) if rows else 0
+    wanted = WANTED.get(name, 1.0) or 1.0
+    if stored and abs(math.log2(stored / wanted)) < 0.3:
+        return (
+            "x = x + block(nn.LayerNorm()(x))  # skips keep samples apart; the kernels "
+            "have the usual scale"
+        )
+    return for_activation(name)
+
+
 def _median(values: list[float]) -> float:
     return sorted(values)[len(values) // 2]
 

@@ -90,6 +90,11 @@ def _in_front(report: Measured, row: Row) -> Finding | None:
     if max(report.rows[report.layers.index(n)].steps for n in names) > 1:
         return None
     ratio = inside / before
+    # Kernels may be small, or large, to make up for the operation.
+    entered = [entering(report, name) for name in names]
+    start = max((size for size in entered if size), default=before)
+    if JUMP > inside / start > FALL:
+        return None
     by = front(report, row.name)["by"]
     pools = {"reduce_sum", "reduce_window_sum", "dot_general"} & set(by)
     if FALL < ratio < JUMP or (ratio < FALL and pools):

@@ -36,8 +36,8 @@ class Upsampler(nn.Module):
 
     @nn.compact
     def __call__(self, z):
-        x = D(2 * 2 * 32)(z).reshape(-1, 2, 2, 32)
-        for width in (32, 32, 32, 32, 3):
+        x = D(2 * 2 * 16)(z).reshape(-1, 2, 2, 16)
+        for width in (16, 16, 16, 16, 3):
             kernel = init.variance_scaling(self.gain, "fan_in", "normal")
             x = nn.ConvTranspose(width, (4, 4), (2, 2), kernel_init=kernel)(relu(x))
         return x
@@ -172,7 +172,7 @@ def constant_attention(kernel):
 def constant_conv(kernel):
     def body(m, x):
         x = relu(nn.Conv(16, (3, 3), kernel_init=kernel)(x))
-        return D(5, kernel_init=lecun)(x.mean((1, 2)))
+        return D(5, kernel_init=kernel)(x.mean((1, 2)))
 
     return body
 
@@ -188,7 +188,7 @@ class Residual(nnx.Module):
             nnx.List(
                 nnx.Conv(16, 16, (3, 3), kernel_init=he, rngs=rngs) for _ in range(2)
             )
-            for _ in range(12)
+            for _ in range(8)
         )
         self.head = nnx.Linear(16, 5, rngs=rngs)
 
