@@ -13,7 +13,7 @@ from jaxinit.report.measured import Measured
 from jaxinit.report.numbers import compact
 from jaxinit.verdict import remedies
 from jaxinit.verdict.currents import comparable
-from jaxinit.verdict.evidence import front
+from jaxinit.verdict.evidence import front, has_role
 from jaxinit.verdict.zeros import is_zero
 
 # A layer is dead if three quarters of its channels are in most seeds. Half would not
@@ -102,7 +102,7 @@ def _dead(report: Measured) -> list[Finding]:
     for i, row in enumerate(report.rows):
         if row.samples < MIN_SAMPLES or row.kind != "layer" or is_zero(report, i):
             continue
-        if row.name in dropped:
+        if row.name in dropped or has_role(report, row, "readout"):
             continue
         with np.errstate(invalid="ignore"):
             mostly = float((dead[:, i] >= DEAD_CHANNELS).mean())

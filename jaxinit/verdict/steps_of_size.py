@@ -27,6 +27,8 @@ from jaxinit.verdict.evidence import (
 LARGEST, SMALLEST = 6.0, 1 / 8
 # A jump of the second moment that no kernel explains: tenfold in rms.
 JUMP = 100.0
+# Dropout of rate 0.9 multiplies a square by ten, behind a ReLU's half by five.
+DROPPED = 5.0
 # A mean over n positions divides by n.
 FALL = 1e-4
 # What a kernel has multiplied counts if it is still there in front of the next ones,
@@ -93,18 +95,19 @@ def _in_front(report: Measured, row: Row) -> Finding | None:
     # Kernels may be small, or large, to make up for the operation.
     entered = [entering(report, name) for name in names]
     start = max((size for size in entered if size), default=before)
-    if JUMP > inside / start > FALL:
+    most = DROPPED if front(report, row.name).get("random") else JUMP
+    if most > inside / start > FALL:
         return None
     by = front(report, row.name)["by"]
     pools = {"reduce_sum", "reduce_window_sum", "dot_general"} & set(by)
-    if FALL < ratio < JUMP or (ratio < FALL and pools):
+    if FALL < ratio < most or (ratio < FALL and pools):
         return None
     last = names[-1]
     verb = "multiplies" if ratio > 1 else "shrinks"
     return finding(
         "exploding" if ratio > 1 else "vanishing",
         "second_moment",
-        last,
+        row.name,
         math.log2(ratio),
         f"The second moment changes by a factor of {compact(ratio)} between {last} and "
         f"{row.name}, where no weight lies: "

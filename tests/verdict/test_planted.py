@@ -16,7 +16,7 @@ FAULTS = {planted.name: planted for planted in FAULTY}
     [
         ("constant kernels", "are equal, and still are after"),
         ("two zero layers", "are zero and stay so"),
-        ("norm of a zero row", "the operation that makes it"),
+        ("norm of a zero row", "a root of 0, whose slope is infinite"),
         ("head not returned", "The output does not depend on"),
         ("no 1/sqrt(d)", "nearly one-hot"),
         ("tanh with bias 4", "a bias holds it at one end"),
@@ -26,7 +26,7 @@ FAULTS = {planted.name: planted for planted in FAULTY}
         ("relu of radius 2", "per time step back"),
         ("readout N(0, 1)", "at Dense_2 alone"),
         ("one layer x4", "at Dense_3 alone"),
-        ("300 times", "an operation between them multiplies"),
+        ("300 times", "a factor of 300 multiplies"),
         ("mean 100", "takes it as it is"),
         ("bf16 swallows", "swallows its branch"),
         ("loss of 1e-30", "its square underflows"),

@@ -57,7 +57,7 @@ def text_of(name):
         "cosine with a zero vector",
         "a fully masked row",
         "overflow",
-        "dropout of 0.998",
+        "dropout of 0.96",
         "sum over a full graph",
         "large inputs, linear",
         "tanh of 20 z",

@@ -63,7 +63,7 @@ class WaveNet(nn.Module):
             gate = nn.sigmoid(nn.Conv(16, (2,), **dilation)(x))
             h = jnp.tanh(nn.Conv(16, (2,), **dilation)(x)) * gate
             total = total + D(16)(h)
-            x = x + D(16)(h)
+            x = x + D(16)(h) if i < 2 else x
         return D(8)(relu(total))
 
 

@@ -93,15 +93,15 @@ FAULTY = [
         (X,),
     ),
     Faulty(
-        "sum over a full graph", summed(0.5), (X,), "exploding", "Dense_1", summed(32.0)
+        "sum over a full graph", summed(0.5), (X,), "exploding", "Dense_0", summed(32.0)
     ),
     Faulty(
-        "dropout of 0.998",
-        dropout(0.998, 1),
+        "dropout of 0.96",
+        dropout(0.96, 2),
         (X,),
         "exploding",
-        "Dense_0",
-        dropout(0.1, 1),
+        "Dense_1",
+        dropout(0.1, 2),
         rngs=("dropout",),
     ),
     Faulty(
