@@ -188,6 +188,8 @@ def _packed(name: str, value: Any) -> Any:
         return to_config(value)
     if isinstance(value, np.dtype):
         return value.name
+    if isinstance(value, np.ndarray) and value.dtype in (bool, np.float64):
+        return value.tolist()
     if isinstance(value, (tuple, list)):
         return [_packed(name, entry) for entry in value]
     try:

@@ -55,6 +55,8 @@ def test_a_tree_of_initializers_is_mapped_by_is_leaf():
         ji.stacked(ji.scale(ji.orthogonal(1.5), 0.5), (0, 1)),
         ji.blocked([ji.normal(0.5), ji.zeros], sizes=[1, 2]),
         ji.embedding("gpt2", padding_index=0),
+        ji.masked(ji.from_array([[1, 2]]), np.array([True, False])),
+        ji.constant(np.float32([0.5, 2.0])),
     ],
 )
 def test_configurations_give_equal_ones_back(init):
@@ -69,7 +71,7 @@ def test_mistakes_are_named():
     with pytest.raises(TypeError, match=r"`seed` must be an integer or None, got 1\.5"):
         ji.for_keras(ji.zeros, seed=1.5)
     with pytest.raises(TypeError, match="`array` of the initializer cannot be written"):
-        ji.to_config(ji.from_array(np.ones(2)))
+        ji.to_config(ji.from_array(jnp.ones(2)))
     for config in ({"jaxinit": "os"}, {}, None, {"jaxinit": "fans", "arguments": {}}):
         with pytest.raises(ValueError, match="`config`"):
             ji.from_config(config)
