@@ -86,6 +86,7 @@ from jaxinit.initializers.standardized import normalized as normalized
 from jaxinit.initializers.bridges import for_haiku as for_haiku
 from jaxinit.initializers.bridges import for_keras as for_keras
 from jaxinit.initializers.bridges import from_config as from_config
+from jaxinit.initializers.bridges import keras_objects as keras_objects
 from jaxinit.initializers.bridges import to_config as to_config
 
 # Biases and embeddings
@@ -175,6 +176,7 @@ __all__ = [
     "irnn",
     "kaiming_normal",
     "kaiming_uniform",
+    "keras_objects",
     "kronecker_orthogonal",
     "lecun_normal",
     "lecun_uniform",

@@ -209,6 +209,7 @@ OTHER_NAMES = {
     "for_keras",
     "from_config",
     "irnn",
+    "keras_objects",
     "lru_gamma_log",
     "random_walk_gain",
     "to_config",

@@ -1,5 +1,6 @@
 """Initializers in libraries that call them otherwise."""
 
+import importlib
 import math
 
 import equinox as eqx
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 import jaxinit.initializers as ji
-from tests.initializers.checks import assert_moments
+from tests.initializers.checks import assert_moments, assert_orthogonal
 
 KEY = jax.random.key(4)
 STD = math.sqrt(2 / 400)
@@ -38,6 +39,84 @@ def test_equinox_keeps_outputs_first():
     assert_moments(linear.weight, mean=0.0, std=STD)
     conv = ji.he_normal(1, 0)(KEY, (80, 100, 2, 2))
     assert_moments(conv, mean=0.0, std=STD)
+
+
+def test_penzai_names_the_axes():
+    from penzai import pz
+
+    def he(key, *, input_axes, output_axes, dtype, **_):
+        shape = (*input_axes.values(), *output_axes.values())
+        return pz.nx.wrap(ji.he_normal()(key, shape, dtype), *input_axes, *output_axes)
+
+    linear = pz.nn.Linear.from_config(
+        "l", KEY, {"in": 400}, {"out": 80}, initializer=he
+    )
+
+    weights = linear.weights.value
+    assert_moments(weights.unwrap("in", "out"), mean=0.0, std=STD)
+    x = pz.nx.wrap(jnp.ones(400), "in")
+    assert linear(x).named_shape == {"out": 80}
+
+
+@pytest.fixture
+def keras(monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    return importlib.import_module("keras")
+
+
+def keras_model(keras, seed):
+    dense = keras.layers.Dense
+    return keras.Sequential(
+        [
+            keras.Input((400,)),
+            dense(80, kernel_initializer=ji.for_keras(ji.he_normal(), seed)),
+            dense(80, kernel_initializer=ji.for_keras(ji.scale(ji.orthogonal(), 2.0))),
+        ]
+    )
+
+
+# Keras' own, with NumPy 2.
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_keras_draws_saves_and_loads(keras, tmp_path):
+    keras.utils.set_random_seed(0)
+    model = keras_model(keras, seed=1)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(
+        tmp_path / "model.keras", custom_objects=ji.keras_objects()
+    )
+
+    first, second = (layer.kernel.value for layer in model.layers)
+    assert_moments(first, mean=0.0, std=STD)
+    assert_orthogonal(second, scale=2.0)
+    inits = [layer.kernel_initializer for layer in loaded.layers]
+    assert [init.init for init in inits] == [
+        ji.he_normal(),
+        ji.scale(ji.orthogonal(), 2.0),
+    ]
+    np.testing.assert_array_equal(loaded.layers[0].kernel.value, first)
+    # An initializer with a seed draws the same where it is built again.
+    np.testing.assert_array_equal(keras_model(keras, 1).layers[0].kernel.value, first)
+    assert (keras_model(keras, 2).layers[0].kernel.value != first).any()
+
+
+def test_keras_trains_in_bfloat16_with_one(keras):
+    init = ji.for_keras(ji.glorot_uniform(), seed=np.int64(3))
+    layer = keras.layers.Dense(4, kernel_initializer=init, dtype="bfloat16")
+
+    layer.build((None, 8))
+
+    assert layer.kernel.value.dtype == jnp.bfloat16
+    assert init.get_config()["seed"] == 3
+    assert init.clone()((2, 2), "float32").dtype == jnp.float32
+
+
+def test_keras_on_another_backend_is_refused(keras, monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
+    ji.bridges._keras_class.cache_clear()
+
+    with pytest.raises(RuntimeError, match=r"must run on JAX .* not on torch"):
+        ji.for_keras(ji.zeros)
 
 
 def test_a_tree_of_initializers_is_mapped_by_is_leaf():
