@@ -31,6 +31,10 @@ def _hard_shrink(x: Any, threshold: Any = 0.5) -> Any:
     return jnp.where(jnp.abs(x) > threshold, x, 0.0)
 
 
+def _threshold(x: Any, threshold: Any = 0.0) -> Any:
+    return jnp.where(x > threshold, x, 0.0)
+
+
 # By the name without case and underscores, as jax, PyTorch and Keras spell them.
 ACTIVATIONS: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(
@@ -68,6 +72,7 @@ ACTIVATIONS: dict[str, Callable[..., Any]] = {
     "softshrink": _soft_shrink,
     "hardshrink": _hard_shrink,
     "softsign": jax.nn.soft_sign,
+    "threshold": _threshold,
     "erf": jax.lax.erf,
     "sin": jnp.sin,
     "exponential": jnp.exp,
@@ -77,7 +82,7 @@ ACTIVATIONS: dict[str, Callable[..., Any]] = {
 _PARAMETERS = {
     **dict.fromkeys(["leakyrelu", "prelu"], "negative_slope"),
     **dict.fromkeys(["elu", "celu"], "alpha"),
-    **dict.fromkeys(["softshrink", "hardshrink"], "threshold"),
+    **dict.fromkeys(["softshrink", "hardshrink", "threshold"], "threshold"),
     "softplus": "beta",
 }
 

@@ -54,7 +54,7 @@ def calculate_gain(
       kind: which of the definitions above.
       param: the parameter of a named activation that has one: the slope of
         ``"leaky_relu"`` and ``"prelu"``, the alpha of ``"elu"`` and ``"celu"``, the
-        beta of ``"softplus"``, the threshold of ``"soft_shrink"``.
+        beta of ``"softplus"``, the threshold of ``"threshold"`` and the shrinks.
 
     Returns:
       The gain, a Python float.

@@ -1,5 +1,6 @@
 """Initializers in libraries that call them otherwise."""
 
+import functools
 import importlib
 import math
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import jaxinit.initializers as ji
+from jaxinit.initializers._activations import elementwise
 from tests.initializers.checks import assert_moments, assert_orthogonal
 
 KEY = jax.random.key(4)
@@ -117,6 +119,31 @@ def test_keras_on_another_backend_is_refused(keras, monkeypatch):
 
     with pytest.raises(RuntimeError, match=r"must run on JAX .* not on torch"):
         ji.for_keras(ji.zeros)
+
+
+def test_every_elementwise_activation_of_keras_has_its_name_here(keras):
+    theirs = keras.activations
+    functions = {
+        name: function
+        for name, function in vars(theirs).items()
+        if callable(function) and not name.startswith("_")
+    }
+    for name in ("get", "serialize", "deserialize", "threshold"):
+        del functions[name]
+    # As in jax, the default approximation and slope are others.
+    functions["gelu"] = functools.partial(theirs.gelu, approximate=True)
+    functions["leaky_relu"] = functools.partial(theirs.leaky_relu, negative_slope=0.01)
+    x = jnp.linspace(-4, 4, 42)
+
+    for name in ("softmax", "log_softmax", "sparsemax", "glu"):
+        del functions[name]
+        with pytest.raises(ValueError, match="`activation` must be one of"):
+            ji.calculate_gain(name)
+    for name, function in functions.items():
+        ours = elementwise(name).function
+        np.testing.assert_allclose(ours(x), function(x), atol=1e-5, err_msg=name)
+    ours = elementwise("threshold", 0.5).function
+    np.testing.assert_array_equal(ours(x), theirs.threshold(x, 0.5, 0.0))
 
 
 def test_a_tree_of_initializers_is_mapped_by_is_leaf():
