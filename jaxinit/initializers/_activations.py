@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinit.initializers._check import check_number
+from jaxinit.initializers._turning_points import turning_points
 
 Activation = str | Callable[..., Any]
 
@@ -110,6 +111,10 @@ class Elementwise:
         """
         return _evaluate(_compiled_derivative(self), x)
 
+    def turning_points(self) -> tuple[float, ...]:
+        """The inputs at which its program turns: see `_turning_points.py`."""
+        return _turning_points(self)
+
 
 def elementwise(activation: Activation, param: float | None = None) -> Elementwise:
     """Looks a name up, or checks that a callable acts on each element alone.
@@ -187,6 +192,12 @@ def _compiled_derivative(activation: Elementwise) -> Callable[[np.ndarray], jax.
         return pullback(jnp.ones_like(y))[0]  # type: ignore[no-any-return]
 
     return jax.jit(derivative)
+
+
+@functools.lru_cache(maxsize=256)
+def _turning_points(activation: Elementwise) -> tuple[float, ...]:
+    with _float64_on_host():
+        return turning_points(activation.function)
 
 
 @contextmanager
