@@ -141,7 +141,7 @@ def _reading(
 ) -> tuple[Anchors, Structure, tuple[Parameter, ...]]:
     sites = read_sites(traced)
     flow = Flow(
-        traced.apply,
+        traced.forward,
         traced.param_positions,
         traced.state_positions,
         [*traced.input_positions, *(traced.param_positions[i] for i in sites.latents)],
@@ -176,7 +176,7 @@ def _reading(
 def read_sites(traced: Traced) -> Sites:
     """The layers and joins of a traced model."""
     return find_sites(
-        traced.apply,
+        traced.forward,
         traced.param_positions,
         traced.input_positions,
         [parts[:-1] for parts in traced.params],

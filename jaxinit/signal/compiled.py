@@ -243,7 +243,7 @@ def _abstract(traced: Traced, chunk: int) -> tuple[list[Any], Any, Any]:
 
 def _uses_key(analysis: Analysis) -> bool:
     """Whether numbers are drawn besides the weights."""
-    nodes = prune(analysis.traced.apply).nodes
+    nodes = prune(analysis.traced.forward).nodes
     return any(map(draws, nodes))
 
 
