@@ -139,6 +139,9 @@ def analyze(
     )
     check_switch("progress", progress, none=True)
     check_switch("plan", plan)
+    check_switch("judge", judge)
+    if not isinstance(roll, str) or roll != "auto":
+        check_switch("roll", roll, auto=True)
     given = model_arguments(kwargs, model_kwargs)
     with Bar(progress) as bar:
         bar.phase("tracing")

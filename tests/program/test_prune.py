@@ -67,7 +67,9 @@ def test_scans_keep_what_is_read():
         return used, ys
 
     (node,) = [
-        n for n in prune(build(traced(run, 1.0, jnp.eye(2)))).nodes if n.primitive == "scan"
+        n
+        for n in prune(build(traced(run, 1.0, jnp.eye(2)))).nodes
+        if n.primitive == "scan"
     ]
 
     assert node.counts == (0, 2)
@@ -83,7 +85,9 @@ def test_while_loops_keep_what_ends_them():
             lambda s: s[0] < 3, lambda s: (s[0] + 1, s[1] * 2, s[2] @ s[2]), state
         )[1]
 
-    (node,) = [n for n in prune(build(traced(run, 1.0))).nodes if n.primitive == "while"]
+    (node,) = [
+        n for n in prune(build(traced(run, 1.0))).nodes if n.primitive == "while"
+    ]
 
     assert len(node.results) == 2
     assert "dot_general" not in primitives(node.blocks[1])

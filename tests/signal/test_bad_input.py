@@ -119,6 +119,8 @@ def note(report, text):
         ({"checkpoint": 3}, TypeError, "`checkpoint` must be the path of a folder or"),
         ({"progress": "yes"}, TypeError, "`progress` must be True, False or None, got"),
         ({"plan": 1}, TypeError, "`plan` must be True or False, got 1."),
+        ({"judge": "x"}, TypeError, "`judge` must be True or False, got 'x'."),
+        ({"roll": "on"}, TypeError, "`roll` must be 'auto', True or False, got 'on'."),
         ({"devices": "cpu"}, TypeError, "`devices` must be a number of devices or a s"),
         ({"scheme": "he"}, TypeError, "`scheme` must be a scheme such as jaxinit.lsuv"),
         ({"model_kwargs": [1]}, TypeError, "`model_kwargs` must map names of the mode"),
