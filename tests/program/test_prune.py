@@ -66,11 +66,8 @@ def test_scans_keep_what_is_read():
         (used, *_), (ys, _) = lax.scan(body, carry, jnp.arange(3.0))
         return used, ys
 
-    (node,) = [
-        n
-        for n in prune(build(traced(run, 1.0, jnp.eye(2)))).nodes
-        if n.primitive == "scan"
-    ]
+    block = prune(build(traced(run, 1.0, jnp.eye(2))))
+    (node,) = [n for n in block.nodes if n.primitive == "scan"]
 
     assert node.counts == (0, 2)
     assert len(node.operands) == 3
@@ -85,9 +82,8 @@ def test_while_loops_keep_what_ends_them():
             lambda s: s[0] < 3, lambda s: (s[0] + 1, s[1] * 2, s[2] @ s[2]), state
         )[1]
 
-    (node,) = [
-        n for n in prune(build(traced(run, 1.0))).nodes if n.primitive == "while"
-    ]
+    block = prune(build(traced(run, 1.0)))
+    (node,) = [n for n in block.nodes if n.primitive == "while"]
 
     assert len(node.results) == 2
     assert "dot_general" not in primitives(node.blocks[1])

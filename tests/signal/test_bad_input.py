@@ -168,6 +168,7 @@ def test_no_model(model, message):
         (jnp.ones((4, 0)), ValueError, "`args[0]` must not be empty, got shape (4, 0)"),
         (np.array(["a"]), TypeError, "must hold numbers, booleans or random keys, got"),
         (np.array([None]), TypeError, "got dtype object. Turn it into numbers first"),
+        (np.ma.masked_less(np.ones((4, 3)), 0), TypeError, "got one with a mask"),
         (
             jax.ShapeDtypeStruct((-1, 6), jnp.float32),
             ValueError,
