@@ -50,6 +50,14 @@ class Hooks(NamedTuple):
     merge: Callable[[Array, Array], Array]
 
 
+NO_HOOKS = Hooks(
+    lambda tap, value: value,
+    lambda tap, value, probe: value,
+    lambda earlier, later: later,
+)
+"""For a plan without taps."""
+
+
 @dataclass
 class Plan:
     """Where the taps of one program are, and those of the programs inside it."""
