@@ -294,14 +294,13 @@ def compiled(analysis: Analysis, options: dict[str, Any] | None) -> Compiled:
     Returns:
       The programs, compiled when they first run.
     """
-    quick = options is not None
     name = (
         analysis.traced,
         analysis.batch,
         analysis.loss,
         analysis.backward,
         analysis.rolled,
-        quick,
+        tuple(sorted((options or {}).items())),
         configuration(),
     )
     return _cache.get(name, lambda: Compiled(analysis, options))
