@@ -218,6 +218,7 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
         "backend": jax.default_backend(),
         "device": jax.local_devices()[0].device_kind,
         "devices": max(len(how.devices), 1),
+        "processes": jax.process_count(),
         "jax": jax.__version__,
         "flax": _version("flax"),
         "strategy": finished.strategy,

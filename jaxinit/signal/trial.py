@@ -131,7 +131,8 @@ def _gradient(
                 return loss(traced.output(outputs)) * scale
             return _projected(outputs, probe_key) * scale
 
-        return jax.grad(objective)([variables[leaf] for leaf in trained])
+        found: list[Array] = jax.grad(objective)([variables[leaf] for leaf in trained])
+        return found
 
     return gradient
 
