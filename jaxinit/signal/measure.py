@@ -1,6 +1,7 @@
 """One measurement of a model: prepared once, run for each way to draw its weights."""
 
 import dataclasses
+import functools
 import math
 import os
 import time
@@ -48,6 +49,7 @@ from jaxinit.signal.trial import trained_leaves
 from jaxinit.verdict.judge import judged
 
 _MIN_SEEDS, _MAX_SEEDS = 8, 64
+_version = functools.cache(version)  # it reads files
 
 
 class Options(NamedTuple):
@@ -216,8 +218,9 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
         "backend": jax.default_backend(),
         "device": jax.local_devices()[0].device_kind,
         "devices": max(len(how.devices), 1),
+        "processes": jax.process_count(),
         "jax": jax.__version__,
-        "flax": version("flax"),
+        "flax": _version("flax"),
         "strategy": finished.strategy,
         "chunk": finished.chunk,
         "rolled": programs.analysis.rolled,
@@ -237,7 +240,7 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
     if options.judge and moves:
         with mesh_of(inputs):
             evidence = gather(
-                network, draw, prepared.root, inputs, how.seeds, options.loss
+                network, draw, prepared.root, inputs, how.seeds, programs.analysis
             )
     return _report(prepared, programs.analysis, finished, notes, settings, evidence)
 
