@@ -81,6 +81,12 @@ def parameter_value(
         layout, known = _sum_with_applied(equation, operands, known)
     elif name == "concatenate":
         layout = concatenated([f.layout for f in operands])
+    elif name == "stack":
+        layout = concatenated([f.layout for f in operands])
+        if layout is not None:
+            axes = list(layout.axes)
+            axes.insert(equation.params["axis"], ())
+            layout = layout._replace(axes=tuple(axes))
     elif name in primitives.LAYOUT and operands[0].layout is not None:
         layout = rearranged(equation, operands[0].layout)
     elif name in primitives.ELEMENTWISE:
