@@ -14,6 +14,7 @@ from jaxinit._caches import cached
 from jaxinit.draw.own_init import Draw
 from jaxinit.roles.network import Network
 from jaxinit.signal.curves import Curve, fields, find_curves, look
+from jaxinit.signal.given import drawn
 from jaxinit.signal.reach import reach
 from jaxinit.signal.trial import Steps, take_steps, trained_leaves
 
@@ -49,7 +50,7 @@ def gather(
     results = []
     for seed in seeds[:NUM_SEEDS]:
         key = jax.random.fold_in(root, seed)
-        variables = draw(key, *inputs)
+        variables = drawn(draw, seed, key, inputs)
         rest = jax.random.fold_in(key, 1)
         results.append(jax.device_get(run(variables, rest, list(inputs))))
     steps = jax.tree.map(lambda *x: np.stack(x), *[s for s, _ in results])
