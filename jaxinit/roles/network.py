@@ -175,6 +175,11 @@ def _reading(
 @cached(16)
 def read_sites(traced: Traced) -> Sites:
     """The layers and joins of a traced model."""
+    return find_layers(traced)
+
+
+def find_layers(traced: Traced) -> Sites:
+    """The same for a program that is seen once, and not to be kept."""
     return find_sites(
         traced.apply,
         traced.param_positions,

@@ -107,6 +107,10 @@ class Metric(NamedTuple):
     bounded: bool = False
 
 
+def _nan() -> Array:
+    return jnp.full((), jnp.nan)
+
+
 def _mean(seen: Seen) -> Array:
     if seen.is_complex:
         return jnp.sqrt(jnp.sum(seen.mean**2) / 2) * seen.scale
@@ -149,7 +153,7 @@ def _dormant(seen: Seen) -> Array:
 def _kurtosis(seen: Seen) -> Array:
     """The fourth centred moment over the square of the variance: 3 for a Gaussian."""
     if seen.is_complex:
-        return jnp.float32(jnp.nan)
+        return _nan()
     away = jnp.square(seen.x - seen.mean)
     var = jnp.mean(seen.over_samples(away))
     fourth: Array = jnp.mean(seen.over_samples(away * away))
@@ -166,7 +170,7 @@ def _token_cos(seen: Seen) -> Array:
     """The mean cosine between two positions of one sample, over those not zero."""
     tokens = _tokens(seen)
     if tokens is None:
-        return jnp.float32(jnp.nan)
+        return _nan()
     total = jnp.sum(jnp.square(jnp.sum(_units(tokens), axis=1)), axis=-1)
     number = jnp.sum(jnp.any(tokens != 0, axis=-1), axis=1).astype(total.dtype)
     cos = (total - number) / (number * (number - 1))
@@ -187,7 +191,7 @@ def _eff_rank(seen: Seen) -> Array:
     """How many directions the samples span, as whole vectors."""
     sample = seen.axes.sample
     if sample is None or seen.x.ndim < 2:
-        return jnp.float32(jnp.nan)
+        return _nan()
     rows = jnp.moveaxis(seen.x, sample, 0)
     return _rank(rows.reshape(rows.shape[0], -1))
 
@@ -195,7 +199,7 @@ def _eff_rank(seen: Seen) -> Array:
 def _token_rank(seen: Seen) -> Array:
     """How many directions the positions of a sample span, the mean over samples."""
     tokens = _tokens(seen)
-    return jnp.float32(jnp.nan) if tokens is None else jnp.mean(_rank(tokens))
+    return _nan() if tokens is None else jnp.mean(_rank(tokens))
 
 
 def _tokens(seen: Seen) -> Array | None:

@@ -9,14 +9,17 @@ import jax.numpy as jnp
 
 from jaxinit.models.functional import Functional
 from jaxinit.models.split import split
-from jaxinit.signal import observed, observed_params
+from jaxinit.signal.inside import params as step_params
+from jaxinit.signal.inside.forward import empty_probes, forward
+from jaxinit.signal.inside.program import read
+from jaxinit.signal.inside.rows import gradient_rms
+from jaxinit.signal.inside.statistics import StepStatistics
 from jaxinit.signal.metrics import METRICS
-from jaxinit.signal.step_statistics import StepStatistics
 
 Array = jax.Array
 
 FORWARD = ("mean", "rms", "absmax", "frac_nonfinite", "dead")
-BACKWARD = (*FORWARD, "grad_rms", *observed_params.WEIGHTS)
+BACKWARD = (*FORWARD, "grad_rms", *step_params.WEIGHTS)
 
 
 def observe(
@@ -72,8 +75,8 @@ def observe(
     def run(variables: Any, *args: Any, **kwargs: Any) -> tuple[Any, StepStatistics]:
         on = _is_on(every, kwargs)
         parts = split(function, variables, args, kwargs, trained)
-        program = observed.read(parts, args, kwargs, name, patterns, wanted)
-        output, state, found = observed.forward(program, parts.params, on, {})
+        program = read(parts, args, kwargs, name, patterns, wanted)
+        output, state, found = forward(program, parts.params, on, {})
         parts.update(state)
         rows = tuple(cell.name for cell in program.cells)
         return output, StepStatistics(found, {}, {}, rows, ())
@@ -131,10 +134,10 @@ def observe_grad(
             f"{loss!r:.80}. Write lambda params, x, y: ((apply(params, x) - y) ** 2)"
             ".mean()."
         )
-    allowed = (*METRICS, "grad_rms", *observed_params.WEIGHTS)
+    allowed = (*METRICS, "grad_rms", *step_params.WEIGHTS)
     patterns, wanted = _checked(rows, metrics, every, allowed)
     of_rows = [m for m in wanted if m in METRICS]
-    of_weights = [m for m in wanted if m in observed_params.WEIGHTS]
+    of_weights = [m for m in wanted if m in step_params.WEIGHTS]
     watches = "grad_rms" in wanted
     name = getattr(loss, "__name__", "loss")
 
@@ -143,26 +146,26 @@ def observe_grad(
     ) -> tuple[Any, Any, StepStatistics]:
         on = _is_on(every, kwargs)
         parts = split(loss, variables, args, kwargs)
-        program = observed.read(parts, args, kwargs, name, patterns, of_rows)
+        program = read(parts, args, kwargs, name, patterns, of_rows)
 
         def objective(params: Any, probes: Any) -> Any:
-            output, state, found = observed.forward(program, params, on, probes)
+            output, state, found = forward(program, params, on, probes)
             value, aux = output if has_aux else (output, None)
             _check_scalar(value)
             return value, (aux, state, found)
 
-        probes = observed.empty_probes(program) if watches else {}
+        probes = empty_probes(program) if watches else {}
         pull = jax.value_and_grad(objective, argnums=(0, 1), has_aux=True)
         (value, (aux, state, found)), (slopes, records) = pull(parts.params, probes)
         parts.update(state)
-        backward = {"grad_rms": observed.backward(program, records)} if watches else {}
-        leaves = observed_params.watched_params(program, patterns is None)
+        backward = {"grad_rms": gradient_rms(program, records)} if watches else {}
+        leaves = step_params.watched_params(program, patterns is None)
         params: tuple[str, ...] = ()
         weights: dict[str, Array] = {}
         if of_weights and leaves:
-            params = observed_params.param_names(program, leaves)
+            params = step_params.param_names(program, leaves)
             take = functools.partial(
-                observed_params.weights, program, leaves, slopes, of_weights
+                step_params.weights, program, leaves, slopes, of_weights
             )
             weights = take() if on is None else _where(on, take)
         rows = tuple(cell.name for cell in program.cells)

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxinit.layers.names import param_name
 from jaxinit.program import versions
-from jaxinit.signal.observed import Program
+from jaxinit.signal.inside.program import Program
 from jaxinit.signal.records import size_record
 from jaxinit.signal.tabulate import suffix
 
