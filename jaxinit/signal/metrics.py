@@ -38,8 +38,12 @@ class Seen:
             )
 
     @cached_property
+    def chan_absmax(self) -> Array:
+        return lax.reduce_max(self.size, self.others)
+
+    @cached_property
     def absmax(self) -> Array:
-        return lax.reduce_max(self.size, tuple(range(self.size.ndim)))
+        return jnp.max(self.chan_absmax)
 
     @cached_property
     def _exponent_and_unit(self) -> tuple[Array, Array]:
@@ -137,7 +141,7 @@ def _frac_nonfinite(seen: Seen) -> Array:
 
 
 def _dead(seen: Seen) -> Array:
-    return jnp.mean((lax.reduce_max(seen.size, seen.others) == 0).astype(jnp.float32))
+    return jnp.mean((seen.chan_absmax == 0).astype(jnp.float32))
 
 
 DORMANT = 0.1

@@ -18,7 +18,7 @@ from jaxinit.signal.metrics import METRICS
 
 Array = jax.Array
 
-FORWARD = ("mean", "rms", "absmax", "frac_nonfinite", "dead")
+FORWARD = ("rms", "absmax", "dead")
 BACKWARD = (*FORWARD, "grad_rms", *step_params.WEIGHTS)
 
 
