@@ -85,7 +85,8 @@ def test_haiku_is_measured_at_the_start_and_within():
 def test_tensorboard_and_wandb_are_given_every_number(tmp_path):
     from tensorboardX.proto.event_pb2 import Event
 
-    scalars = loggers.main(loggers.tensorboard(tmp_path / "tb"))
+    with loggers.tensorboard(tmp_path / "tb") as log:
+        scalars = loggers.main(log)
     (file,) = (tmp_path / "tb").iterdir()
     written = {}
     for record in records(file.read_bytes()):
@@ -98,12 +99,11 @@ def test_tensorboard_and_wandb_are_given_every_number(tmp_path):
         assert written[name, 1] == pytest.approx(value, rel=1e-6)
     assert "init/healthy" in {name for name, _ in written}
 
-    log = loggers.wandb(tmp_path)
-    log(scalars, 1)
-    import wandb
+    with loggers.wandb(tmp_path) as log:
+        import wandb
 
-    last = dict(wandb.run.summary)
-    wandb.finish()
+        log(scalars, 1)
+        last = dict(wandb.run.summary)
     assert list(tmp_path.rglob("*.wandb"))
     assert last["train/rms/layers_0"] == pytest.approx(scalars["train/rms/layers_0"])
 

@@ -6,7 +6,8 @@ MLflow and Aim take the same dict: ``mlflow.log_metrics(scalars, step)``.
 """
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import jax
@@ -17,26 +18,27 @@ import jaxinit
 Log = Callable[[Mapping[str, float], int], object]
 
 
-def tensorboard(folder: str | Path) -> Log:
+@contextmanager
+def tensorboard(folder: str | Path) -> Iterator[Log]:
     """Writes event files; ``flax.metrics.tensorboard`` has the same method."""
     from tensorboardX import SummaryWriter
 
-    writer = SummaryWriter(str(folder))
+    with SummaryWriter(str(folder)) as writer:
 
-    def log(scalars: Mapping[str, float], step: int) -> None:
-        for name, value in scalars.items():
-            writer.add_scalar(name, value, step)
-        writer.flush()
+        def log(scalars: Mapping[str, float], step: int) -> None:
+            for name, value in scalars.items():
+                writer.add_scalar(name, value, step)
 
-    return log
+        yield log
 
 
-def wandb(folder: str | Path) -> Log:
+@contextmanager
+def wandb(folder: str | Path) -> Iterator[Log]:
     """Logs to W&B without a network; leave ``mode`` out to send it."""
     import wandb
 
-    run = wandb.init(project="jaxinit", dir=str(folder), mode="offline")
-    return lambda scalars, step: run.log(dict(scalars), step=step)
+    with wandb.init(project="jaxinit", dir=str(folder), mode="offline") as run:
+        yield lambda scalars, step: run.log(dict(scalars), step=step)
 
 
 def main(log: Log, steps: int = 2) -> dict[str, float]:
@@ -56,5 +58,6 @@ def main(log: Log, steps: int = 2) -> dict[str, float]:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
-        main(tensorboard(folder))
+        with tensorboard(folder) as log:
+            main(log)
         print("written:", *(path.name for path in Path(folder).iterdir()))
