@@ -190,6 +190,11 @@ def _parts_as_used(
 @cached(16)
 def read_sites(traced: Traced) -> Sites:
     """The layers and joins of a traced model."""
+    return find_layers(traced)
+
+
+def find_layers(traced: Traced) -> Sites:
+    """The same for a program that is seen once, and not to be kept."""
     return find_sites(
         traced.forward,
         traced.param_positions,

@@ -33,6 +33,7 @@ def analyze(
     seeds: int | Sequence[int] | None = None,
     key: int | jax.Array = 0,
     scheme: Any = None,
+    variables: Any = None,
     loss: Callable[[Any], jax.Array] | None = None,
     strategy: Strategy = "auto",
     chunk: int | None = None,
@@ -70,6 +71,10 @@ def analyze(
       scheme: measures the model as ``initialize`` would initialize it by this scheme,
         or by an initializer for every weight; by default by its own init. Schemes
         that look at data see the inputs.
+      variables: weights to measure in place of drawn ones, trained or loaded, of a
+        linen module or a ``Functional``: what its init returns, or many such as
+        "seeds", in a list or with one more axis in front of every leaf. They are cast
+        to the dtypes of the model's own.
       loss: takes the model's output, returns a scalar. Without it gradients start
         from a random probe: a standard normal cotangent at the output, which needs
         no labels and is what mean-field theory speaks of.
@@ -136,7 +141,13 @@ def analyze(
         checkpoint,
         roll,
         judge,
+        variables,
     )
+    if scheme is not None and variables is not None:
+        raise ValueError(
+            "`scheme` draws weights and `variables` gives them, got both. Leave out "
+            "one."
+        )
     check_switch("progress", progress, none=True)
     check_switch("plan", plan)
     check_switch("judge", judge)

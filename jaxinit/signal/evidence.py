@@ -17,6 +17,7 @@ from jaxinit.layers.taps import plan_taps
 from jaxinit.roles.network import Network
 from jaxinit.signal.bundle import Analysis, find_rolled
 from jaxinit.signal.curves import Curve, fields, find_curves, look
+from jaxinit.signal.given import drawn
 from jaxinit.signal.reach import reach
 from jaxinit.signal.trial import NUM_STEPS, Steps, take_steps, trained_leaves
 
@@ -54,7 +55,7 @@ def gather(
     results = []
     for seed in seeds[:NUM_SEEDS]:
         key = jax.random.fold_in(root, seed)
-        variables = draw(key, *inputs)
+        variables = drawn(draw, seed, key, inputs)
         results.append(run(variables, jax.random.fold_in(key, 1), list(inputs)))
     results = jax.device_get(results)
     steps = jax.tree.map(lambda *x: np.stack(x), *[s for s, _ in results])

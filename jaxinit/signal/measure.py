@@ -39,6 +39,7 @@ from jaxinit.signal.checks import (
 from jaxinit.signal.compiled import Compiled, compiled
 from jaxinit.signal.engine import Engine
 from jaxinit.signal.evidence import gather
+from jaxinit.signal.given import Given, given
 from jaxinit.signal.inputs import Fed, batch_size, check_inputs, feed
 from jaxinit.signal.placement import mesh_of, placed_by, seed_devices, unplaced
 from jaxinit.signal.plan import RunPlan, plan_run
@@ -67,6 +68,7 @@ class Options(NamedTuple):
     checkpoint: str | os.PathLike[str] | None = None
     roll: bool | Literal["auto"] = "auto"
     judge: bool = True
+    variables: Any = None
 
 
 class Prepared(NamedTuple):
@@ -187,18 +189,24 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
         draw = scheme_draw(network, chosen)
         check_data(draw, prepared.fed.arrays, network)
         warn_of_untouched(network, draw.assignments, chosen)
-    draws = traced.draws or scheme is not None
-    indices = _seed_indices(options.seeds, draws, network.sites)
+    elif options.variables is not None:
+        draw = given(traced, options.variables)
+    if isinstance(draw, Given):
+        indices = _given_indices(options.seeds, len(draw.sets))
+    else:
+        draws = traced.draws or scheme is not None
+        indices = _seed_indices(options.seeds, draws, network.sites)
     check_draws(traced, draw.ignores_key, draw.depends_on_key)
     inputs = prepared.fed.arrays
+    placing = (*inputs, *draw.sets[0]) if isinstance(draw, Given) else inputs
     how = Plan(
         indices,
         options.strategy,
         options.chunk,
         options.memory_budget,
         options.time_budget,
-        seed_devices(options.devices, traced, inputs),
-        bool(placed_by(traced, inputs)),
+        seed_devices(options.devices, traced, placing),
+        bool(placed_by(traced, placing)),
     )
     kept = None
     if options.checkpoint is not None:
@@ -260,6 +268,20 @@ def _seed_indices(
     if seeds is None or isinstance(seeds, int | np.integer):
         return list(range(_count(seeds, sites)))
     return [int(seed) for seed in seeds]
+
+
+def _given_indices(seeds: int | Sequence[int] | None, count: int) -> list[int]:
+    """Which of the sets of weights that were given are measured."""
+    if seeds is None:
+        return list(range(count))
+    one = isinstance(seeds, int | np.integer)
+    found = list(range(int(seeds))) if one else [int(i) for i in seeds]  # type: ignore
+    if max(found) >= count:
+        raise ValueError(
+            f"`seeds` must number the sets of weights in `variables`, of which there "
+            f"are {count}, got {seeds}. Leave it out to measure all of them."
+        )
+    return found
 
 
 def _count(seeds: int | Sequence[int] | None, sites: Sites) -> int:
