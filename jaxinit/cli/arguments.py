@@ -10,6 +10,7 @@ import pathlib
 import re
 from typing import Any, NamedTuple, NoReturn
 
+from jaxinit._calls import Call, parse_call
 from jaxinit.report.files import check
 
 _DTYPES = (
@@ -35,18 +36,6 @@ class Name(NamedTuple):
         return f"{self.module}:{self.attribute}"
 
 
-class Call(NamedTuple):
-    """A scheme or initializer of jaxinit's, with its arguments."""
-
-    name: str
-    args: tuple[Any, ...] = ()
-    kwargs: tuple[tuple[str, Any], ...] = ()
-
-    def __str__(self) -> str:
-        words = [*map(repr, self.args), *(f"{k}={v!r}" for k, v in self.kwargs)]
-        return self.name + (f"({', '.join(words)})" if words else "")
-
-
 def parse_name(text: str) -> Name:
     """MODULE:ATTRIBUTE."""
     path, colon, rest = text.partition(":")
@@ -64,18 +53,9 @@ def parse_name(text: str) -> Name:
 
 def parse_scheme(text: str) -> Name | Call:
     """NAME, NAME(literals) as ``orthogonal(1.4)``, or MODULE:ATTRIBUTE."""
-    try:
-        tree = ast.parse(text.strip(), mode="eval").body
-        if isinstance(tree, ast.Name):
-            return Call(tree.id)
-        if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name):
-            return Call(
-                tree.func.id,
-                tuple(ast.literal_eval(arg) for arg in tree.args),
-                tuple((str(k.arg), ast.literal_eval(k.value)) for k in tree.keywords),
-            )
-    except (SyntaxError, ValueError):
-        pass
+    call = parse_call(text)
+    if call is not None:
+        return call
     if ":" in text:
         return parse_name(text)
     _refuse(

@@ -6,11 +6,11 @@ import os
 import pathlib
 import sys
 import traceback
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from jaxinit.cli.arguments import Call, Name, Shape
+from jaxinit._calls import Call
+from jaxinit.cli.arguments import Name, Shape
 
 
 class Failure(Exception):
@@ -76,24 +76,10 @@ def scheme(spec: Name | Call) -> Any:
     """
     if isinstance(spec, Name):
         return named(spec)
-    if spec.name == "own":
-        return None
-    from jaxinit import initializers, schemes
+    from jaxinit.schemes.named import made
 
-    for room in (schemes, initializers):
-        if spec.name in room.__all__:
-            found: Callable[..., Any] = getattr(room, spec.name)
-            break
-    else:
-        raise Failure(
-            f"jaxinit has no scheme or initializer {spec.name!r}. `jaxinit list` "
-            "shows them; MODULE:ATTRIBUTE names one of yours; own is the model's"
-        )
-    first = next(iter(inspect.signature(found).parameters), None)
-    if first == "key" and not spec.args and not spec.kwargs:
-        return found  # zeros, ones: no factory, the initializer itself
     try:
-        return found(*spec.args, **dict(spec.kwargs))
+        return made(spec)
     except (TypeError, ValueError) as error:
         raise Failure(f"--scheme {spec}: {error}") from error
 

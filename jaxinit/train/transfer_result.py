@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxinit.train.intervals import Interval
+from jaxinit._intervals import Interval
 from jaxinit.train.result import Result, save_figure, table
 
 if TYPE_CHECKING:
