@@ -6,6 +6,7 @@ import os
 import pathlib
 import sys
 import traceback
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -82,6 +83,69 @@ def scheme(spec: Name | Call) -> Any:
         return made(spec)
     except (TypeError, ValueError) as error:
         raise Failure(f"--scheme {spec}: {error}") from error
+
+
+def optimizer(spec: Name | Call) -> Callable[[float], Any]:
+    """A function from a learning rate to the optimizer that --optimizer names."""
+    if isinstance(spec, Name):
+        found = named(spec)
+        if not callable(found):
+            raise Failure(
+                f"{spec} must be a function from a learning rate, got {found}"
+            )
+        return found  # type: ignore[no-any-return]
+    import optax  # type: ignore[import-untyped]
+
+    made: Any = getattr(optax, spec.name, None) or getattr(
+        optax.contrib, spec.name, None
+    )
+    first = [*inspect.signature(made).parameters][:1] if callable(made) else []
+    if first != ["learning_rate"]:
+        raise Failure(
+            f"optax has no optimizer {spec.name!r} that takes a learning rate. Write "
+            "adam, adamw, sgd, lion, muon or MODULE:FUNCTION"
+        )
+    try:
+        made(1.0, *spec.args, **dict(spec.kwargs))
+    except (TypeError, ValueError) as error:
+        raise Failure(f"--optimizer {spec}: {error}") from error
+    return lambda rate: made(rate, *spec.args, **dict(spec.kwargs))
+
+
+def activation(spec: Name | Call) -> Callable[[Any], Any]:
+    """The function that ACTIVATION names."""
+    if isinstance(spec, Name):
+        found = named(spec)
+    else:
+        import jax
+
+        found = getattr(jax.nn, spec.name, None) or getattr(jax.numpy, spec.name, None)
+    if not callable(found) or isinstance(found, type):
+        raise Failure(
+            f"{spec} is no activation: write a name of jax.nn's or jax.numpy's, like "
+            "tanh, relu, gelu, or MODULE:FUNCTION"
+        )
+    function: Callable[..., Any] = found
+    if isinstance(spec, Name):
+        return function
+    return lambda x: function(x, *spec.args, **dict(spec.kwargs))
+
+
+def data(spec: Name | str) -> Any:
+    """What --data names."""
+    if isinstance(spec, Name):
+        found = named(spec)
+        if inspect.isroutine(found) and not inspect.signature(found).parameters:
+            return _call(found, spec)
+        return found
+    if spec == "digits":
+        return spec
+    from jaxinit.train.datasets import text_bytes
+
+    try:
+        return text_bytes(spec.partition(":")[2])
+    except (OSError, ValueError) as error:
+        raise Failure(f"--data {spec}: {error}") from error
 
 
 def value(given: Any) -> Any:

@@ -71,7 +71,6 @@ def _draw(ax: "Axes", chart: Chart) -> None:
             curve.middle,
             color=_color(curve),
             linestyle=_dash(curve),
-            alpha=curve.alpha,
             marker="o" if chart.marks else "",
             markersize=4,
         )
@@ -82,7 +81,7 @@ def _draw(ax: "Axes", chart: Chart) -> None:
         ax.axhline(chart.level, color="#8C8C8C", linestyle=":")
     if chart.x_log:
         ax.set_xscale("log", base=chart.x_log)
-    if chart.y_log:
+    if chart.y_log and any(np.isfinite(c.middle).any() for c in chart.curves):
         ax.set_yscale("log", base=chart.y_log)
     if chart.names:
         _name(ax, chart.names)

@@ -79,7 +79,7 @@ def _curve(curve: Curve, xs: "_Axis", ys: "_Axis", marks: bool) -> Iterator[str]
         color = COLORS[curve.number % len(COLORS)]
         yield f'<polygon fill="{color}" opacity="0.18" '
         yield f'points="{_points(upper + lower[::-1])}"/>'
-        yield f'<polyline fill="none" opacity="{curve.alpha:.2f}" {_stroke(curve)} '
+        yield f'<polyline fill="none" {_stroke(curve)} '
         yield f'points="{_points(line)}"><title>{_text(curve.name)}</title></polyline>'
         for x, y in line if marks or len(run) == 1 else ():
             yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{color}"/>'

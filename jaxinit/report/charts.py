@@ -27,7 +27,6 @@ class Curve(NamedTuple):
       middle: ``(n,)``, the line.
       high: ``(n,)``, the upper edge.
       number: which color and dash.
-      alpha: opacity of the line.
     """
 
     name: str
@@ -36,7 +35,6 @@ class Curve(NamedTuple):
     middle: np.ndarray
     high: np.ndarray
     number: int
-    alpha: float = 1.0
 
 
 class Chart(NamedTuple):
@@ -77,7 +75,6 @@ def over_seeds(
     share: float = 0.5,
     *,
     positive: bool = False,
-    alpha: float = 1.0,
 ) -> Curve:
     """The median over seeds, and the band that holds a share of them.
 
@@ -90,7 +87,6 @@ def over_seeds(
       share: of the seeds, within the band.
       positive: whether only what is above zero can be drawn; zeros then count as the
         smallest.
-      alpha: as in ``Curve``.
 
     Returns:
       The curve.
@@ -103,7 +99,7 @@ def over_seeds(
     low, middle, high = (
         np.where(s, row, np.nan) for s, row in zip(shown, rows, strict=True)
     )
-    return Curve(name, np.asarray(x, np.float64), low, middle, high, number, alpha)
+    return Curve(name, np.asarray(x, np.float64), low, middle, high, number)
 
 
 def legend_of(charts: Charts) -> list[Curve]:
