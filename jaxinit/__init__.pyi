@@ -44,11 +44,11 @@ from jaxinit.schemes import override as override
 from jaxinit.schemes import residual_structure as residual_structure
 from jaxinit.schemes import t_fixup as t_fixup
 from jaxinit.signal.analyze import analyze as analyze
-from jaxinit.signal.compare import Comparison as Comparison
 from jaxinit.signal.compare import compare as compare
 from jaxinit.signal.inside.statistics import StepStatistics as StepStatistics
 from jaxinit.signal.observe import observe as observe
 from jaxinit.signal.observe import observe_grad as observe_grad
+from jaxinit.signal.compare_result import Comparison as Comparison
 from jaxinit.signal.plan import RunPlan as RunPlan
 from jaxinit.train.coord_check import coord_check as coord_check
 from jaxinit.train.coord_result import CoordCheck as CoordCheck

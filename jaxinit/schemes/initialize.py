@@ -51,7 +51,7 @@ def initialize(
       model: as in ``analyze``: a linen module; an nnx class, factory or module; or a
         ``Functional``. An nnx module is not changed.
       scheme: a scheme, or an initializer, which then draws every weight with the
-        weight's real fans.
+        weight's real fans; or the name of one, as ``"he_normal"``
       key: a key, or an integer that makes one.
       *args: the model's inputs, as in ``model.init(key, *args)``. A
         ``jax.ShapeDtypeStruct`` will do where no values are needed; schemes that look

@@ -87,19 +87,6 @@ def check_switch(
         raise TypeError(f"`{name}` must be {allowed}, got {value!r:.80}.")
 
 
-def check_schemes(schemes: Any) -> None:
-    """Raises unless ``schemes`` maps names to something."""
-    if not isinstance(schemes, Mapping) or not all(
-        isinstance(name, str) and name for name in schemes
-    ):
-        raise TypeError(
-            "`schemes` must map names to schemes, as in {'he': jaxinit.he_normal()}, "
-            f"got {schemes!r:.200}."
-        )
-    if not schemes:
-        raise ValueError("`schemes` must hold at least one scheme, got none.")
-
-
 def check_model(traced: Traced) -> None:
     """Raises for a model in which there is nothing to measure."""
     if not traced.params:

@@ -25,6 +25,7 @@ from jaxinit.report.report import Report
 from jaxinit.roles.network import Network, read_network, read_sites
 from jaxinit.schemes.drawing import scheme_draw
 from jaxinit.schemes.initialize import check_data
+from jaxinit.schemes.named import resolved
 from jaxinit.schemes.scheme import as_scheme
 from jaxinit.schemes.untouched import warn_of_untouched
 from jaxinit.signal.bundle import should_roll
@@ -184,6 +185,7 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
     network, programs = prepared.network, prepared.compiled
     traced, options = network.traced, prepared.options
     draw: Draw = own_draw(traced)
+    scheme = resolved(scheme)
     if scheme is not None:
         chosen = as_scheme(scheme)
         draw = scheme_draw(network, chosen)
