@@ -1,7 +1,7 @@
 """Shows each notebook of the docs as a page: its text, and its code as it stands.
 
-A hook of mkdocs. The notebooks are kept without outputs, since tests run them; so a page
-shows what to run, not what once came out.
+A hook of mkdocs. The notebooks are kept without outputs, since tests run them; so a
+page shows what to run, not what once came out.
 """
 
 import json
@@ -22,7 +22,9 @@ def on_files(files: Files, config: Any) -> Files:
 def as_markdown(path: Path) -> str:
     """The cells, one after another."""
     cells = json.loads(path.read_text())["cells"]
-    return "\n\n".join(_shown(cell["cell_type"], "".join(cell["source"])) for cell in cells)
+    return "\n\n".join(
+        _shown(cell["cell_type"], "".join(cell["source"])) for cell in cells
+    )
 
 
 def _shown(kind: str, source: str) -> str:

@@ -13,6 +13,7 @@ import os
 import re
 import sys
 import tempfile
+import types
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,17 +39,36 @@ def run(page: Path) -> Iterator[tuple[str, str]]:
         yield printed.getvalue(), following[2] if following and shown else ""
 
 
+class Wandb(types.ModuleType):
+    """Stands for W&B, which wants an account: it takes numbers by name, as W&B does."""
+
+    logged: dict[str, float]
+
+    def init(self, mode: str) -> None:
+        self.logged = {}
+        self.mode = mode
+
+    def log(self, numbers: dict[str, float]) -> None:
+        assert all(type(number) is float for number in numbers.values())
+        self.logged |= numbers
+
+
 @contextlib.contextmanager
 def elsewhere() -> Iterator[None]:
     """In an empty folder, on a terminal of a hundred columns."""
     here, columns = os.getcwd(), os.environ.get("COLUMNS")
     os.environ["COLUMNS"] = "100"
+    before = sys.modules.get("wandb")
+    sys.modules["wandb"] = Wandb("wandb")
     try:
         with tempfile.TemporaryDirectory() as folder:
             os.chdir(folder)
             yield
     finally:
         os.chdir(here)
+        del sys.modules["wandb"]
+        if before is not None:
+            sys.modules["wandb"] = before
         os.environ.pop("COLUMNS")
         if columns is not None:
             os.environ["COLUMNS"] = columns
