@@ -39,8 +39,8 @@ def _compiling() -> str:
     row = re.search(r"he_normal \(3, 3, 16, 16\) +([\d.]+) +([\d.]+) s", text)
     return (
         "**The same laws compile in a fraction of the time.** A draw of a 3x3 kernel "
-        f"of 16 channels takes {row[1]} s to compile, where `jax.nn.initializers` takes "
-        f"{row[2]} s ([initializers.txt](benchmarks/results/initializers.txt))."
+        f"of 16 channels takes {row[1]} s to compile, where `jax.nn.initializers` "
+        f"takes {row[2]} s ([initializers.txt](benchmarks/results/initializers.txt))."
     )
 
 

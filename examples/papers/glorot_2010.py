@@ -1,6 +1,6 @@
-"""Glorot & Bengio 2010: gradients shrink from layer to layer, unless kernels are scaled.
+"""Glorot & Bengio 2010: gradients shrink layer by layer, unless kernels are scaled.
 
-    python -m examples.papers.glorot_2010 [--quick]
+python -m examples.papers.glorot_2010 [--quick]
 """
 
 import jax

@@ -1,6 +1,6 @@
 """He et al. 2015: thirty rectified layers converge under He's kernels, not Xavier's.
 
-    python -m examples.papers.he_2015 [--quick]
+python -m examples.papers.he_2015 [--quick]
 """
 
 import optax
@@ -47,8 +47,8 @@ STUDY = Study(
     "he_2015",
     "He, Zhang, Ren and Sun, Delving Deep into Rectifiers: Surpassing Human-Level "
     "Performance on ImageNet Classification, 2015",
-    "dense layers of width 64 on 8x8 digits, in place of convolutions on ImageNet; a few "
-    "hundred steps.",
+    "dense layers of width 64 on 8x8 digits, in place of convolutions on ImageNet; a "
+    "few hundred steps.",
     {
         "full": {"depth": 30, "width": 64, "steps": 500, "seeds": 8},
         "quick": {"depth": 30, "width": 64, "steps": 200, "seeds": 4},

@@ -1,6 +1,6 @@
 """Pennington et al. 2017: the singular values of a deep network's Jacobian.
 
-    python -m examples.papers.pennington_2017 [--quick]
+python -m examples.papers.pennington_2017 [--quick]
 """
 
 import jax
@@ -18,7 +18,9 @@ def singular_values(
     init: jaxinit.initializers.Initializer, activation: str, depth: int, width: int
 ) -> np.ndarray:
     """Of the Jacobian of the last layer's output with respect to the input."""
-    function = {"linear": lambda h: h, "relu": jax.nn.relu, "tanh": jnp.tanh}[activation]
+    function = {"linear": lambda h: h, "relu": jax.nn.relu, "tanh": jnp.tanh}[
+        activation
+    ]
     keys = jax.random.split(jax.random.key(0), depth)
     kernels = jax.vmap(lambda key: init(key, (width, width), jnp.float32))(keys)
 
@@ -68,13 +70,13 @@ def measure(depth: int, width: int) -> Found:
         ),
         Claim(
             "Singular values, tanh, orthogonal, near its critical point",
-            "concentrated near 1 (figure 4)",
+            "concentrated near 1",
             f"from {tanh.min():.3f} to {tanh.max():.3f}",
             tanh.min() > 0.1 and tanh.max() < 1.1,
         ),
         Claim(
             "relu, whatever the kernels",
-            "cannot reach isometry: most singular values go to zero",
+            "cannot reach dynamical isometry",
             " and ".join(f"{v:.0%} below 0.001 ({k})" for k, v in zeros.items()),
             min(zeros.values()) > 0.3,
         ),
@@ -96,9 +98,9 @@ STUDY = Study(
     "through dynamical isometry: theory and practice, 2017",
     "one draw of each network, at one input; nothing is trained.",
     {
-        "full": {"depth": 64, "width": 1000},
-        "quick": {"depth": 32, "width": 400},
-        "smoke": {"depth": 16, "width": 128},
+        "full": {"depth": 32, "width": 1000},
+        "quick": {"depth": 16, "width": 400},
+        "smoke": {"depth": 8, "width": 64},
     },
     measure,
 )
