@@ -20,12 +20,15 @@ def measure(width: int, seeds: int) -> Found:
         "normalized": jaxinit.glorot_uniform(),
     }
     model = MLP(5, width, nn.tanh)
-    comparison = jaxinit.compare(model, x, schemes=schemes, seeds=seeds, judge=False)
-    names = comparison["standard"].layers
+    reports = {
+        name: jaxinit.analyze(model, x, scheme=scheme, seeds=seeds, judge=False)
+        for name, scheme in schemes.items()
+    }
+    names = reports["standard"].layers
     hidden = [i for i, name in enumerate(names) if name != "head"]
 
     def per_layer(scheme: str, metric: str) -> tuple[float, np.ndarray]:
-        report = comparison[scheme]
+        report = reports[scheme]
         values = (report.backward | report.forward)[metric][:, hidden]
         falls = (values[:, 0] / values[:, -1]) ** (1 / (len(hidden) - 1))
         return float(np.median(falls)), values
