@@ -18,6 +18,17 @@ RECORDS = ROOT / "benchmarks" / "results" / "papers"
 QUOTING = ("which-initialization.md",)
 QUOTE = re.compile(r"(<!-- claim: (\w+) (\d+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
+INTRODUCTION = """# Papers, measured again
+
+Each script in `examples/papers/` measures what a paper claims, at a size that a CPU
+can bear, and says what was scaled down. A result that does not reproduce is shown as
+such; a small network that disagrees with a paper does not refute it. This page is
+made from the records of those runs by `python docs/scripts/papers.py`.
+
+| paper | claims that hold here |
+|---|---|
+"""
+
 
 def records() -> dict[str, dict[str, Any]]:
     """By name."""
@@ -28,23 +39,12 @@ def records() -> dict[str, dict[str, Any]]:
 def papers_page() -> str:
     """All studies, with their figures."""
     found = records()
-    text = (
-        "# Papers, measured again\n\n"
-        "Each script in `examples/papers/` measures what a paper claims, at a size that "
-        "a CPU\ncan bear, and says what was scaled down. A result that does not "
-        "reproduce is shown as\nsuch; a small network that disagrees with a paper does "
-        "not refute it. This page is made\nfrom the records of those runs by `python "
-        "docs/scripts/papers.py`.\n\n"
-        "| paper | claims that hold here |\n|---|---|\n"
-    )
+    text = INTRODUCTION
     for name, record in found.items():
         held = sum(claim["holds"] for claim in record["claims"])
         title = record["paper"].split(",")[0]
         year = record["paper"][-4:]
-        anchor = name.replace("_", "_")
-        text += (
-            f"| [{title}, {year}](#{anchor}) | {held} of {len(record['claims'])} |\n"
-        )
+        text += f"| [{title}, {year}](#{name}) | {held} of {len(record['claims'])} |\n"
     for name, record in found.items():
         text += (
             f"\n## {name}\n\n{record['paper']}.\n\n"
@@ -72,12 +72,13 @@ def _flag(record: dict[str, Any]) -> str:
 
 
 def _size(record: dict[str, Any]) -> str:
-    return ", ".join(
-        f"{key} {', '.join(f'{v:.4g}' if isinstance(v, float) else str(v) for v in value)}"
-        if isinstance(value, list)
-        else f"{key} {value}"
-        for key, value in record["size"].items()
-    )
+    return ", ".join(f"{key} {_values(v)}" for key, v in record["size"].items())
+
+
+def _values(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_values, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def quoted(text: str) -> str:
