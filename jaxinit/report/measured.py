@@ -7,6 +7,7 @@ import numpy as np
 
 from jaxinit.report.findings import KINDS, Finding, Kind
 from jaxinit.report.plain import plain
+from jaxinit.report.remedy import Remedy
 from jaxinit.report.summary import Summary, has_log, summarize
 
 
@@ -75,6 +76,8 @@ class Measured:
       evidence: what the verdict rests on besides: what a few gradient steps did to
         each parameter, slopes of squashing functions, the inputs; empty if nobody
         was to judge.
+      remedies: what would mend the model, the best first; empty if it is healthy or
+        nobody was to look for them.
     """
 
     rows: tuple[Row, ...]
@@ -93,6 +96,7 @@ class Measured:
     settings: dict[str, Any]
     findings: tuple[Finding, ...] = ()
     evidence: dict[str, Any] = dataclasses.field(default_factory=dict)
+    remedies: tuple[Remedy, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "settings", plain(self.settings))
