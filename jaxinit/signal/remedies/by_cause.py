@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from jaxinit.report.findings import Finding
 from jaxinit.report.measured import Measured
+from jaxinit.report.numbers import some
 from jaxinit.signal.remedies import laws
 from jaxinit.signal.remedies.candidate import NORMALIZE, Candidate
 from jaxinit.verdict.evidence import of_param, params, weight_gain
@@ -33,7 +34,8 @@ def candidates(report: Measured) -> list[Candidate]:
     found: list[Candidate | None] = []
     for finding in report.findings:
         found += _BY_KIND.get(finding.kind, _nothing)(report, finding)
-    if any(finding.kind in _BY_KIND for finding in report.findings):
+    top = report.findings[0]
+    if top.kind in _BY_KIND and top.metric != "token_cos":
         found += _everywhere(report)
     unique: dict[str, Candidate] = {}
     for candidate in found:
@@ -91,11 +93,12 @@ def _jump(report: Measured, finding: Finding, names: list[str]) -> Found:
             yield laws.kernels(report, names, law)
     factor = 2.0 ** min(max(finding.value / 2, -60.0), 60.0)
     change = laws.changed(report, names, f"w / {factor:.3g}")
-    line = (finding.remedy or "").split("  # ")[0]
+    line, _, where = (finding.remedy or "").partition("  # ")
     if line.startswith("h = "):
         yield replace(
             change,
-            line=f"{line}  # in front of {row.name}, or as much in its kernel",
+            code=line,
+            where=where,
             simulates=True,
         )
     else:
@@ -174,8 +177,8 @@ def _attention(report: Measured) -> Found:
         change = laws.changed(report, queries, f"w / {math.sqrt(size):.4g}")
         divided = replace(
             change,
-            line=f"logits = logits / jnp.sqrt({size})  # q @ k.T of the queries from "
-            f"{queries[0]}",
+            code=f"logits = logits / jnp.sqrt({size})",
+            where=f"q @ k.T of the queries from {some(queries)}",
             simulates=True,
         )
     drawn = laws.kernels(report, pair, laws.LECUN)
@@ -296,7 +299,7 @@ def _normalized(report: Measured) -> Candidate | None:
     fed = report.evidence.get("inputs", ())
     if all(abs(x["mean"]) < 0.5 and 0.5 < x["std"] < 2 for x in fed):
         return None
-    return Candidate(f"{NORMALIZE}  # as the training data have it", normalize=True)
+    return Candidate(NORMALIZE, "with the training data's", normalize=True)
 
 
 def _biases(report: Measured, names: list[str]) -> Candidate | None:

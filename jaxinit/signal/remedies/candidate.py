@@ -1,6 +1,6 @@
 """A remedy that can be tried, as the text that is printed of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -17,21 +17,28 @@ class Candidate:
     printed.
 
     Attributes:
-      line: what is printed.
+      code: what is printed, without its comment.
+      where: the comment: for which parameters, or between which layers.
       rules: pairs of where and what, each the text of an expression; the first that
         matches a parameter takes it.
       base: the text of a scheme for all other parameters, if it is no rule.
       normalize: whether each input of real numbers is brought to mean 0 and
         deviation 1.
-      simulates: whether ``line`` is a change of the model's code, of which the rules
+      simulates: whether ``code`` is a change of the model's code, of which the rules
         are as good as a simulation.
     """
 
-    line: str
+    code: str
+    where: str = ""
     rules: tuple[tuple[str, str], ...] = ()
     base: str | None = None
     normalize: bool = False
     simulates: bool = False
+
+    @property
+    def line(self) -> str:
+        """What is printed."""
+        return f"{self.code}  # {self.where}" if self.where else self.code
 
     @property
     def scheme(self) -> str | None:
@@ -47,17 +54,24 @@ class Candidate:
         """The same on top of a scheme that the user measures with."""
         if base is None or self.base is not None:
             return self
-        return Candidate(self.line, self.rules, base, self.normalize, self.simulates)
+        return replace(self, base=base)
 
     def and_also(self, other: "Candidate") -> "Candidate":
         """Both; where they differ this one holds."""
-        lines = dict.fromkeys((self.line, other.line))
-        return Candidate(
-            " and ".join(lines),
-            self.rules + other.rules,
-            self.base or other.base,
-            self.normalize or other.normalize,
-            self.simulates or other.simulates,
+        both = replace(
+            self,
+            rules=self.rules + other.rules,
+            base=self.base or other.base,
+            normalize=self.normalize or other.normalize,
+            simulates=self.simulates or other.simulates,
+        )
+        words = [one.code.partition("=")[0] for one in (self, other)]
+        if words[0] == words[1] and both.rules and not both.normalize:
+            return replace(both, code=f"scheme={both.scheme}", where="")
+        return replace(
+            both,
+            code=f"{self.code}, {other.code}",
+            where=" and ".join(filter(None, (self.where, other.where))),
         )
 
 

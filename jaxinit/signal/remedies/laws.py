@@ -97,20 +97,16 @@ def drawn(
     """
     rules = tuple((where, what) for where in places(report, names))
     word = _keyword(report, names) if by_keyword else None
-    line = Candidate("", rules).scheme
-    assert line is not None
-    where = some(list(names))
     if word is not None:
-        return Candidate(f"{word}={what}  # of {where}", rules)
-    return Candidate(f"scheme={line}", rules)
+        return Candidate(f"{word}={what}", f"of {some(list(names))}", rules)
+    return Candidate(f"scheme={Candidate('', '', rules).scheme}", "", rules)
 
 
 def changed(report: Measured, names: Sequence[str], how: str) -> Candidate:
     """Values of the model's own init, changed by an expression of ``w``."""
     what = f"jaxinit.changed(lambda w: {how})"
     rules = tuple((where, what) for where in places(report, names))
-    found = Candidate("", rules)
-    return Candidate(f"scheme={found.scheme}", rules)
+    return Candidate(f"scheme={Candidate('', '', rules).scheme}", "", rules)
 
 
 def places(report: Measured, names: Sequence[str]) -> list[str]:
