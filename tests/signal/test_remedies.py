@@ -90,10 +90,10 @@ def test_the_line_works_as_printed_in_linen(layout):
 
 
 class Pair(nnx.Module):
-    def __init__(self, rngs, init=CONSTANT):
-        self.a = nnx.Linear(16, 32, kernel_init=init, rngs=rngs)
+    def __init__(self, rngs, first=CONSTANT, second=CONSTANT):
+        self.a = nnx.Linear(16, 32, kernel_init=first, rngs=rngs)
         self.b = nnx.LinearGeneral(
-            (4, 8), (2, 12), axis=(1, 2), kernel_init=init, rngs=rngs
+            (4, 8), (2, 12), axis=(1, 2), kernel_init=second, rngs=rngs
         )
         self.head = nnx.Linear(24, 5, rngs=rngs)
 
@@ -103,13 +103,25 @@ class Pair(nnx.Module):
 
 
 def test_the_line_works_as_printed_in_nnx():
-    report = analyze(Pair, X)
+    he = nnx.initializers.he_normal()
+    large = nnx.initializers.normal(3.0)
+    report = analyze(lambda rngs: Pair(rngs, he, large), X)
     word, code, where = LAW.match(report.remedies[0].line).groups()
 
-    assert (report.verdict, word) == ("symmetric", "kernel_init")
-    assert "a/kernel" in where
-    init = evaluated(code)
-    assert analyze(lambda rngs: Pair(rngs, init), X, remedies="none").verdict == "ok"
+    # Of shape (4, 8, 2, 12) the shape says 64 inputs, the product 32.
+    assert (report.verdict, word, where) == ("exploding", "kernel_init", "of b/kernel")
+    assert code == "jaxinit.normal(0.25)"
+    mended = analyze(lambda rngs: Pair(rngs, he, evaluated(code)), X, remedies="none")
+    assert mended.verdict == "ok"
+
+
+def test_laws_that_differ_by_layer_are_printed_as_a_scheme():
+    report = analyze(Pair, X)
+    line = report.remedies[0].line
+
+    assert line.startswith("scheme=jaxinit.rules([('a/kernel', jaxinit.he_normal())")
+    scheme = evaluated(line.removeprefix("scheme="))
+    assert analyze(Pair, X, scheme=scheme, remedies="none").verdict == "ok"
 
 
 def stored_backwards(key, x):
