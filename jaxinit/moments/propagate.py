@@ -102,7 +102,7 @@ def _propagate(
 ) -> Propagated:
     context = Context(network)
     entry = entry_values(network, context, weights, own, mean, variance)
-    outputs = _read(context, network.traced.apply, entry)
+    outputs = read(context, entry)
     missing = [leaf for leaf in sorted(weights) if leaf not in context.chosen]
     missing = [leaf for leaf in missing if leaf not in network.sites.unreached]
     if missing:
@@ -115,11 +115,16 @@ def _propagate(
     return Propagated(
         {leaf: _stack(context.chosen[leaf], network, leaf) for leaf in context.chosen},
         zero_biases(network),
-        tuple(map(_moments, outputs)),
+        tuple(map(moments_of, outputs)),
     )
 
 
-def _moments(value: Value) -> Moments | None:
+def read(context: Context, entry: Sequence[Value]) -> list[Value]:
+    """What is known of a model's outputs, if that much is known of its inputs."""
+    return _read(context, context.network.traced.apply, entry)
+
+
+def moments_of(value: Value) -> Moments | None:
     if not _is_real(value):
         return None
     law = as_law(value)
@@ -148,7 +153,9 @@ def _read(
     program: versions.Program,
     entry: Sequence[Value],
     wanted: Sequence[bool] | None = None,
+    which: int = 0,
 ) -> list[Value]:
+    """What is known of a program's outputs; ``which`` of its equation's it is."""
     env: dict[Any, Value] = dict(zip(program.jaxpr.invars, entry, strict=True))
     for var, value in zip(program.jaxpr.constvars, program.consts, strict=True):
         env[var] = known(value)
@@ -159,11 +166,17 @@ def _read(
         return env[atom]
 
     live = live_equations(program.jaxpr, wanted)
+    outside, place = context.path, context.at
+    path = outside if place is None else (*outside, (place, which))
     for index, equation in enumerate(program.jaxpr.eqns):
         if index in live:
+            context.path, context.at = path, index
             operands = [value_of(atom) for atom in equation.invars]
             results = _equation(context, equation, operands, live[index])
             env.update(zip(equation.outvars, results, strict=True))
+            if context.watch is not None:
+                context.watch(path, index, results)
+    context.path, context.at = outside, place
     return [
         value_of(atom) if wanted is None or wanted[i] else KEY
         for i, atom in enumerate(program.jaxpr.outvars)
@@ -284,7 +297,7 @@ def _while(
     consts = operands[parts.num_condition_consts : split]
     carry = operands[split:]
     while True:
-        (go_on,) = _read(context, parts.condition, [*first, *carry])
+        (go_on,) = _read(context, parts.condition, [*first, *carry], None, -1)
         if not isinstance(go_on, Known):
             raise no_rule(context, equation, "its length depends on data")
         if not bool(go_on.array):
@@ -303,10 +316,13 @@ def _cond(
     branches = versions.branch_programs(equation)
     if isinstance(index, Known):
         number = min(max(int(index.array), 0), len(branches) - 1)
-        return _read(context, branches[number], rest, wanted)
+        return _read(context, branches[number], rest, wanted, number)
     law = as_law(index)
     context.check_known(law, equation)
-    results = [_read(context, branch, rest, wanted) for branch in branches]
+    results = [
+        _read(context, branch, rest, wanted, number)
+        for number, branch in enumerate(branches)
+    ]
     mixed: list[Value] = []
     for position, var in enumerate(equation.outvars):
         values = [result[position] for result in results]

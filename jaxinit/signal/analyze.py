@@ -47,6 +47,7 @@ def analyze(
     roll: bool | Literal["auto"] = "auto",
     plan: bool = False,
     judge: bool = True,
+    predict: bool = False,
     remedies: Literal["tried", "named", "none"] = "tried",
     **kwargs: Any,
 ) -> Report | RunPlan:
@@ -99,6 +100,10 @@ def analyze(
       judge: whether to gather the evidence that the verdict rests on besides the
         statistics (a few simulated gradient steps, slopes, the inputs). Without it
         the verdict knows sizes alone.
+      predict: whether to set what mean-field theory expects beside what is measured:
+        second moments of dense layers, convolutions, elementwise functions, norms,
+        sums, dropout and lookups, growth of gradients from layer to layer, for the
+        realized variances of the weights. Where no law is known nothing is said.
       remedies: what is done about findings. ``"tried"`` analyzes the model again with
         changes that may mend it, on few seeds and with the compiled programs, until
         one does; a healthy model costs nothing, any other at most 8 trials and about
@@ -143,9 +148,11 @@ def analyze(
         checkpoint,
         roll,
         judge,
+        predict,
     )
     check_switch("progress", progress, none=True)
     check_switch("plan", plan)
+    check_switch("predict", predict)
     check_remedies(remedies)
     given = model_arguments(kwargs, model_kwargs)
     with Bar(progress) as bar:

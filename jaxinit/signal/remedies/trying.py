@@ -184,6 +184,7 @@ def attempt(
         chunk=int(settings["chunk"]) if settings["strategy"] == "vmap" else None,
         time_budget=None,
         checkpoint=None,
+        predict=False,
     )
     fed = _normalized(prepared.fed) if candidate.normalize else prepared.fed
     try:
