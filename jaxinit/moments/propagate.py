@@ -103,7 +103,7 @@ def _propagate(
 ) -> Propagated:
     context = Context(network)
     entry = entry_values(network, context, weights, own, mean, variance)
-    outputs = read(network.traced.forward, entry, _Laws(context))
+    outputs = read_laws(context, entry)
     missing = [leaf for leaf in sorted(weights) if leaf not in context.chosen]
     missing = [leaf for leaf in missing if leaf not in network.sites.unreached]
     if missing:
@@ -116,11 +116,16 @@ def _propagate(
     return Propagated(
         {leaf: _stack(context.chosen[leaf], network, leaf) for leaf in context.chosen},
         zero_biases(network),
-        tuple(map(_moments, outputs)),
+        tuple(map(moments_of, outputs)),
     )
 
 
-def _moments(value: Value) -> Moments | None:
+def read_laws(context: Context, entry: Sequence[Value]) -> list[Value]:
+    """What is known of a model's outputs, if that much is known of its inputs."""
+    return read(context.network.traced.forward, entry, _Laws(context))
+
+
+def moments_of(value: Value) -> Moments | None:
     if not _is_real(value):
         return None
     law = as_law(value)
@@ -157,6 +162,14 @@ class _Laws:
         return known(constant.value, dtype)
 
     def node(self, node: Node, operands: list[Value]) -> Sequence[Value]:
+        context = self._context
+        context.path, context.at = node.at.path, node.at.equation
+        results = self._results(node, operands)
+        if context.watch is not None:
+            context.watch(node.at.path, node.at.equation, results)
+        return results
+
+    def _results(self, node: Node, operands: list[Value]) -> Sequence[Value]:
         match node.kind:
             case "op":
                 return rules.primitive(self._context, node.equation, operands)

@@ -44,9 +44,11 @@ from jaxinit.signal.given import Given, given
 from jaxinit.signal.inputs import Fed, batch_size, check_inputs, feed
 from jaxinit.signal.placement import mesh_of, placed_by, seed_devices, unplaced
 from jaxinit.signal.plan import RunPlan, plan_run
+from jaxinit.signal.predicted import predicted
+from jaxinit.signal.row_roles import with_roles
 from jaxinit.signal.seeds import Finished, Plan, Strategy, run
 from jaxinit.signal.statistics import Analysis, no_float_output
-from jaxinit.signal.tabulate import tabulate
+from jaxinit.signal.tabulate import Tables, tabulate
 from jaxinit.signal.trial import trained_leaves
 from jaxinit.verdict.judge import judged
 
@@ -70,6 +72,7 @@ class Options(NamedTuple):
     roll: bool | Literal["auto"] = "auto"
     judge: bool = True
     variables: Any = None
+    predict: bool = False
 
 
 class Prepared(NamedTuple):
@@ -252,7 +255,24 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
             evidence = gather(
                 network, draw, prepared.root, inputs, how.seeds, programs.analysis
             )
-    return _report(prepared, programs.analysis, finished, notes, settings, evidence)
+    tables = tabulate(programs.analysis, finished.raw)
+    theory: dict[str, np.ndarray] = {}
+    if options.predict:
+        with mesh_of(inputs):
+            theory, stopped = predicted(
+                network,
+                programs.analysis,
+                draw,
+                prepared.root,
+                inputs,
+                int(finished.seeds[0]),
+                tables,
+            )
+        if stopped is not None:
+            notes.append(f"Predictions end where no law is known: {stopped}")
+    return _report(
+        prepared, programs.analysis, finished, tables, notes, settings, evidence, theory
+    )
 
 
 def _seed_indices(
@@ -325,16 +345,17 @@ def _report(
     prepared: Prepared,
     analysis: Analysis,
     finished: Finished,
+    tables: Tables,
     notes: Sequence[str],
     settings: dict[str, Any],
     evidence: dict[str, Any],
+    theory: dict[str, np.ndarray],
 ) -> Report:
     fed, root = prepared.fed, prepared.root
-    tables = tabulate(analysis, finished.raw)
     traced, sites = analysis.traced, analysis.sites
     report = judged(
         Report(
-            rows=tables.rows,
+            rows=with_roles(tables.rows, prepared.network),
             forward=tables.forward,
             backward=tables.backward,
             params=tables.params,
@@ -349,6 +370,7 @@ def _report(
             notes=tuple(notes),
             settings=settings,
             evidence=evidence,
+            predicted=theory,
         )
     )
     lost = nonfinite_loss(report)
