@@ -193,8 +193,8 @@ def _search(analysis: Analysis, plan: Plan) -> list[Repeat]:
         for number, event in zip(sites.numbers, sites.events, strict=True)
     }
     return find_repeats(
-        analysis.traced.apply,
-        lambda index: mark(plan, index, kinds.__getitem__),
+        analysis.traced.forward,
+        lambda node: mark(plan, node.at.equation, kinds.__getitem__),
         _rolls,
     )
 
@@ -224,13 +224,9 @@ def should_roll(analysis: Analysis, seeds: int) -> bool:
     sites = analysis.sites
     rolled = analysis._replace(rolled=True)
     repeats = find_rolled(rolled, plan_taps(sites.numbers, sites.events))
-    equations = analysis.traced.apply.jaxpr.eqns
     saved = sum(
         (repeat.times - 1)
-        * sum(
-            versions.count_equations(equation)
-            for equation in equations[repeat.start : repeat.start + repeat.period]
-        )
+        * sum(versions.count_equations(node.equation) for node in repeat.block)
         for repeat in repeats
     )
     params = analysis.traced.apply.jaxpr.invars[: len(analysis.traced.params)]

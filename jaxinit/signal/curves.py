@@ -100,7 +100,7 @@ def look(
 
     def run(variables: Sequence[Any], key: Array, inputs: Sequence[Any]) -> Any:
         values = [*variables, key, *inputs]
-        outputs, records = replay(network.traced.apply, values, plan, hooks, {})
+        outputs, records = replay(network.traced.forward, values, plan, hooks, {})
         del outputs
         return {tap.number: record for tap, record in records.items()}
 

@@ -10,6 +10,7 @@ from jax.experimental.ode import odeint
 
 import jaxinit
 from jaxinit.program import versions
+from jaxinit.program.program import build
 from jaxinit.program.repeats import find_repeats
 from jaxinit.signal.compiled import Compiled
 
@@ -124,7 +125,7 @@ def test_rolled_or_not_the_report_is_the_same(name):
 
 def repeats(function, *args):
     program, _ = versions.trace(function, *args)
-    return find_repeats(program, lambda index: None, lambda equation: True)
+    return find_repeats(build(program), lambda node: None, lambda equation: True)
 
 
 W = jnp.eye(3)

@@ -124,7 +124,7 @@ class Stack:
         return lambda values: function(values.astype(shape.dtype)).astype(values.dtype)
 
     def _run(self, values: list[Any], plan: Plan, probes: Probes) -> dict[Tap, Array]:
-        return replay(self.network.traced.apply, values, plan, _KEEP, probes)[1]
+        return replay(self.network.traced.forward, values, plan, _KEEP, probes)[1]
 
 
 def dense_stack(network: Network) -> Stack:

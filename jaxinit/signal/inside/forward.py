@@ -41,7 +41,7 @@ def forward(
         events = [dataclasses.replace(event, activation=None) for event in events]
     plan = plan_taps(numbers, events) if program.metrics or probes else Plan()
     outputs, records = replay(
-        traced.apply, program.values(params), plan, _hooks(program, on), probes
+        traced.forward, program.values(params), plan, _hooks(program, on), probes
     )
     output, state = traced.output(outputs)
     return output, state, tabulated(program, records)
