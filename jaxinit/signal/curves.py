@@ -80,7 +80,7 @@ def find_curves(network: Network) -> list[Curve]:
             network.sites.numbers, network.sites.events, strict=True
         ):
             tokens = len(event.shape) == 3 and event.shape[1] > 2
-            if event.at is not None and tokens and event.kind in ("layer", "join"):
+            if tokens and event.kind in ("layer", "join"):
                 found.append(Curve("tokens", names[number], event.at))
     return found
 

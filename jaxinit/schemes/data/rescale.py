@@ -103,8 +103,6 @@ def layers_to_scale(network: Network, *, gains: bool = False) -> list[Layer]:
         if leader != number:
             layer = layer._replace(leader=leader)
             ahead = layers[leader]
-            assert ahead.event.at is not None
-            assert event.at is not None
             if not sees(network.traced.forward, ahead.event.at, event.at):
                 layers[leader] = ahead._replace(exact=False)
         layers[number] = layer
@@ -195,7 +193,6 @@ class Pass:
         layers = {layer.number: layer for layer in self.layers}
         plan = Plan()
         for layer in self.layers:
-            assert layer.event.at is not None
             end = self._behind(layer)
             if end is not None:
                 plan.at(end, Tap(layer.number, "activation"))
