@@ -208,10 +208,12 @@ def _rolls(equation: versions.Equation) -> bool:
     return "conv_general_dilated" not in versions.primitive_names(equation)
 
 
-# On a CPU: what an equation of the model costs the compiler, its gradient and records
-# included; and how fast the weights are copied into a stack and out of it again.
+# On two CPU cores: what an equation of the model costs the compiler, its gradient and
+# records included (a GPT's 0.013 s, an MLP's 0.035); and bytes of weights by the second
+# of run time that a loop adds, for stacks of them and values computed anew (1.1e9 in a
+# GPT, 3e9 in an MLP). See benchmarks/results/rolled.txt.
 _SECONDS_PER_EQUATION = 0.01
-_BYTES_PER_SECOND = 7e8
+_BYTES_PER_SECOND = 1e9
 
 
 def should_roll(analysis: Analysis, seeds: int) -> bool:
