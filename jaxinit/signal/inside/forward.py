@@ -12,7 +12,7 @@ from jax import lax
 from jaxinit.layers.taps import plan_taps
 from jaxinit.program import versions
 from jaxinit.program.run import Hooks, Plan, Tap, replay
-from jaxinit.signal.inside.program import Program
+from jaxinit.signal.inside.program import Watched
 from jaxinit.signal.inside.rows import COUNT, at, pooled, tabulated
 from jaxinit.signal.metrics import METRICS, Seen
 from jaxinit.signal.records import Axes, size_record
@@ -22,48 +22,46 @@ Array = jax.Array
 
 
 def forward(
-    program: Program, params: Sequence[Array], on: Array | None, probes: Any
-) -> tuple[Any, list[Array], dict[str, Array]]:
-    """Runs the function and takes the statistics of its activations.
+    watched: Watched, values: Sequence[Any], on: Array | None, probes: Any
+) -> tuple[list[Any], dict[str, Array]]:
+    """Runs a program and takes the statistics of its activations.
 
     Args:
-      program: the function.
-      params: arrays in place of the variables that are trained.
+      watched: the program, and the rows and metrics.
+      values: its inputs.
       on: whether to take them, or ``None`` to.
       probes: by event, as for ``replay``; empty without gradients.
 
     Returns:
-      The function's output, what it made of its state, and the statistics.
+      The program's outputs, and the statistics.
     """
-    traced = program.analysis.traced
-    numbers, events = list(program.events), list(program.events.values())
-    if not any(METRICS[name].behind for name in program.metrics):
+    numbers, events = list(watched.events), list(watched.events.values())
+    if not any(METRICS[name].behind for name in watched.metrics):
         events = [dataclasses.replace(event, activation=None) for event in events]
-    plan = plan_taps(numbers, events) if program.metrics or probes else Plan()
-    outputs, records = replay(
-        traced.apply, program.values(params), plan, _hooks(program, on), probes
-    )
-    output, state = traced.output(outputs)
-    return output, state, tabulated(program, records)
+    plan = plan_taps(numbers, events) if watched.metrics or probes else Plan()
+    hooks = _hooks(watched, on)
+    program = watched.analysis.traced.apply
+    outputs, records = replay(program, values, plan, hooks, probes)
+    return outputs, tabulated(watched, records)
 
 
-def _hooks(program: Program, on: Array | None) -> Hooks:
-    batch = program.analysis.batch
+def _hooks(watched: Watched, on: Array | None) -> Hooks:
+    batch, events = watched.analysis.batch, watched.events
 
     def record(tap: Tap, value: Array) -> Array:
-        event = program.events[tap.number]
+        event = events[tap.number]
         axes = Axes(
             sample_axis(event.shape, batch),
             () if event.masked and event.kind == "layer" else event.channels,
             event.masked,
         )
-        here = [at(event, name) == tap.point for name in program.metrics]
+        here = [at(event, name) == tap.point for name in watched.metrics]
 
         def taken(x: Array) -> Array:
             seen = Seen(x, axes)
             found = [
                 METRICS[name].compute(seen) if is_here else jnp.nan
-                for name, is_here in zip(program.metrics, here, strict=True)
+                for name, is_here in zip(watched.metrics, here, strict=True)
             ]
             fields = [jnp.asarray(field, jnp.float32) for field in (1.0, *found)]
             return jnp.stack(fields)
@@ -79,7 +77,7 @@ def _hooks(program: Program, on: Array | None) -> Hooks:
             return value
         return _watched(value, probe, jnp.float32(1) if on is None else on)
 
-    return Hooks(record, passes, functools.partial(_merge, program.metrics))
+    return Hooks(record, passes, functools.partial(_merge, watched.metrics))
 
 
 def _only(
@@ -131,10 +129,10 @@ def _mean_size(x: Array) -> Array:
     return jnp.stack([count, jnp.sqrt(scaled) * jnp.exp2(exponent)])
 
 
-def empty_probes(program: Program) -> dict[int, Array]:
+def empty_probes(watched: Watched) -> dict[int, Array]:
     """A zero record for each row whose gradient is wanted."""
     found = {}
-    for number, event in program.events.items():
+    for number, event in watched.events.items():
         if all(loop.kind != "while" for loop in event.loops):
             found[number] = jnp.zeros((*(lp.length for lp in event.loops), 2))
     return found

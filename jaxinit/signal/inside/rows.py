@@ -1,4 +1,4 @@
-"""From the records of watched values to one number a row, inside the program."""
+"""From the records of watched values to one number a row, inside the watched."""
 
 import itertools
 import math
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinit.layers.event import Event
-from jaxinit.signal.inside.program import Program
+from jaxinit.signal.inside.program import Watched
 from jaxinit.signal.metrics import METRICS, Pool
 
 Array = jax.Array
@@ -44,33 +44,33 @@ def pooled(values: Array, counts: Array, pool: Pool) -> Array:
     return jnp.sum(counts * kept) / jnp.sum(counts)
 
 
-def tabulated(program: Program, records: dict[Any, Array]) -> dict[str, Array]:
-    pools = [METRICS[name].pool for name in program.metrics]
+def tabulated(watched: Watched, records: dict[Any, Array]) -> dict[str, Array]:
+    pools = [METRICS[name].pool for name in watched.metrics]
     points = {"output": [], "activation": []}  # type: dict[str, list[Array]]
     for point, columns in points.items():
         here = {t.number: r for t, r in records.items() if t.point == point}
-        columns += _rows(program, here, pools)
+        columns += rows_of(watched, here, pools)
     found = {}
-    for i, name in enumerate(program.metrics):
-        behind = [at(c.event, name) == "activation" for c in program.cells]
+    for i, name in enumerate(watched.metrics):
+        behind = [at(c.event, name) == "activation" for c in watched.cells]
         found[name] = jnp.where(
             np.array(behind, bool), points["activation"][i], points["output"][i]
         )
     return found
 
 
-def gradient_rms(program: Program, records: dict[int, Array]) -> Array:
+def gradient_rms(watched: Watched, records: dict[int, Array]) -> Array:
     """The root mean square of the gradient at each row, `(rows,)`."""
-    return _rows(program, records, ["rms"])[0]
+    return rows_of(watched, records, ["rms"])[0]
 
 
-def _rows(
-    program: Program, records: dict[int, Array], pools: Sequence[Pool]
+def rows_of(
+    watched: Watched, records: dict[int, Array], pools: Sequence[Pool]
 ) -> list[Array]:
     """For each field of the records an array `(rows,)`."""
     parts: list[Array] = []
     place: dict[tuple[int, tuple[int, ...]], int] = {}
-    for number, event in program.events.items():
+    for number, event in watched.events.items():
         lengths = [lp.length for lp in event.loops if lp.kind == "layers"]
         indices = list(itertools.product(*map(range, lengths)))
         for index in indices:
@@ -81,7 +81,7 @@ def _rows(
             parts.append(jnp.full((len(indices), len(pools)), jnp.nan))
     if not parts:
         return [jnp.zeros(0) for _ in pools]
-    order = np.array([place[cell.number, cell.layer] for cell in program.cells])
+    order = np.array([place[cell.number, cell.layer] for cell in watched.cells])
     table = jnp.concatenate(parts)
     return list(table.T if (order == np.arange(len(order))).all() else table[order].T)
 
