@@ -38,6 +38,7 @@ from jaxinit.signal.checks import (
 from jaxinit.signal.compiled import Compiled, compiled
 from jaxinit.signal.engine import Engine
 from jaxinit.signal.evidence import gather
+from jaxinit.signal.extra.measure import Extra, measure_extra
 from jaxinit.signal.given import Given, given
 from jaxinit.signal.inputs import Fed, batch_size, check_inputs, feed
 from jaxinit.signal.placement import mesh_of, placed_by, seed_devices, unplaced
@@ -67,6 +68,7 @@ class Options(NamedTuple):
     roll: bool | Literal["auto"] = "auto"
     judge: bool = True
     variables: Any = None
+    metrics: Sequence[str] = ()
 
 
 class Prepared(NamedTuple):
@@ -247,7 +249,19 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
             evidence = gather(
                 network, draw, prepared.root, inputs, how.seeds, options.loss
             )
-    return _report(prepared, programs.analysis, finished, notes, settings, evidence)
+    with mesh_of(inputs):
+        extra = measure_extra(
+            network,
+            prepared.analysis,
+            options.metrics,
+            draw,
+            prepared.root,
+            inputs,
+            list(finished.seeds),
+        )
+    return _report(
+        prepared, programs.analysis, finished, notes, settings, evidence, extra
+    )
 
 
 def _seed_indices(
@@ -323,6 +337,7 @@ def _report(
     notes: Sequence[str],
     settings: dict[str, Any],
     evidence: dict[str, Any],
+    extra: Extra,
 ) -> Report:
     fed, root = prepared.fed, prepared.root
     tables = tabulate(analysis, finished.raw)
@@ -330,7 +345,7 @@ def _report(
     report = judged(
         Report(
             rows=tables.rows,
-            forward=tables.forward,
+            forward=tables.forward | extra.forward,
             backward=tables.backward,
             params=tables.params,
             weights=tables.weights,
@@ -344,6 +359,8 @@ def _report(
             notes=tuple(notes),
             settings=settings,
             evidence=evidence,
+            model=extra.model,
+            histograms=extra.histograms,
         )
     )
     lost = nonfinite_loss(report)
