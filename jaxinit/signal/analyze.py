@@ -14,6 +14,7 @@ from jaxinit.signal.extra.measure import check_metrics
 from jaxinit.signal.measure import Options, measure, prepare
 from jaxinit.signal.measure import plan as plan_run
 from jaxinit.signal.plan import RunPlan
+from jaxinit.signal.remedies.trying import check_remedies, with_remedies
 from jaxinit.signal.seeds import Strategy
 
 
@@ -49,6 +50,8 @@ def analyze(
     plan: bool = False,
     judge: bool = True,
     metrics: Sequence[str] = (),
+    predict: bool = False,
+    remedies: Literal["tried", "named", "none"] = "tried",
     **kwargs: Any,
 ) -> Report | RunPlan:
     r"""Measures how the signal travels through a model at initialization.
@@ -120,6 +123,15 @@ def analyze(
         the squared singular values of the Jacobian from inputs to outputs, in
         ``report.model``. ``"exponents"``: shares of values by sign and exponent, in
         ``report.histograms``.
+      predict: whether to set what mean-field theory expects beside what is measured:
+        second moments of dense layers, convolutions, elementwise functions, norms,
+        sums, dropout and lookups, growth of gradients from layer to layer, for the
+        realized variances of the weights. Where no law is known nothing is said.
+      remedies: what is done about findings. ``"tried"`` analyzes the model again with
+        changes that may mend it, on few seeds and with the compiled programs, until
+        one does; a healthy model costs nothing, any other at most 8 trials and about
+        as long as the analysis took. ``"named"`` lists what theory and practice name,
+        and ``"none"`` nothing beyond the findings' own lines.
       **kwargs: further keyword arguments of the model: ``train=True``, a mask,
         ``method=`` for another method than ``__call__``.
 
@@ -160,7 +172,8 @@ def analyze(
         roll,
         judge,
         variables,
-        check_metrics(metrics),
+        metrics=check_metrics(metrics),
+        predict=predict,
     )
     if scheme is not None and variables is not None:
         raise ValueError(
@@ -169,10 +182,16 @@ def analyze(
         )
     check_switch("progress", progress, none=True)
     check_switch("plan", plan)
+    check_switch("judge", judge)
+    if not isinstance(roll, str) or roll != "auto":
+        check_switch("roll", roll, auto=True)
+    check_switch("predict", predict)
+    check_remedies(remedies)
     given = model_arguments(kwargs, model_kwargs)
     with Bar(progress) as bar:
         bar.phase("tracing")
         if plan:
             return plan_run(model, args, given, options)
         prepared = prepare(model, args, given, options)
-        return measure(prepared, scheme, bar)
+        report = measure(prepared, scheme, bar)
+        return with_remedies(prepared, report, scheme, remedies, bar)

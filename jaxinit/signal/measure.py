@@ -1,6 +1,7 @@
 """One measurement of a model: prepared once, run for each way to draw its weights."""
 
 import dataclasses
+import functools
 import math
 import os
 import time
@@ -24,6 +25,7 @@ from jaxinit.report.report import Report
 from jaxinit.roles.network import Network, read_network, read_sites
 from jaxinit.schemes.drawing import scheme_draw
 from jaxinit.schemes.initialize import check_data
+from jaxinit.schemes.named import resolved
 from jaxinit.schemes.scheme import as_scheme
 from jaxinit.schemes.untouched import warn_of_untouched
 from jaxinit.signal.bundle import should_roll
@@ -43,13 +45,16 @@ from jaxinit.signal.given import Given, given
 from jaxinit.signal.inputs import Fed, batch_size, check_inputs, feed
 from jaxinit.signal.placement import mesh_of, placed_by, seed_devices, unplaced
 from jaxinit.signal.plan import RunPlan, plan_run
+from jaxinit.signal.predicted import predicted
+from jaxinit.signal.row_roles import with_roles
 from jaxinit.signal.seeds import Finished, Plan, Strategy, run
 from jaxinit.signal.statistics import Analysis, no_float_output
-from jaxinit.signal.tabulate import tabulate
+from jaxinit.signal.tabulate import Tables, tabulate
 from jaxinit.signal.trial import trained_leaves
 from jaxinit.verdict.judge import judged
 
 _MIN_SEEDS, _MAX_SEEDS = 8, 64
+_version = functools.cache(version)  # it reads files
 
 
 class Options(NamedTuple):
@@ -69,6 +74,7 @@ class Options(NamedTuple):
     judge: bool = True
     variables: Any = None
     metrics: Sequence[str] = ()
+    predict: bool = False
 
 
 class Prepared(NamedTuple):
@@ -184,6 +190,7 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
     network, programs = prepared.network, prepared.compiled
     traced, options = network.traced, prepared.options
     draw: Draw = own_draw(traced)
+    scheme = resolved(scheme)
     if scheme is not None:
         chosen = as_scheme(scheme)
         draw = scheme_draw(network, chosen)
@@ -226,8 +233,9 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
         "backend": jax.default_backend(),
         "device": jax.local_devices()[0].device_kind,
         "devices": max(len(how.devices), 1),
+        "processes": jax.process_count(),
         "jax": jax.__version__,
-        "flax": version("flax"),
+        "flax": _version("flax"),
         "strategy": finished.strategy,
         "chunk": finished.chunk,
         "rolled": programs.analysis.rolled,
@@ -247,7 +255,7 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
     if options.judge and moves:
         with mesh_of(inputs):
             evidence = gather(
-                network, draw, prepared.root, inputs, how.seeds, options.loss
+                network, draw, prepared.root, inputs, how.seeds, programs.analysis
             )
     with mesh_of(inputs):
         extra = measure_extra(
@@ -259,8 +267,31 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
             inputs,
             list(finished.seeds),
         )
+    tables = tabulate(programs.analysis, finished.raw)
+    theory: dict[str, np.ndarray] = {}
+    if options.predict:
+        with mesh_of(inputs):
+            theory, stopped = predicted(
+                network,
+                programs.analysis,
+                draw,
+                prepared.root,
+                inputs,
+                int(finished.seeds[0]),
+                tables,
+            )
+        if stopped is not None:
+            notes.append(f"Predictions end where no law is known: {stopped}")
     return _report(
-        prepared, programs.analysis, finished, notes, settings, evidence, extra
+        prepared,
+        programs.analysis,
+        finished,
+        tables,
+        notes,
+        settings,
+        evidence,
+        theory,
+        extra,
     )
 
 
@@ -334,17 +365,18 @@ def _report(
     prepared: Prepared,
     analysis: Analysis,
     finished: Finished,
+    tables: Tables,
     notes: Sequence[str],
     settings: dict[str, Any],
     evidence: dict[str, Any],
+    theory: dict[str, np.ndarray],
     extra: Extra,
 ) -> Report:
     fed, root = prepared.fed, prepared.root
-    tables = tabulate(analysis, finished.raw)
     traced, sites = analysis.traced, analysis.sites
     report = judged(
         Report(
-            rows=tables.rows,
+            rows=with_roles(tables.rows, prepared.network),
             forward=tables.forward | extra.forward,
             backward=tables.backward,
             params=tables.params,
@@ -361,6 +393,7 @@ def _report(
             evidence=evidence,
             model=extra.model,
             histograms=extra.histograms,
+            predicted=theory,
         )
     )
     lost = nonfinite_loss(report)

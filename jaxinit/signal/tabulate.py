@@ -168,6 +168,8 @@ def _executed(count: np.ndarray, values: np.ndarray) -> np.ndarray:
 def _pooled(steps: Arrays) -> Arrays:
     """Statistics over all steps; see ``moments.merge`` for what is exact."""
     pooled = {name: _mean(steps[name]) for name in FORWARD}
+    if steps["mean"].shape[1] == 1:
+        return pooled
     pooled["var"] = pooled["var"] + _mean(
         np.square(steps["mean"] - pooled["mean"][:, None])
     )
@@ -184,9 +186,11 @@ def _pooled(steps: Arrays) -> Arrays:
 
 def _mean(x: np.ndarray) -> np.ndarray:
     """The mean over steps that ran; a step that did not is NaN throughout."""
+    if x.shape[1] == 1:
+        return x[:, 0]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        return np.asarray(np.nanmean(x, axis=1)) if x.shape[1] > 1 else x[:, 0]
+        return np.asarray(np.nanmean(x, axis=1))
 
 
 def _rows(
