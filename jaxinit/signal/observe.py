@@ -158,7 +158,7 @@ def observe_grad(
             _check_scalar(value)
             return value, (aux, state, found)
 
-        probes = empty_probes(watched) if watches else {}
+        probes = empty_probes(watched, program.values(parts.params)) if watches else {}
         pull = jax.value_and_grad(objective, argnums=(0, 1), has_aux=True)
         (value, (aux, state, found)), (slopes, records) = pull(parts.params, probes)
         parts.update(state)

@@ -7,6 +7,7 @@ import pytest
 from flax import linen as nn
 
 import jaxinit
+from jaxinit.report.numbers import compact
 from jaxinit.signal.extra.exponents import BINS, HIGH, LOW
 from jaxinit.signal.extra.jacobian import isometry
 from jaxinit.signal.extra.measure import ALLOWED
@@ -292,6 +293,14 @@ def test_they_go_wherever_a_report_goes(measured):
         report.model["jacobian_max"]
     )
     assert report.to_xarray()["jacobian_mean"].dims == ("seed",)
+    wide = report.table(width=300)
+    median = compact(
+        float(np.median(report.forward["attn_logit_max"][:, report.layers.index("q")]))
+    )
+    (line,) = (text for text in wide.splitlines() if text.split()[:1] == ["q"])
+    assert "attn_logit_max" in wide
+    assert median in line
+    assert "jacobian_var" in wide
 
 
 def test_what_is_no_metric_is_named():

@@ -67,28 +67,33 @@ def _hooks(watched: Watched, on: Array | None) -> Hooks:
             return jnp.stack(fields)
 
         value = lax.stop_gradient(value)
-        measure = taken if on is None else _only(on, taken, len(here) + 1)
-        found: Array = versions.summarized(measure, value)
-        return found
+        return _summary(taken, value, on, len(here) + 1)
 
     def passes(tap: Tap, value: Array, probe: Array | None) -> Array:
         del tap
         if probe is None or not jnp.issubdtype(value.dtype, jnp.inexact):
             return value
-        return _watched(value, probe, jnp.float32(1) if on is None else on)
+        return _watched(value, probe, on)
 
     return Hooks(record, passes, functools.partial(_merge, watched.metrics))
 
 
-def _only(
-    on: Array, function: Callable[[Array], Array], size: int
-) -> Callable[[Array], Array]:
-    """``function`` where ``on``, else zeros, and then at no cost."""
+def _summary(
+    function: Callable[[Array], Array], value: Array, on: Array | None, size: int
+) -> Array:
+    """``function`` of a value, wherever it lies; zeros unless ``on``, at no cost."""
+
+    def summary(x: Array) -> Array:
+        found: Array = versions.summarized(function, x)
+        return found
 
     def nothing(x: Array) -> Array:
         return versions.vary_like(jnp.zeros(size, jnp.float32), x)
 
-    return lambda x: lax.cond(on > 0, function, nothing, x)
+    if on is None:
+        return summary(value)
+    chosen: Array = lax.cond(on > 0, summary, nothing, value)
+    return chosen
 
 
 def _merge(metrics: Sequence[str], earlier: Array, later: Array) -> Array:
@@ -103,21 +108,20 @@ def _merge(metrics: Sequence[str], earlier: Array, later: Array) -> Array:
 
 
 @jax.custom_vjp
-def _watched(value: Array, probe: Array, on: Array) -> Array:
+def _watched(value: Array, probe: Array, on: Array | None) -> Array:
     """``value``; the "gradient" of ``probe`` is the record of the value's gradient."""
     del probe, on
     return value
 
 
-def _watched_forward(value: Array, probe: Array, on: Array) -> tuple[Array, Any]:
+def _watched_forward(value: Array, probe: Array, on: Array | None) -> tuple[Array, Any]:
     return value, (probe, on)
 
 
-def _watched_backward(kept: Any, gradient: Array) -> tuple[Array, Array, Array]:
+def _watched_backward(kept: Any, gradient: Array) -> tuple[Array, Array, Any]:
     probe, on = kept
-    measure = _only(on, _mean_size, 2)
-    record = versions.summarized(measure, gradient)
-    return gradient, versions.vary_like(record, probe), jnp.zeros_like(on)
+    record = versions.vary_like(_summary(_mean_size, gradient, on, 2), probe)
+    return gradient, record, None if on is None else jnp.zeros_like(on)
 
 
 _watched.defvjp(_watched_forward, _watched_backward)
@@ -129,10 +133,16 @@ def _mean_size(x: Array) -> Array:
     return jnp.stack([count, jnp.sqrt(scaled) * jnp.exp2(exponent)])
 
 
-def empty_probes(watched: Watched) -> dict[int, Array]:
-    """A zero record for each row whose gradient is wanted."""
+def empty_probes(watched: Watched, values: Sequence[Any]) -> dict[int, Array]:
+    """A zero record for each row whose gradient is wanted.
+
+    Within a ``shard_map`` each device has its own, if any of ``values`` is its own.
+    """
     found = {}
     for number, event in watched.events.items():
         if all(loop.kind != "while" for loop in event.loops):
-            found[number] = jnp.zeros((*(lp.length for lp in event.loops), 2))
+            probe = jnp.zeros((*(lp.length for lp in event.loops), 2))
+            for value in values:
+                probe = versions.vary_like(probe, value)
+            found[number] = probe
     return found
