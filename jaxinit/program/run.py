@@ -32,7 +32,7 @@ class Tap(NamedTuple):
     """One thing to do at one value: ``number`` is the event's, ``point`` is where."""
 
     number: int
-    point: Literal["output", "activation"]
+    point: Literal["output", "activation", "operands"]
 
 
 class Hooks(NamedTuple):
@@ -42,13 +42,14 @@ class Hooks(NamedTuple):
       record: ``(tap, value) -> array``, a small summary that the replay returns.
       passes: ``(tap, value, probe) -> value``, what goes on in place of the value;
         ``probe`` is this event's entry of the replay's probes, or ``None``; always
-        ``None`` behind an activation.
+        ``None`` behind an activation. At the point ``"operands"`` of an equation
+        both are given a tuple: its operands, then its result.
       merge: ``(earlier, later) -> array``, joins the records of two steps of a loop
         of unknown length; it is first called with zeros as ``earlier``.
     """
 
-    record: Callable[[Tap, Array], Array]
-    passes: Callable[[Tap, Array, Array | None], Array]
+    record: Callable[[Tap, Any], Array]
+    passes: Callable[[Tap, Any, Array | None], Array]
     merge: Callable[[Array, Array], Array]
 
 
@@ -164,9 +165,12 @@ def _step(
         results, found = _open(node, operands, inner, hooks, probes)
         records.update(found)
     for position, tap in plan.taps.get(node.at.equation, ()):
-        records[tap] = hooks.record(tap, results[position])
-        probe = probes.get(tap.number) if tap.point == "output" else None
-        results[position] = hooks.passes(tap, results[position], probe)
+        value = results[position]
+        if tap.point == "operands":
+            value = (*operands, value)
+        records[tap] = hooks.record(tap, value)
+        probe = probes.get(tap.number) if tap.point != "activation" else None
+        results[position] = hooks.passes(tap, value, probe)
     return results, records
 
 

@@ -68,7 +68,7 @@ def find_curves(network: Network) -> list[Curve]:
                 continue
             what: What = "tanh" if node.primitive == "tanh" else "logistic"
             gate = partner == "data"
-        elif (summed := _softmax_axis(flow, node)) is not None:
+        elif (summed := softmax_axis(flow, node)) is not None:
             what, axis = "softmax", summed
         else:
             continue
@@ -152,7 +152,7 @@ def _record(curve: Curve, value: Array) -> Array:
     )
 
 
-def _softmax_axis(flow: Flow, node: Node) -> int | None:
+def softmax_axis(flow: Flow, node: Node) -> int | None:
     """The axis of a softmax whose last step this is: exp(z) over its sum."""
     if node.primitive != "div" or len(node.operands) != 2:
         return None
