@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from jaxinit._caches import cached
+from jaxinit.draw.compiling import quick_options
 from jaxinit.draw.own_init import Draw
 from jaxinit.roles.network import Network
 from jaxinit.signal.curves import Curve, fields, find_curves, look
@@ -79,7 +80,11 @@ def _compiled(
         if not made:
             curves = find_curves(network)
             steps, looked = take_steps(network, loss), look(network, curves)
-            run = jax.jit(lambda v, key, x: (steps(v, key, x), looked(v, key, x)))
+            run = jax.jit(
+                lambda v, key, x: (steps(v, key, x), looked(v, key, x)),
+                # A few steps of few seeds, each about five forward passes.
+                compiler_options=quick_options(network.sites, 15 * NUM_SEEDS),
+            )
             made.append((curves, run))
         return made[0]
 
