@@ -225,6 +225,8 @@ def _row_facts(row: Row, weights: Mapping[str, float]) -> Iterator[tuple[str, st
     yield "operation", visible(f"{row.operation}, {row.dtype} {shape}")
     if row.fan_in is not None:
         yield "fans", f"in {row.fan_in}, out {row.fan_out}"
+    if row.role:
+        yield "role", visible(row.role)
     if row.activation:
         yield "activation", visible(row.activation)
     for name in row.params[:4]:

@@ -9,8 +9,7 @@ import jax
 from jaxinit._typing import Initializer
 from jaxinit.initializers._value import law_of
 from jaxinit.roles.network import Network, Parameter
-from jaxinit.schemes.fitted import fitted_by_part
-from jaxinit.schemes.parts import Parts, parts_of
+from jaxinit.schemes.fitted import fitted
 
 Array = jax.Array
 
@@ -120,7 +119,7 @@ class _Everywhere(Scheme):
             )
         rule = "every weight"
         return [
-            drawn(weight, self.init, rule, parts=parts_of(network, weight))
+            drawn(weight, self.init, rule)
             for weight in weights
             if "embedding" not in weight.roles
         ]
@@ -131,24 +130,23 @@ def drawn(
     init: Initializer,
     rule: str,
     law: str | None = None,
-    parts: Parts | None = None,
 ) -> Assignment:
     """Draws ``parameter`` with ``init``; as a weight, with its real fans.
 
     Args:
       parameter: what to draw.
       init: an initializer. For a weight it is shown ``(*spatial, in, out)``, whatever
-        the layout, once for each stacked layer and each group.
+        the layout, once for each stacked layer, each group and each part of a fused
+        kernel.
       rule: which rule this is.
       law: the law in a few words, by default read off ``init``.
-      parts: the kernels that lie side by side in it, to be drawn each by itself.
 
     Returns:
       The assignment.
     """
     init_here = init
     if parameter.use is not None and "embedding" not in parameter.roles:
-        init_here = fitted_by_part(init, parameter, parts)
+        init_here = fitted(init, parameter)
     return Assignment(parameter.leaf, init_here, rule, law or law_of(init))
 
 

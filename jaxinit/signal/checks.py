@@ -74,10 +74,16 @@ def model_arguments(
     return {**kwargs, **model_kwargs}
 
 
-def check_switch(name: str, value: Any, *, none: bool = False) -> None:
-    """Raises unless ``value`` is True or False, or None where that is allowed."""
+def check_switch(
+    name: str, value: Any, *, none: bool = False, auto: bool = False
+) -> None:
+    """Raises unless ``value`` is True or False, or None where that is allowed.
+
+    Where ``"auto"`` is allowed too, ``auto`` is for the message alone.
+    """
     if not isinstance(value, bool | np.bool_) and not (none and value is None):
         allowed = "True, False or None" if none else "True or False"
+        allowed = f"'auto', {allowed}" if auto else allowed
         raise TypeError(f"`{name}` must be {allowed}, got {value!r:.80}.")
 
 

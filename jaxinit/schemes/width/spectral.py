@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
+from jaxinit._typing import Initializer
 from jaxinit.initializers import normal, spectral_orthogonal
 from jaxinit.roles.network import Network, Parameter
+from jaxinit.schemes.fitted import by_part, fitted, kernels_of
 from jaxinit.schemes.initialize import prepare
 from jaxinit.schemes.scheme import Assignment, Scheme, drawn
 from jaxinit.schemes.width.matrix_optimizers import spectral_rate
@@ -148,17 +150,22 @@ class _Spectral(Scheme):
             if "embedding" in parameter.roles:
                 assignments.append(drawn(parameter, normal(1.0), "tables"))
                 continue
-            init = spectral_orthogonal()
-            if self.law == "normal":
-                init = normal(min(1.0, norm) / math.sqrt(inputs))
             law = f"{self.law}, spectral norm {norm:.4g}"
-            assignments.append(drawn(parameter, init, "kernels", law))
+            each = [self._kernel(one, network) for one in kernels_of(parameter)]
+            init = by_part(parameter, each)
+            assignments.append(Assignment(parameter.leaf, init, "kernels", law))
         if not assignments:
             raise ValueError(
                 f"the spectral parametrization is for weights, and "
                 f"{network.traced.name} has none left. Use its own init."
             )
         return assignments
+
+    def _kernel(self, parameter: Parameter, network: Network) -> Initializer:
+        if self.law != "normal":
+            return fitted(spectral_orthogonal(), parameter)
+        inputs, outputs = _matrix(parameter, network)
+        return normal(min(1.0, math.sqrt(outputs / inputs)) / math.sqrt(inputs))
 
 
 def _matrix(parameter: Parameter, network: Network) -> _Matrix:
