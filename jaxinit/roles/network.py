@@ -1,5 +1,6 @@
 """What a scheme sees of a model: its parameters and what each of them does."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from jaxinit.models.trace import Traced
 from jaxinit.program import versions
 from jaxinit.program.flow import Flow
 from jaxinit.roles.anchors import Anchors
+from jaxinit.roles.parts import Part
 from jaxinit.roles.structure import NO_HINTS, Hints, Structure, read_structure
 from jaxinit.roles.structure import ROLES as ROLES
 
@@ -34,6 +36,7 @@ class Parameter(NamedTuple):
       use: how it is used as a weight, with its real fans; ``None`` if it is none.
       layers: lengths of the scans that slice it, outermost first.
       layer_axes: the axes that they slice.
+      parts: for a fused kernel, the kernels that lie side by side in it.
     """
 
     leaf: int
@@ -44,6 +47,7 @@ class Parameter(NamedTuple):
     use: Use | None
     layers: tuple[int, ...] = ()
     layer_axes: tuple[int, ...] = ()
+    parts: tuple[Part, ...] = ()
 
     @property
     def name(self) -> str:
@@ -141,7 +145,7 @@ def _reading(
 ) -> tuple[Anchors, Structure, tuple[Parameter, ...]]:
     sites = read_sites(traced)
     flow = Flow(
-        traced.apply,
+        traced.forward,
         traced.param_positions,
         traced.state_positions,
         [*traced.input_positions, *(traced.param_positions[i] for i in sites.latents)],
@@ -167,16 +171,32 @@ def _reading(
                 first.get(leaf),
                 tuple(aval.shape[axis] for axis in axes),
                 tuple(axes),
+                _parts_as_used(structure.parts.get(leaf, ()), first.get(leaf), aval),
             )
         )
     return anchors, structure, tuple(params)
 
 
+def _parts_as_used(
+    parts: tuple[Part, ...], use: Use | None, aval: Any
+) -> tuple[Part, ...]:
+    """The parts, if they cover the outputs of the leaf's first use."""
+    if use is None or use.groups > 1 or not use.in_axis:
+        return ()
+    size = math.prod(aval.shape[axis] for axis in use.out_axis)
+    return parts if sum(len(part.outputs) for part in parts) == size else ()
+
+
 @cached(16)
 def read_sites(traced: Traced) -> Sites:
     """The layers and joins of a traced model."""
+    return find_layers(traced)
+
+
+def find_layers(traced: Traced) -> Sites:
+    """The same for a program that is seen once, and not to be kept."""
     return find_sites(
-        traced.apply,
+        traced.forward,
         traced.param_positions,
         traced.input_positions,
         [parts[:-1] for parts in traced.params],
