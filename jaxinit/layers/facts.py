@@ -51,6 +51,8 @@ class Fact(NamedTuple):
         be learned data; the layout is then that of the last kernel's outputs.
       masked: whether something was added that no parameter made, as masks are.
       one_hot: the input leaf whose integers it marks with a one each, -1 if unknown.
+        Of a constant, whether it is the identity matrix.
+      spread: whether it has just been repeated along an axis.
       spectrum: for a parameter value, over how many points it was Fourier transformed.
     """
 
@@ -65,6 +67,7 @@ class Fact(NamedTuple):
     source: int | None = None
     spectrum: int = 1
     one_hot: int | None = None
+    spread: bool = False
     latents: frozenset[int] = frozenset()
     masked: bool = False
 

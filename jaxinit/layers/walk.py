@@ -73,9 +73,11 @@ def _equation(
         if name == "name":
             ledger.note_idle_tap(str(equation.params["name"]))
         inner = versions.called_program(equation)
+        results = values.constant_value(equation, operands)
         if inner is not None:
-            read(ledger, inner, operands, place.inside(), place.loops, wanted)
-        return [NEITHER for _ in equation.outvars]
+            found = read(ledger, inner, operands, place.inside(), place.loops, wanted)
+            results = found if name in versions.TRANSPARENT_CALLS else None
+        return results or [NEITHER for _ in equation.outvars]
     if primitives.is_random(name):
         ledger.keys.update(f.source for f in operands if f.source is not None)
         return [NEITHER for _ in equation.outvars]
