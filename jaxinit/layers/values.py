@@ -243,7 +243,9 @@ def constant_value(
 ) -> list[Fact] | None:
     """The results of an equation without data and parameters, if anything is known."""
     name = equation.primitive.name
-    shape = getattr(equation.outvars[0].aval, "shape", ()) if equation.outvars else ()
+    shape: Shape = ()
+    if len(equation.outvars) == 1:
+        shape = tuple(getattr(equation.outvars[0].aval, "shape", ()))
     square = len(shape) == 2 and shape[0] == shape[1] > 1
     if name == "eq" and square or (
         name in primitives.KEEPS_ELEMENTS

@@ -11,8 +11,9 @@ from tests.roles.structures import function
 X = jax.random.normal(jax.random.key(0), (16, 8))
 
 
-def roles(shapes, apply, x=X):
-    rows = jaxinit.explain(function(shapes, apply), jaxinit.he_normal(), x).rows
+def roles(shapes, apply, *args):
+    args = args or (X,)
+    rows = jaxinit.explain(function(shapes, apply), jaxinit.he_normal(), *args).rows
     return {row.name: set(row.roles) for row in rows}
 
 
