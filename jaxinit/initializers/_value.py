@@ -18,16 +18,10 @@ import numpy as np
 from jax.sharding import NamedSharding
 from jax.typing import DTypeLike
 
-from jaxinit._typing import Axes, Initializer, OutSharding, Scalar
-from jaxinit.initializers._check import (
-    as_number,
-    check_flag,
-    check_initializer,
-    check_integer,
-    check_integers,
-    check_shape,
-)
-from jaxinit.initializers._dtype import Kinds, as_dtype, check_dtype
+from jaxinit._typing import Initializer, OutSharding, Scalar
+from jaxinit.initializers._check import as_number, check_shape
+from jaxinit.initializers._dtype import Kinds, check_dtype
+from jaxinit.initializers._forms import form_of
 from jaxinit.initializers._key import Same, key_of
 from jaxinit.initializers._sharding import Make, place
 from jaxinit.initializers.fans import Fans
@@ -185,14 +179,13 @@ class Init:
 def family(factory: Callable[P, Initializer]) -> Callable[P, Initializer]:
     """Makes the results of a factory values, and checks its arguments.
 
-    Arguments annotated as axes, integers, flags, dtypes and initializers are checked
-    and brought into one form here; the factory checks what only it knows.
+    Arguments are brought into one form by their annotations, so that 1, 1.0 and
+    ``np.int64(1)`` make one initializer; the factory checks what only it knows.
     """
     signature = inspect.signature(factory)
     forms = {
-        name: _FORMS[parameter.annotation]
+        name: form_of(parameter.annotation)
         for name, parameter in signature.parameters.items()
-        if parameter.annotation in _FORMS
     }
 
     @functools.wraps(factory)
@@ -204,8 +197,7 @@ def family(factory: Callable[P, Initializer]) -> Callable[P, Initializer]:
         bound.apply_defaults()
         arguments = bound.arguments
         for name, value in arguments.items():
-            form = forms.get(name)
-            arguments[name] = form(name, value) if form else _frozen(value)
+            arguments[name] = forms[name](name, value)
         built = factory(*bound.args, **bound.kwargs)
         assert isinstance(built, Init)
         return built.named(build, arguments)
@@ -253,45 +245,6 @@ def times(factor: Scalar, law: str) -> str:
     return f"{shown} * ({law})" if " " in law else f"{shown} * {law}"
 
 
-def _frozen(value: Any) -> Any:
-    """What nobody else can change: tuples for lists, copies of arrays."""
-    if type(value) in (list, tuple):
-        return tuple(_frozen(entry) for entry in value)
-    if isinstance(value, np.ndarray) and value.dtype != object:
-        value = value.copy()
-        value.setflags(write=False)
-    return value
-
-
-def _or_none(form: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
-    return lambda name, value: None if value is None else form(name, value)
-
-
-def _initializer(name: str, value: Any) -> Any:
-    check_initializer(name, value)
-    return value
-
-
-def _axes(name: str, value: Any) -> Axes:
-    return check_integers(name, value, "Axes are counted from 0, or from -1 backwards.")
-
-
-def _integer(name: str, value: Any) -> int:
-    return check_integer(name, value, "Give a whole number.")
-
-
-_FORMS: dict[Any, Callable[[str, Any], Any]] = {
-    bool: check_flag,
-    int: _integer,
-    int | None: _or_none(_integer),
-    Axes: _axes,
-    Axes | None: _or_none(_axes),
-    DTypeLike | None: _or_none(as_dtype),
-    Initializer: _initializer,
-    Initializer | None: _or_none(_initializer),
-}
-
-
 def _written(factory: Callable[..., Any], arguments: Mapping[str, Any]) -> str:
     """The arguments that are not the defaults, by position as long as possible."""
     words, by_position = [], True
@@ -309,7 +262,9 @@ def _written(factory: Callable[..., Any], arguments: Mapping[str, Any]) -> str:
 
 
 def _is_same(value: Any, default: Any) -> bool:
-    return type(value) is type(default) and bool(value == default)
+    if isinstance(value, (np.ndarray, jax.Array)) or value is None or default is None:
+        return value is default
+    return type(value) in (type(default), float) and bool(value == default)
 
 
 def _word(value: Any) -> str:
@@ -322,6 +277,8 @@ def _word(value: Any) -> str:
         return value.name
     if isinstance(value, jax.core.Tracer):
         return "traced"
+    if isinstance(value, np.ndarray) and value.dtype == float and value.size <= 8:
+        return repr(value.tolist())
     if isinstance(value, (np.ndarray, jax.Array)):
         return f"{value.dtype.name}{list(value.shape)}" if value.ndim else str(value)
     if isinstance(value, (np.generic, float)):

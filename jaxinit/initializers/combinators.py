@@ -6,7 +6,7 @@ import numpy as np
 from jax.sharding import NamedSharding
 from jax.typing import ArrayLike, DTypeLike
 
-from jaxinit._typing import Initializer, Scalar
+from jaxinit._typing import Initializer, Mask, Scalar
 from jaxinit.initializers._call import call, default_dtype
 from jaxinit.initializers._check import as_array, check_factor, shown
 from jaxinit.initializers._draw import (
@@ -121,7 +121,7 @@ def cast(
 
 @family
 def masked(
-    base: Initializer, mask: ArrayLike, dtype: DTypeLike | None = None
+    base: Initializer, mask: Mask, dtype: DTypeLike | None = None
 ) -> Initializer:
     """Samples of ``base`` where ``mask`` is true, exact zeros elsewhere.
 
@@ -224,7 +224,7 @@ def from_array(array: ArrayLike, dtype: DTypeLike | None = None) -> Initializer:
     return from_maker(make, dtype, check_shape=check_shape, kinds="any", law=law)
 
 
-def _truth_values(mask: ArrayLike) -> np.ndarray | jax.Array:
+def _truth_values(mask: Mask) -> np.ndarray | jax.Array:
     """The mask as booleans; of a traced one, whatever is not zero is true."""
     if isinstance(mask, jax.core.Tracer):
         return mask.astype(bool)

@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -98,6 +99,7 @@ def orthogonal_kernel(
     batch_axis: Axes,
     dtype: DTypeLike,
     sharding: NamedSharding | None = None,
+    matrices: Callable[..., jax.Array] | None = None,
 ) -> jax.Array:
     """A kernel with singular values of 1; arguments as :func:`orthogonal` has them.
 
@@ -108,12 +110,13 @@ def orthogonal_kernel(
       batch_axis: axes along which independent matrices are stacked.
       dtype: a compute dtype.
       sharding: the sharding of the result, if it is to have one.
+      matrices: what draws them, by default :func:`orthogonal_matrices`.
 
     Returns:
       The kernel.
     """
     batch, rows, column = matrix_axes(shape, column_axis, batch_axis)
-    w = orthogonal_matrices(
+    w = (matrices or orthogonal_matrices)(
         key,
         tuple(shape[axis] for axis in batch),
         math.prod(shape[axis] for axis in rows),

@@ -7,26 +7,21 @@ from jaxinit.layers import facts
 from jaxinit.layers.facts import Fact, Unary
 from jaxinit.program import primitives, versions
 from jaxinit.program.axes import Layout, Shape, concatenated, rearranged
-from jaxinit.program.paths import Location
+from jaxinit.program.program import CALLS, Node, is_elementwise
 
 
 def elementwise(
-    equation: versions.Equation,
-    operands: Sequence[Fact],
-    at: Location,
-    inner: versions.Program | None,
-    gain_of: Callable[[int], int | None],
+    node: Node, operands: Sequence[Fact], gain_of: Callable[[int], int | None]
 ) -> Fact | None:
     """The result of an elementwise function of one event's output, if it is one.
 
     Args:
-      equation: the equation.
+      node: the node.
       operands: what is known of its operands.
-      at: where it is.
-      inner: the program that it calls, if any.
       gain_of: for an event that is a learned gain, the event that it multiplies: a
         leak with a learned slope is a function of that one.
     """
+    equation = node.equation
     if len(equation.outvars) != 1:
         return None
     data = [f for f in operands if f.data]
@@ -44,14 +39,14 @@ def elementwise(
     for atom, fact in zip(equation.invars, operands, strict=True):
         if fact.data and atom.aval.shape != out.shape:
             return None
-    step = _step(equation, operands, inner)
+    step = _step(node, operands)
     if step is None:
         return None
     steps: tuple[str, ...] = ()
     for fact in data:
         if fact.unary is not None:
             steps += tuple(s for s in fact.unary.steps if s not in steps)
-    unary = Unary(base, (*steps, step), at, primitives.is_float(out))
+    unary = Unary(base, (*steps, step), node.at, primitives.is_float(out))
     scaled = unary.nonlinear or step in ("add", "sub")
     return Fact(
         data=True,
@@ -247,26 +242,20 @@ def constant_value(
     if len(equation.outvars) == 1:
         shape = tuple(getattr(equation.outvars[0].aval, "shape", ()))
     square = len(shape) == 2 and shape[0] == shape[1] > 1
-    if name == "eq" and square or (
-        name in primitives.KEEPS_ELEMENTS
-        and operands[0].one_hot is not None
-        and square
+    if (name == "eq" and square) or (
+        name in primitives.KEEPS_ELEMENTS and operands[0].one_hot is not None and square
     ):
         return [Fact(one_hot=-1)]
     return None
 
 
-def _step(
-    equation: versions.Equation,
-    operands: Sequence[Fact],
-    inner: versions.Program | None,
-) -> str | None:
-    """The name of an elementwise function; none if the equation is no such function."""
-    name: str = equation.primitive.name
-    if inner is not None:
-        if not primitives.is_elementwise(inner):
+def _step(node: Node, operands: Sequence[Fact]) -> str | None:
+    """The name of an elementwise function; none if the node is no such function."""
+    name = node.primitive
+    if node.kind in CALLS:
+        if not is_elementwise(node.bodies[0]):
             return None
-        return versions.call_name(equation) or name
+        return versions.call_name(node.equation) or name
     if name not in primitives.ELEMENTWISE:
         return None
     num_data = sum(f.data for f in operands)

@@ -7,6 +7,7 @@ import numpy as np
 
 from jaxinit.report.findings import KINDS, Finding, Kind
 from jaxinit.report.plain import plain
+from jaxinit.report.remedy import Remedy
 from jaxinit.report.summary import Summary, has_log, summarize
 
 
@@ -30,6 +31,8 @@ class Row(NamedTuple):
       samples: number of values per channel that ``dead`` was judged on.
       skip: for a join, the rows nearest upstream of its skip.
       branch: for a join, the rows nearest upstream of its branch.
+      role: what its parameters do, as ``jaxinit.ROLES`` has it: ``"readout"``,
+        ``"attention_output+branch_end"``; empty for joins and taps.
     """
 
     name: str
@@ -45,6 +48,21 @@ class Row(NamedTuple):
     samples: int
     skip: tuple[str, ...]
     branch: tuple[str, ...]
+    role: str = ""
+
+
+class Branch(NamedTuple):
+    """A sum in which a branch is added to a stream.
+
+    Attributes:
+      join: name of the row of the sum.
+      skip: the rows nearest upstream of the stream.
+      ends: the rows nearest upstream of what is added to it.
+    """
+
+    join: str
+    skip: tuple[str, ...]
+    ends: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -75,6 +93,11 @@ class Measured:
       evidence: what the verdict rests on besides: what a few gradient steps did to
         each parameter, slopes of squashing functions, the inputs; empty if nobody
         was to judge.
+      predicted: ``"second_moment"`` and ``"chi"`` as theory expects them, `(rows,)`,
+        and ``"second_moment_z"``, ``"chi_z"``, how many standard errors the mean over
+        seeds lies above; NaN where no law is known; empty unless asked for.
+      remedies: what would mend the model, the best first; empty if it is healthy or
+        nobody was to look for them.
     """
 
     rows: tuple[Row, ...]
@@ -93,6 +116,8 @@ class Measured:
     settings: dict[str, Any]
     findings: tuple[Finding, ...] = ()
     evidence: dict[str, Any] = dataclasses.field(default_factory=dict)
+    remedies: tuple[Remedy, ...] = ()
+    predicted: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "settings", plain(self.settings))
@@ -108,6 +133,15 @@ class Measured:
     def kinds(self) -> tuple[str, ...]:
         """For each row whether it is a layer, a join or a tap."""
         return tuple(row.kind for row in self.rows)
+
+    @property
+    def branches(self) -> tuple[Branch, ...]:
+        """The sums in which branches join a stream, in the order data meets them."""
+        return tuple(
+            Branch(row.name, row.skip, row.branch)
+            for row in self.rows
+            if row.kind == "join"
+        )
 
     @property
     def ran(self) -> np.ndarray:
@@ -184,6 +218,12 @@ def check(report: Measured) -> None:
                     f"got {values.shape}. Axis 0 counts seeds, axis 1 "
                     f"{'parameters' if group == 'weights' else 'rows'}."
                 )
+    for metric, values in report.predicted.items():
+        if values.shape != (len(report.rows),):
+            raise ValueError(
+                f"`predicted[{metric!r:.80}]` must have shape {(len(report.rows),)}, "
+                f"got {values.shape}."
+            )
     for name, metrics in report.profiles.items():
         if name not in report.layers:
             raise ValueError(f"`profiles` has {name!r:.80}, which names no row.")

@@ -15,6 +15,7 @@ from jaxinit.report.difference import Difference, difference
 from jaxinit.report.files import write
 from jaxinit.report.findings import KINDS, Finding, Kind, UnhealthyError
 from jaxinit.report.html import frame, page
+from jaxinit.report.labelled import dataset
 from jaxinit.report.markdown import markdown
 from jaxinit.report.measured import Measured
 from jaxinit.report.plot import checked_suffix, draw, image
@@ -22,6 +23,7 @@ from jaxinit.report.table import plain_text, printed, renderable
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]
+    import xarray as xr
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
 
@@ -171,6 +173,19 @@ class Report(Measured):
                 "`to_records` gives the same without it."
             ) from error
         return pd.DataFrame(self.to_records(of))
+
+    def to_xarray(self) -> "xr.Dataset":
+        """The metrics as arrays with named axes.
+
+        Returns:
+          A data set with a variable for each metric, over the dimensions ``seed`` and
+          ``row``, or ``seed`` and ``param`` for those of parameters:
+          ``dataset["rms"].sel(row="Dense_0").median("seed")``.
+
+        Raises:
+          ImportError: if xarray is not installed.
+        """
+        return dataset(self)
 
     def plot(
         self,

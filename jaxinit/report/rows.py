@@ -19,6 +19,8 @@ _HEAD = _TAIL = 15
 
 # The output's shape has its place from this width on.
 _WIDE = 96
+# ... and the row's role from this one on.
+_WIDEST = 120
 _GAP = 2
 
 # Names keep this much room, before columns do.
@@ -72,7 +74,7 @@ def row_table(
     numbers = {f.row: i for i, f in reversed([*enumerate(report.findings, 1)])}
     rows = [report.rows[i] for i in shown]
     marked = [numbers.get(row.name) for row in rows]
-    columns = _columns(report, shown, wide=width >= _WIDE)
+    columns = _columns(report, shown, wide=width >= _WIDE, widest=width >= _WIDEST)
     room = width - 2 * _GAP - 2
     while len(columns) > 1 and room - sum(map(_width, columns)) < _MIN_NAME:
         columns.remove(min(columns, key=lambda column: column.weight))
@@ -101,7 +103,9 @@ def row_table(
     return table
 
 
-def _columns(report: Measured, shown: Sequence[int], *, wide: bool) -> list[_Column]:
+def _columns(
+    report: Measured, shown: Sequence[int], *, wide: bool, widest: bool
+) -> list[_Column]:
     rows = [report.rows[i] for i in shown]
     summary = report.summary()
     operations = [
@@ -111,6 +115,9 @@ def _columns(report: Measured, shown: Sequence[int], *, wide: bool) -> list[_Col
     if wide:
         shapes = [elide("x".join(map(str, row.shape)) or "scalar", 16) for row in rows]
         columns.append(_Column("output", shapes, style="dim"))
+    if widest and any(row.role for row in rows):
+        roles = [elide(row.role, 20) for row in rows]
+        columns.append(_Column("role", roles, style="dim"))
     if "second_moment" in summary:
         moment = summary["second_moment"]
         # An exclamation mark where the median leaves out seeds that overflowed.
@@ -120,6 +127,7 @@ def _columns(report: Measured, shown: Sequence[int], *, wide: bool) -> list[_Col
         columns.append(_Column("E[x²]", medians, "right", weight=5))
         ranges = [_range(moment.q05[i], moment.q95[i]) for i in shown]
         columns.append(_Column("5-95%", ranges, style="dim", weight=2))
+    columns += _predicted(report, shown)
     if "dead" in summary:
         shares = summary["dead"].median
         dead = [_dead(report.rows[i], float(shares[i])) for i in shown]
@@ -130,6 +138,20 @@ def _columns(report: Measured, shown: Sequence[int], *, wide: bool) -> list[_Col
         grads = ["" if undefined[i] else compact(median[i]) for i in shown]
         columns.append(_Column("grad rms", grads, "right", weight=4))
     return columns
+
+
+def _predicted(report: Measured, shown: Sequence[int]) -> list[_Column]:
+    """What theory expects, and how many standard errors the measured is above it."""
+    theory = report.predicted.get("second_moment")
+    if theory is None:
+        return []
+    far = report.predicted["second_moment_z"]
+    expected = ["-" if math.isnan(theory[i]) else compact(theory[i]) for i in shown]
+    away = ["-" if math.isnan(far[i]) else f"{far[i]:+.1f}" for i in shown]
+    return [
+        _Column("predicted", expected, "right", weight=5),
+        _Column("off/se", away, "right", weight=4),
+    ]
 
 
 def _width(column: _Column) -> int:

@@ -145,7 +145,7 @@ def _reading(
 ) -> tuple[Anchors, Structure, tuple[Parameter, ...]]:
     sites = read_sites(traced)
     flow = Flow(
-        traced.apply,
+        traced.forward,
         traced.param_positions,
         traced.state_positions,
         [*traced.input_positions, *(traced.param_positions[i] for i in sites.latents)],
@@ -190,8 +190,13 @@ def _parts_as_used(
 @cached(16)
 def read_sites(traced: Traced) -> Sites:
     """The layers and joins of a traced model."""
+    return find_layers(traced)
+
+
+def find_layers(traced: Traced) -> Sites:
+    """The same for a program that is seen once, and not to be kept."""
     return find_sites(
-        traced.apply,
+        traced.forward,
         traced.param_positions,
         traced.input_positions,
         [parts[:-1] for parts in traced.params],

@@ -96,6 +96,14 @@ class Scheme:
         return None
 
 
+class Own(Scheme):
+    """What the model's own init draws."""
+
+    def leaves(self, parameter: Parameter) -> str:
+        del parameter
+        return "the model's own init is asked for"
+
+
 @dataclass(frozen=True)
 class _Everywhere(Scheme):
     """One initializer for every weight."""
@@ -143,17 +151,24 @@ def drawn(
 
 
 def as_scheme(scheme: Any) -> Scheme:
-    """A scheme as it is, or one initializer for every weight.
+    """A scheme as it is, or one initializer for every weight; either by its name.
 
     Raises:
       TypeError: if it is neither.
+      ValueError: if nothing has this name.
     """
+    if isinstance(scheme, str):
+        from jaxinit.schemes.named import resolved  # which looks into all schemes
+
+        found = resolved(scheme)
+        scheme = Own() if found is None else found
     if isinstance(scheme, Scheme):
         return scheme
     if isinstance(scheme, type) or not callable(scheme):
         raise TypeError(
             "`scheme` must be a scheme such as jaxinit.lsuv(), rules([...]) or an "
-            f"initializer such as jaxinit.he_normal(), got {scheme!r}."
+            "initializer such as jaxinit.he_normal(), or the name of one, as "
+            f"'he_normal', got {scheme!r}."
         )
     if getattr(scheme, "makes_initializers", False):
         name = getattr(scheme, "__name__", "he_normal")

@@ -13,6 +13,7 @@ from jaxinit.signal.checks import check_switch, model_arguments
 from jaxinit.signal.measure import Options, measure, prepare
 from jaxinit.signal.measure import plan as plan_run
 from jaxinit.signal.plan import RunPlan
+from jaxinit.signal.remedies.trying import check_remedies, with_remedies
 from jaxinit.signal.seeds import Strategy
 
 
@@ -33,6 +34,7 @@ def analyze(
     seeds: int | Sequence[int] | None = None,
     key: int | jax.Array = 0,
     scheme: Any = None,
+    variables: Any = None,
     loss: Callable[[Any], jax.Array] | None = None,
     strategy: Strategy = "auto",
     chunk: int | None = None,
@@ -46,6 +48,8 @@ def analyze(
     roll: bool | Literal["auto"] = "auto",
     plan: bool = False,
     judge: bool = True,
+    predict: bool = False,
+    remedies: Literal["tried", "named", "none"] = "tried",
     **kwargs: Any,
 ) -> Report | RunPlan:
     r"""Measures how the signal travels through a model at initialization.
@@ -70,6 +74,10 @@ def analyze(
       scheme: measures the model as ``initialize`` would initialize it by this scheme,
         or by an initializer for every weight; by default by its own init. Schemes
         that look at data see the inputs.
+      variables: weights to measure in place of drawn ones, trained or loaded, of a
+        linen module or a ``Functional``: what its init returns, or many such as
+        "seeds", in a list or with one more axis in front of every leaf. They are cast
+        to the dtypes of the model's own.
       loss: takes the model's output, returns a scalar. Without it gradients start
         from a random probe: a standard normal cotangent at the output, which needs
         no labels and is what mean-field theory speaks of.
@@ -97,6 +105,15 @@ def analyze(
       judge: whether to gather the evidence that the verdict rests on besides the
         statistics (a few simulated gradient steps, slopes, the inputs). Without it
         the verdict knows sizes alone.
+      predict: whether to set what mean-field theory expects beside what is measured:
+        second moments of dense layers, convolutions, elementwise functions, norms,
+        sums, dropout and lookups, growth of gradients from layer to layer, for the
+        realized variances of the weights. Where no law is known nothing is said.
+      remedies: what is done about findings. ``"tried"`` analyzes the model again with
+        changes that may mend it, on few seeds and with the compiled programs, until
+        one does; a healthy model costs nothing, any other at most 8 trials and about
+        as long as the analysis took. ``"named"`` lists what theory and practice name,
+        and ``"none"`` nothing beyond the findings' own lines.
       **kwargs: further keyword arguments of the model: ``train=True``, a mask,
         ``method=`` for another method than ``__call__``.
 
@@ -136,13 +153,26 @@ def analyze(
         checkpoint,
         roll,
         judge,
+        variables,
+        predict,
     )
+    if scheme is not None and variables is not None:
+        raise ValueError(
+            "`scheme` draws weights and `variables` gives them, got both. Leave out "
+            "one."
+        )
     check_switch("progress", progress, none=True)
     check_switch("plan", plan)
+    check_switch("judge", judge)
+    if not isinstance(roll, str) or roll != "auto":
+        check_switch("roll", roll, auto=True)
+    check_switch("predict", predict)
+    check_remedies(remedies)
     given = model_arguments(kwargs, model_kwargs)
     with Bar(progress) as bar:
         bar.phase("tracing")
         if plan:
             return plan_run(model, args, given, options)
         prepared = prepare(model, args, given, options)
-        return measure(prepared, scheme, bar)
+        report = measure(prepared, scheme, bar)
+        return with_remedies(prepared, report, scheme, remedies, bar)

@@ -16,6 +16,7 @@ from jaxinit.signal.compiled import (
     Packed,
     abstract_arguments,
 )
+from jaxinit.signal.given import all_drawn, drawn
 from jaxinit.signal.statistics import Analysis
 
 Array = jax.Array
@@ -44,7 +45,7 @@ class Engine:
     def run(self, seed: int) -> Packed:
         """One seed, on the host."""
         key, noise = _keys(self.root, np.uint32(seed))
-        variables = self.draw(key, *self.inputs)
+        variables = drawn(self.draw, seed, key, self.inputs)
         return self.compiled(0, variables, noise, self.inputs)
 
     def run_batched(self, seeds: Sequence[int], mesh: Mesh | None = None) -> Packed:
@@ -56,7 +57,7 @@ class Engine:
             keys, noise = jax.device_put((keys, noise), spread)
             whole = jax.sharding.NamedSharding(mesh, PartitionSpec())
             inputs = jax.device_put(inputs, whole)
-        variables = self.draw.batched(keys, *inputs)
+        variables = all_drawn(self.draw, seeds, keys, inputs)
         if mesh is not None:
             variables = jax.device_put(variables, spread)
         return self.compiled(len(seeds), variables, noise, inputs, mesh)

@@ -15,13 +15,14 @@ from jaxinit._keys import root_key
 from jaxinit._progress import Bar
 from jaxinit.roles.network import Network
 from jaxinit.schemes.initialize import prepare
+from jaxinit.schemes.named import named_schemes
 from jaxinit.signal.interrupts import as_interrupts
 from jaxinit.train.batches import as_source
 from jaxinit.train.cells import Cell, Store
 from jaxinit.train.checks import (
     as_rates,
     check_counts,
-    check_schemes,
+    check_how,
     check_shares,
     first_batch,
 )
@@ -43,7 +44,7 @@ def race(
     model: Any,
     data: Any,
     *,
-    schemes: Mapping[str, Any],
+    schemes: Mapping[str, Any] | Sequence[str],
     optimizer: Any,
     learning_rates: Sequence[float],
     steps: int = 100,
@@ -87,7 +88,7 @@ def race(
       data: a tuple ``(inputs, target)`` of arrays over samples; an iterable of such
         batches; a function from a step's number to a batch; or ``"digits"``.
       schemes: by a name of your choice, a scheme as in ``initialize``; ``None`` for the
-        model's own init.
+        model's own init. Or a list of names, as ``["own", "he_normal"]``.
       optimizer: a function from the learning rate to an optax transformation, as
         ``optax.adam``; or a transformation, whose updates the rates multiply.
       learning_rates: those that are tried.
@@ -149,7 +150,8 @@ def race(
         steps=steps, batch_size=batch_size, chunk=1 if chunk is None else chunk
     )
     check_shares(improvement=improvement, confidence=confidence)
-    check_schemes(schemes, strategy, solutions)
+    check_how(strategy, solutions)
+    schemes = named_schemes(schemes)
     root = root_key(key)
     kwargs = dict(model_kwargs or {})
     source = as_source(_named(data), batch_size, _seed_of(root))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 from flax import nnx
+from jax.experimental.ode import odeint
 
 import jaxinit
 from jaxinit.program import versions
@@ -220,3 +221,12 @@ def test_custom_derivatives_count_by_what_they_are():
     (repeat,) = repeats(same, V)
     assert (repeat.period, repeat.times) == (3, 6)
     assert repeats(different, V) == []
+
+
+def test_a_rule_that_cannot_be_differentiated_here_equals_itself_alone():
+    def solves(x, weight):
+        for _ in range(6):
+            x = odeint(lambda y, t: -weight * y, x, jnp.arange(2.0))[-1]
+        return x
+
+    assert repeats(solves, V, V) == []

@@ -152,7 +152,7 @@ def test_json_keeps_everything(result, tmp_path):
 def test_figures_are_returned(result, tmp_path):
     figure = result.plot(tmp_path / "race.png")
 
-    assert len(figure.axes) == 2
+    assert len(figure.axes) == 3
     assert (tmp_path / "race.png").stat().st_size > 1000
 
 

@@ -11,6 +11,7 @@ from jaxinit.roles.network import Network, Parameter
 from jaxinit.schemes.fitted import by_part, fitted, kernels_of
 from jaxinit.schemes.initialize import prepare
 from jaxinit.schemes.scheme import Assignment, Scheme, drawn
+from jaxinit.schemes.width.matrix_optimizers import spectral_rate
 from jaxinit.schemes.width.mup_optimizer import (
     Optimizer,
     check_optimizer,
@@ -95,7 +96,9 @@ def spectral_multipliers(
     Args:
       model: as in ``initialize``.
       *args: the model's inputs; shapes will do.
-      optimizer: ``"sgd"``, ``"adam"``, ``"adamw"`` or ``"lion"``.
+      optimizer: as in ``mup_multipliers``. Of ``"shampoo"`` all factors, of ``"muon"``
+        those of matrices are :math:`\sqrt{\text{out}/\text{in}}`, less what optax
+        multiplies by itself.
       rngs: as in ``initialize``.
       model_kwargs: as in ``initialize``.
       **kwargs: further keyword arguments of the model.
@@ -122,8 +125,11 @@ def spectral_multipliers(
     rates = []
     for parameter in network.params:
         matrix = _matrix(parameter, network)
-        rate = 1.0 if optimizer != "sgd" else matrix.outputs
-        rates.append(rate / matrix.inputs)
+        plain = matrix.outputs / matrix.inputs
+        if optimizer in ("muon", "shampoo"):
+            rates.append(spectral_rate(parameter, optimizer, plain))
+        else:
+            rates.append(plain if optimizer == "sgd" else 1 / matrix.inputs)
     return tree_like_params(network.traced, rates)
 
 
