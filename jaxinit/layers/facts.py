@@ -7,6 +7,7 @@ A value is a *parameter value* (computed from parameter leaves alone), a *data v
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from jaxinit.layers.factors import Chain
 from jaxinit.program.axes import Layout
 from jaxinit.program.paths import Location
 from jaxinit.program.primitives import LINEAR
@@ -49,6 +50,7 @@ class Fact(NamedTuple):
       source: the input leaf that an integer value was taken from.
       latents: leaves that kernels among the parameters were applied to, which so may
         be learned data; the layout is then that of the last kernel's outputs.
+      chain: for a product of kernels and constants, which kernels it is made of.
       masked: whether something was added that no parameter made, as masks are.
       one_hot: the input leaf whose integers it marks with a one each, -1 if unknown.
         Of a constant, whether it is the identity matrix.
@@ -70,6 +72,7 @@ class Fact(NamedTuple):
     spread: bool = False
     latents: frozenset[int] = frozenset()
     masked: bool = False
+    chain: Chain | None = None
 
     @property
     def is_param(self) -> bool:

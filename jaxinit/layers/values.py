@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from jaxinit.layers import facts
+from jaxinit.layers.factors import Chain, moved, multiplied
 from jaxinit.layers.facts import Fact, Unary
 from jaxinit.program import primitives, versions
 from jaxinit.program.axes import Layout, Shape, concatenated, rearranged
@@ -105,7 +106,26 @@ def parameter_value(
             layout = concatenated(whole) if whole else None
         elif len(params) > 1 and len(set(whole)) == 1:
             layout = whole[0]
-    return [known._replace(layout=layout) for _ in equation.outvars]
+    known = known._replace(layout=layout, chain=_chain(equation, operands))
+    return [known for _ in equation.outvars]
+
+
+def _chain(equation: versions.Equation, operands: Sequence[Fact]) -> Chain | None:
+    """Of which kernels a parameter value is the product, if it is one."""
+    name = equation.primitive.name
+    if name == "dot_general":
+        return multiplied(
+            equation,
+            [f.layout for f in operands],
+            [f.chain for f in operands],
+            [not f.params for f in operands],
+        )
+    found = [f.chain for f in operands if f.chain is not None]
+    if len(found) != 1:
+        return None
+    if name in primitives.LAYOUT:
+        return moved(equation, found[0])
+    return found[0] if name in primitives.ELEMENTWISE else None
 
 
 def _applied(
