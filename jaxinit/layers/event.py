@@ -56,6 +56,8 @@ class Use(NamedTuple):
         convolution. Empty where the leaf was reshaped beyond recognition.
       groups: into how many groups a convolution splits its channels; the output axis
         then numbers the outputs of all groups.
+      behind: whether it takes what another weight of the same layer gives, with which
+        it was multiplied before data met them.
     """
 
     leaf: int
@@ -65,6 +67,7 @@ class Use(NamedTuple):
     out_axis: tuple[int, ...]
     batch_axis: tuple[int, ...]
     groups: int = 1
+    behind: bool = False
 
 
 @dataclass(frozen=True)

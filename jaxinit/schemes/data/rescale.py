@@ -128,7 +128,9 @@ def _layer(network: Network, number: int, event: Event) -> Layer | None:
     biases = having("bias", others)
     flow = network.anchors.flow
     # What is normalized does not change as it is scaled.
-    scaled = next((s for s in (weights, gains) if s and _grows(flow, s)), ())
+    behind = {use.leaf for use in event.uses if use.behind}
+    first = tuple(leaf for leaf in weights if leaf not in behind)
+    scaled = next((s for s in (first, gains) if s and _grows(flow, s)), ())
     linear = all(is_linear(flow, leaf) for leaf in scaled)
     exact = (
         bool(scaled)
