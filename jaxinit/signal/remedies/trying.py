@@ -117,7 +117,10 @@ def with_remedies(
     best = remedies[0] if remedies and remedies[0].mends else None
     findings = report.findings
     if best is not None:
-        findings = tuple(f._replace(remedy=best.printed) for f in findings)
+        findings = tuple(
+            f._replace(remedy=best.line if i else best.printed)
+            for i, f in enumerate(findings)
+        )
     return dataclasses.replace(
         report,
         findings=findings,
