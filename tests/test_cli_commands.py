@@ -236,7 +236,7 @@ def test_schemes_by_name(project, given, word, name):
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("gpt5", "no scheme or initializer 'gpt5'. `jaxinit list` shows them"),
+        ("gpt5", "no scheme or initializer 'gpt5'. `jaxinit list` shows"),
         ("gpt2(", "'gpt2(' is no scheme, like gpt2, orthogonal(1.4)"),
         ("orthogonal(nowhere=3)", "--scheme orthogonal(nowhere=3): "),
         ("user_models:nothing", "no attribute 'nothing'"),

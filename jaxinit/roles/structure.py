@@ -63,7 +63,7 @@ class Structure(NamedTuple):
       output: which leaf of the model's output is the main one.
       unclear: sums of two weighted paths of which the program does not tell whether
         one of them is a residual branch.
-      parts: the parts of fused kernels.
+      parts: by leaf, the parts of fused kernels.
     """
 
     roles: tuple[frozenset[str], ...]
@@ -73,7 +73,7 @@ class Structure(NamedTuple):
     gates: dict[int, tuple[Gate, ...]]
     output: int | None = None
     unclear: tuple[Unclear, ...] = ()
-    parts: tuple[Part, ...] = ()
+    parts: Mapping[int, tuple[Part, ...]] = {}
 
 
 class Hints(NamedTuple):

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
-from jaxinit.program import versions
+from jaxinit.program.repeats import Repeat, rolled
+from jaxinit.program.run import NO_HOOKS, Plan, replay
 from jaxinit.roles.network import Network
 
 Array = jax.Array
@@ -47,53 +47,95 @@ class Steps(NamedTuple):
 
 
 def take_steps(
-    network: Network, loss: Callable[[Any], Array] | None
+    network: Network,
+    loss: Callable[[Any], Array] | None,
+    repeats: Sequence[Repeat] = (),
+    options: dict[str, Any] | None = None,
 ) -> Callable[[Sequence[Array], Array, Sequence[Array]], Steps]:
-    """The function ``(variables, key, inputs) -> Steps`` of one seed."""
-    traced = network.traced
-    num_params = len(traced.params)
+    """The function ``(variables, key, inputs) -> Steps`` of one seed.
+
+    It is not for ``jit``: a step is compiled once and called for each. In one loop of
+    one program convolutions would take ten times as long on CPU.
+
+    Args:
+      network: the model, read.
+      loss: the user's loss, or ``None`` for random projections of the output.
+      repeats: blocks of the model that are run as a loop.
+      options: for the compiler.
+    """
     trained = trained_leaves(network)
+    gradient = _gradient(network, loss, trained, repeats)
+
+    def step(variables: list[Array], key: Array, inputs: Sequence[Array]) -> Any:
+        gradients = gradient(variables, key, inputs, jnp.float32(1))
+        found = _any(gradients, _not_zero), _any(gradients, _not_finite)
+        moved = list(variables)
+        for leaf, slope in zip(trained, gradients, strict=True):
+            moved[leaf] = _moved(variables[leaf], slope)
+        return moved, found
+
+    def magnify(variables: list[Array], key: Array, inputs: Sequence[Array]) -> Array:
+        return _any(
+            gradient(variables, key, inputs, jnp.float32(_MAGNIFIED)), _not_zero
+        )
+
+    def ends(first: list[Array], last: list[Array]) -> tuple[Array, Array, Array]:
+        before, after = [[x[leaf] for leaf in trained] for x in (first, last)]
+        squares = [jnp.mean(jnp.square(jnp.abs(_wide(p)))) for p in before]
+        return (
+            _spreads(network, trained, before),
+            _spreads(network, trained, after),
+            jnp.stack(squares),
+        )
+
+    step, magnify, ends = (
+        jax.jit(part, compiler_options=options) for part in (step, magnify, ends)
+    )
 
     def run(variables: Sequence[Array], key: Array, inputs: Sequence[Array]) -> Steps:
-        rest = list(variables[num_params:])
+        first = last = list(variables)
+        found = []
+        for step_key in jax.random.split(key, NUM_STEPS):
+            last, moves = step(last, step_key, inputs)
+            found.append(moves)
+        moved, nonfinite = (jnp.stack(facts) for facts in zip(*found, strict=True))
+        magnified = jnp.zeros(len(trained), bool)
+        if _is_narrow(network):
+            magnified = magnify(first, key, inputs)
+        return Steps(moved, nonfinite, magnified, *ends(first, last))
 
-        def objective(moving: list[Array], key: Array, scale: Array) -> Array:
-            params = list(variables[:num_params])
+    return run
+
+
+def _gradient(
+    network: Network,
+    loss: Callable[[Any], Array] | None,
+    trained: Sequence[int],
+    repeats: Sequence[Repeat],
+) -> Callable[[Sequence[Array], Array, Sequence[Array], Array], list[Array]]:
+    """``(variables, key, inputs, scale) -> gradients`` of the trained leaves."""
+    traced = network.traced
+    program = rolled(traced.forward, repeats)
+
+    def gradient(
+        variables: Sequence[Array], key: Array, inputs: Sequence[Array], scale: Array
+    ) -> list[Array]:
+        model_key, probe_key = jax.random.split(key)
+
+        def objective(moving: list[Array]) -> Array:
+            leaves = list(variables)
             for leaf, value in zip(trained, moving, strict=True):
-                params[leaf] = value
-            model_key, probe_key = jax.random.split(key)
-            values = [*params, *rest, model_key, *inputs]
-            outputs = versions.evaluate(traced.apply, values)
+                leaves[leaf] = value
+            values = [*leaves, model_key, *inputs]
+            outputs, _ = replay(program, values, Plan(), NO_HOOKS, {})
             if loss is not None:
                 return loss(traced.output(outputs)) * scale
             return _projected(outputs, probe_key) * scale
 
-        gradient = jax.grad(objective)
+        found: list[Array] = jax.grad(objective)([variables[leaf] for leaf in trained])
+        return found
 
-        def step(moving: list[Array], key: Array) -> tuple[list[Array], Any]:
-            gradients = gradient(moving, key, jnp.float32(1))
-            found = _any(gradients, _not_zero), _any(gradients, _not_finite)
-            moved = [_moved(p, g) for p, g in zip(moving, gradients, strict=True)]
-            return moved, found
-
-        first = [variables[leaf] for leaf in trained]
-        last, (moved, nonfinite) = lax.scan(
-            step, first, jax.random.split(key, NUM_STEPS)
-        )
-        magnified = jnp.zeros(len(trained), bool)
-        if _is_narrow(network):
-            magnified = _any(gradient(first, key, jnp.float32(_MAGNIFIED)), _not_zero)
-        squares = [jnp.mean(jnp.square(jnp.abs(_wide(p)))) for p in first]
-        return Steps(
-            moved,
-            nonfinite,
-            magnified,
-            _spreads(network, trained, first),
-            _spreads(network, trained, last),
-            jnp.stack(squares),
-        )
-
-    return run
+    return gradient
 
 
 def trained_leaves(network: Network) -> list[int]:

@@ -1,0 +1,323 @@
+"""Tries remedies: analyzes the model again with each, on few seeds."""
+
+import dataclasses
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxinit._progress import Bar
+from jaxinit.report.findings import KINDS, Kind
+from jaxinit.report.remedy import Remedy
+from jaxinit.report.report import Report
+from jaxinit.signal.inputs import Fed
+from jaxinit.signal.measure import Prepared, measure
+from jaxinit.signal.remedies.by_cause import candidates
+from jaxinit.signal.remedies.candidate import Candidate, evaluated
+from jaxinit.verdict.currents import TENFOLD, flows
+
+How = Literal["tried", "named", "none"]
+HOWS: tuple[How, ...] = ("tried", "named", "none")
+
+NUM_SEEDS = 4
+# Remedies that one analysis tries at most.
+MOST = 8
+# Seconds, or as many as the analysis itself took, after which no other is tried.
+_LEAST_SECONDS = 5.0
+# The share of the change over depth that a verdict allows, for few seeds.
+_MARGIN = 0.7
+# What few seeds are always found to have.
+_OF_FEW_SEEDS = frozenset({"too-few-seeds"})
+
+
+class Tried(NamedTuple):
+    """A candidate and what came of it.
+
+    Attributes:
+      candidate: what was tried.
+      scheme: the scheme that its text makes, the user's own where there is none.
+      report: the analysis with it.
+    """
+
+    candidate: Candidate
+    scheme: Any
+    report: Report
+
+    @property
+    def kind(self) -> Kind:
+        return verdict(self.report)
+
+    @property
+    def surely_mends(self) -> bool:
+        """Whether it is healthy by a margin, which other seeds will not use up."""
+        return self.kind == "ok" and all(
+            flow.trend is None
+            or abs(flow.trend.change) < _MARGIN * TENFOLD * flow.per_rms
+            for flow in flows(self.report)
+        )
+
+
+def verdict(report: Report) -> Kind:
+    """The verdict, but for what follows from having few seeds."""
+    kinds = [f.kind for f in report.findings if f.kind not in _OF_FEW_SEEDS]
+    return min(kinds, key=KINDS.index, default="ok")
+
+
+def check_remedies(remedies: Any) -> None:
+    """Raises a ValueError unless it says how remedies are to be found."""
+    if remedies not in HOWS:
+        raise ValueError(
+            f"`remedies` must be one of {', '.join(map(repr, HOWS))}, got "
+            f"{remedies!r:.80}."
+        )
+
+
+def with_remedies(
+    prepared: Prepared, report: Report, scheme: Any, how: How, bar: Bar
+) -> Report:
+    """The report with remedies for its findings.
+
+    Remedies are tried one after the other until one mends the model. Those that only
+    change weights or inputs run the programs of the analysis, which are compiled.
+
+    Args:
+      prepared: what was measured.
+      report: what was found.
+      scheme: the user's scheme.
+      how: whether they are tried.
+      bar: is told of them.
+
+    Returns:
+      A copy with ``remedies``, the best first. A remedy that mends takes the place
+      of what the findings named without trying.
+    """
+    if how == "none" or report.verdict == "ok" or report.interrupted:
+        return report
+    own = None if scheme is None else "scheme"
+    found = [candidate.over(own) for candidate in candidates(report)]
+    if how == "named" or jax.process_count() > 1:
+        return _named(report, found)
+    start = time.perf_counter()
+    tried: list[Tried] = []
+    interrupted: tuple[str, ...] = ()
+    try:
+        for one in attempts(prepared, report, scheme, found, MOST, bar):
+            tried.append(one)
+            if one.surely_mends:
+                break
+    except KeyboardInterrupt:
+        interrupted = ("interrupted while remedies were tried",)
+    seconds = round(time.perf_counter() - start, 3)
+    cost = {"remedies_tried": len(tried), "remedy_seconds": seconds}
+    remedies = ranked(report, tried)
+    best = remedies[0] if remedies and remedies[0].mends else None
+    findings = report.findings
+    if best is not None:
+        findings = tuple(
+            f._replace(remedy=best.line if i else best.printed)
+            for i, f in enumerate(findings)
+        )
+    return dataclasses.replace(
+        report,
+        findings=findings,
+        remedies=remedies,
+        notes=report.notes + interrupted,
+        settings=report.settings | cost,
+    )
+
+
+def attempts(
+    prepared: Prepared,
+    report: Report,
+    scheme: Any,
+    found: Sequence[Candidate],
+    most: int,
+    bar: Bar,
+) -> Iterator[Tried]:
+    """Tries candidates in their order, then the two best of different kinds at once.
+
+    Args:
+      prepared: what was measured.
+      report: what was found.
+      scheme: the user's scheme.
+      found: the candidates.
+      most: how many are tried at most.
+      bar: is told of them.
+    """
+    settings = report.settings
+    took = settings.get("compile_seconds", 0.0) + settings.get("run_seconds", 0.0)
+    end = time.perf_counter() + max(_LEAST_SECONDS, took)
+    done: list[Tried] = []
+    for candidate in found[:most]:
+        if time.perf_counter() > end:
+            return
+        one = attempt(prepared, report, scheme, candidate, bar)
+        if one is not None:
+            done.append(one)
+            yield one
+    for pair in _pairs(report, done):
+        if len(done) < most and time.perf_counter() < end:
+            both = attempt(prepared, report, scheme, pair, bar)
+            if both is not None:
+                done.append(both)
+                yield both
+
+
+def attempt(
+    prepared: Prepared,
+    report: Report,
+    scheme: Any,
+    candidate: Candidate,
+    bar: Bar,
+    seeds: Sequence[int] | None = None,
+) -> Tried | None:
+    """Analyzes the model with a candidate; ``None`` if it does not apply.
+
+    Args:
+      prepared: what was measured.
+      report: what was found, and how it was measured.
+      scheme: the user's scheme.
+      candidate: what to try.
+      bar: is told of it.
+      seeds: on which seeds, by default few.
+    """
+    bar.phase(f"trying {candidate.line.split('  # ')[0]:.60}")
+    settings = report.settings
+    few = NUM_SEEDS
+    if settings["strategy"] == "vmap" or settings["devices"] > 1:
+        few = max(few, int(settings["chunk"]))  # of the program that is compiled
+    if seeds is None:
+        seeds = [int(seed) for seed in report.seeds[:few]]
+    options = prepared.options._replace(
+        seeds=seeds,
+        strategy=settings["strategy"],
+        chunk=int(settings["chunk"]) if settings["strategy"] == "vmap" else None,
+        time_budget=None,
+        checkpoint=None,
+        predict=False,
+        metrics=(),
+    )
+    fed = _normalized(prepared.fed) if candidate.normalize else prepared.fed
+    try:
+        made = scheme
+        if candidate.scheme is not None:
+            made = evaluated(candidate.scheme, scheme)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            again = measure(prepared._replace(options=options, fed=fed), made, bar)
+    except (TypeError, ValueError, NotImplementedError, RuntimeError):
+        return None  # a law that does not take this shape, a rule that fits nothing
+    return Tried(candidate, made, again)
+
+
+def ranked(report: Report, tried: Sequence[Tried]) -> tuple[Remedy, ...]:
+    """Remedies, the best first: those that mend, what is named, what helps."""
+    before = verdict(report)
+    spread = spreads(report)
+    remedies = {
+        id(one): Remedy(
+            line=one.candidate.line,
+            scheme=one.candidate.scheme,
+            change=_change(one.candidate),
+            tried=True,
+            before=before,
+            after=one.kind,
+            seeds=len(one.report.seeds),
+            spread_before=spread,
+            spread_after=spreads(one.report),
+        )
+        for one in tried
+    }
+    mending = [one for one in tried if one.surely_mends]
+    helping = [
+        one
+        for one in tried
+        if not one.surely_mends and KINDS.index(one.kind) > KINDS.index(before)
+    ]
+    helping.sort(key=lambda one: -KINDS.index(one.kind))
+    return (
+        *(remedies[id(one)] for one in mending),
+        *_as_written(report),
+        *(remedies[id(one)] for one in helping),
+    )
+
+
+def spreads(report: Report) -> tuple[float, float]:
+    """Decades over which the layers' second moments and gradients' norms spread."""
+    found = {}
+    for flow in flows(report):
+        known = flow.logs[np.isfinite(flow.logs).all(axis=1)]
+        if known.size:
+            median = np.median(known, axis=0)
+            found[flow.metric] = float(np.ptp(median) * np.log10(2))
+    return (
+        found.get("second_moment", float("nan")),
+        found.get("grad_rms", float("nan")),
+    )
+
+
+def _named(report: Report, found: Sequence[Candidate]) -> Report:
+    before, spread, nan = verdict(report), spreads(report), float("nan")
+    remedies = [
+        Remedy(
+            candidate.line,
+            candidate.scheme,
+            _change(candidate),
+            False,
+            before,
+            None,
+            0,
+            spread,
+            (nan, nan),
+        )
+        for candidate in found
+    ]
+    return dataclasses.replace(report, remedies=(*_as_written(report), *remedies))
+
+
+def _as_written(report: Report) -> list[Remedy]:
+    """What the findings name: changes of the model that nobody tries."""
+    nan = float("nan")
+    lines = dict.fromkeys(f.remedy for f in report.findings if f.remedy is not None)
+    before, spread = verdict(report), spreads(report)
+    return [
+        Remedy(line, None, "code", False, before, None, 0, spread, (nan, nan))
+        for line in lines
+    ]
+
+
+def _change(candidate: Candidate) -> Literal["initializers", "inputs", "code"]:
+    if candidate.simulates:
+        return "code"
+    return "inputs" if candidate.scheme is None else "initializers"
+
+
+def _pairs(report: Report, done: Sequence[Tried]) -> list[Candidate]:
+    """Candidates that mend different findings, together."""
+    wanted = {(f.kind, f.row) for f in report.findings}
+    left = [wanted & {(f.kind, f.row) for f in one.report.findings} for one in done]
+    found = []
+    for i, one in enumerate(done):
+        for j, other in enumerate(done[i + 1 :], i + 1):
+            less = len(left[i] & left[j]) < min(len(left[i]), len(left[j]))
+            if less and one.candidate.base == other.candidate.base:
+                found.append(one.candidate.and_also(other.candidate))
+    return found[:2]
+
+
+def _normalized(fed: Fed) -> Fed:
+    """Each input of real numbers with mean 0 and deviation 1."""
+    return fed._replace(arrays=tuple(map(_standard, fed.arrays)))
+
+
+def _standard(x: jax.Array) -> jax.Array:
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        return x
+    wide = x.astype(jnp.result_type(x.dtype, jnp.float32))
+    std = wide.std()
+    scaled = (wide - wide.mean()) / jnp.where(std > 0, std, 1.0)
+    return scaled.astype(x.dtype)
