@@ -210,6 +210,12 @@ def test_numbers_of_every_kind():
         np.testing.assert_array_equal(ji.normal(half)(KEY, (2, 3)), one)
         assert ji.critical_init("tanh", half) == ji.critical_init("tanh", 0.5)
     assert ji.sparse(jnp.int32(3)) == ji.sparse(np.array(3)) == ji.sparse(3)
+    for shape in ([2, 3], np.array([2, 3]), jnp.array([2, 3]), (np.int8(2), 3)):
+        np.testing.assert_array_equal(ji.normal(0.5)(KEY, shape), one)
+    assert ji.he_normal(jnp.array([0, 1])) == ji.he_normal([np.int8(0), 1])
+    found = ji.fans(np.array([3, 8, 16]), groups=np.int64(2), stride=np.int64(3))
+    assert found == ji.fans((3, 8, 16), groups=2, stride=3)
+    assert {type(fan) for fan in found} == {float}
     assert ji.embedding(padding_index=np.int64(0)) == ji.embedding(padding_index=0)
 
 
