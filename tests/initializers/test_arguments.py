@@ -174,6 +174,12 @@ def test_a_key_that_is_none_is_refused_where_it_matters():
     assert ji.zeros(None, (2,)).sum() == 0
 
 
+@pytest.mark.parametrize("keys", [jax.random.split(KEY, 3), np.zeros((3, 2), "uint32")])
+def test_several_keys_are_refused_with_the_way_to_map_over_them(keys):
+    with pytest.raises(ValueError, match=r"`key` must be one PRNG key.*\(3.*jax\.vmap"):
+        ji.he_normal()(keys, (2, 2))
+
+
 @pytest.mark.parametrize("dtype", ["float31", 3.0, object(), [1]])
 def test_what_is_no_dtype_is_refused_when_called(dtype):
     with pytest.raises(TypeError, match="`dtype` must be a dtype such as"):
