@@ -160,15 +160,15 @@ def compiler(build: Callable[[object], object], shapes: list[tuple[int, ...]]):
     return run
 
 
-def compiling(repeats: int) -> Iterator[str]:
+def compiling(repeats: int, network: list[tuple[int, ...]]) -> Iterator[str]:
     yield header("compile a draw", "s")
     cases = [
         (f"{name} {shape}", build, [shape])
         for name, build in DRAWS.items()
         for shape in (CONV_SHAPES if name == "he_normal" else CONV_SHAPES[:1])
     ]
-    many = f"he_normal, {len(NETWORK)} kernels at once"
-    cases.append((many, DRAWS["he_normal"], NETWORK))
+    many = f"he_normal, {len(network)} kernels at once"
+    cases.append((many, DRAWS["he_normal"], network))
     for what, build, shapes in cases:
         contenders = {
             "jaxinit": compiler(build(ji), shapes),
@@ -296,7 +296,7 @@ def main() -> None:
     cores = len(os.sched_getaffinity(0))
     torch = Torch(args.torch)
     parts = {
-        "compiling": compiling(args.repeats),
+        "compiling": compiling(args.repeats, NETWORK[: 3 if args.quick else None]),
         # Short, so that more of them are needed against the noise.
         "running": running(5 * args.repeats, side, torch),
         "overhead": overhead(5 * args.repeats, torch),
