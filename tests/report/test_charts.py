@@ -63,6 +63,17 @@ def test_curves_beyond_the_colors_differ_in_their_dashes():
     assert len(strokes) >= 20
 
 
+def test_numbers_at_the_axes_are_round_and_in_their_place():
+    y = np.array([[1e-3, 1.0, 1e6]])
+    made = chart(over_seeds("a", np.arange(3), y, 0), y_log=10)
+    found = re.findall(
+        r'"end" x="[\d.]+" y="([\d.]+)">([^<]*)<', "".join(svg_of([[made]]))
+    )
+    places = [float(place) for place, _ in found]
+    assert [label for _, label in found] == ["0.01", "1", "100", "1e4", "1e6"]
+    np.testing.assert_allclose(np.diff(places), np.diff(places)[0], atol=0.11)
+
+
 def test_nothing_to_draw_and_names_that_are_markup():
     nothing = over_seeds("<b>$x$", np.arange(2), np.full((3, 2), np.nan), 0)
     made = chart(nothing, y_log=10, names=("<i>", "$\\frac{$"))
