@@ -137,6 +137,7 @@ def read_structure(
     said = {_leaf(traced, "branches", name): ends for name, ends in hints.branches}
     branches, unclear = find_branches(anchors, roles, said)
     _check_said(traced, said, branches, anchors)
+    _without_heads(anchors, affine, branches)
     attentions = find_attentions(anchors, frozenset(b.join for b in branches))
     for attention in attentions:
         _give(anchors, attention.query, roles, "query")
@@ -195,6 +196,24 @@ def _leaf(traced: Traced, argument: str, path: str) -> int:
             f"are: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}."
         )
     return names.index(path)
+
+
+def _without_heads(
+    anchors: Anchors, affine: Affine, branches: Sequence[Branch]
+) -> None:
+    """A stream that is itself the output has no readout: its branches' ends are none.
+
+    A single branch, as of a denoiser that corrects its input, makes the output.
+    """
+    counts: dict[int, int] = {}
+    for branch in branches:
+        counts[branch.stream] = counts.get(branch.stream, 0) + branch.numbers.size
+    ends = {n for b in branches if counts[b.stream] > 1 for n in b.ends}
+    for index, number in anchors.weights.items():
+        if number in ends:
+            leaves = [use.leaf for use in anchors.events[number].uses]
+            for leaf in (*leaves, *affine.added.get(index, ())):
+                affine.roles[leaf] -= {"readout", "readout_bias"}
 
 
 def _check_said(
