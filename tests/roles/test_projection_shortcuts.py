@@ -106,4 +106,4 @@ def test_the_output_of_a_gated_recurrence_is_a_stream():
     shape = jax.ShapeDtypeStruct((2, 3, 4), "float32")
     found = jaxinit.residual_structure(Model(), shape)
 
-    assert [branch.ends for branch in found.branches] == [("Dense_2/kernel",)]
+    assert [branch.ends for branch in found.branches] == [("Dense_1/kernel",)]
