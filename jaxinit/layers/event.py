@@ -76,7 +76,7 @@ class Event:
 
     Attributes:
       kind: which of them.
-      at: where its output is computed; ``None`` for a source.
+      at: where its output is computed; for a source where data enters.
       operation: the primitive of its first equation.
       params: the parameter leaves that act in it, weights first.
       uses: the weights among them, with their fans.
@@ -90,7 +90,7 @@ class Event:
       activation: the elementwise function that is applied to the output, if any.
       label: for a tap, its name.
       conditional: whether it may not run at all (a branch of ``cond``).
-      start: where its first equation is; ``None`` for a source.
+      start: where its first equation is.
       shortcut: for a join with a skip, which of its two operands that is.
       masked: whether the output may hold a mask's numbers, which are no statistics.
       copies: how many devices of a ``shard_map`` hold the same output.
@@ -98,7 +98,8 @@ class Event:
     """
 
     kind: Kind
-    at: Location | None = None
+    at: Location
+    start: Location
     operation: str = ""
     params: tuple[int, ...] = ()
     uses: tuple[Use, ...] = ()
@@ -112,7 +113,6 @@ class Event:
     activation: Unary | None = None
     label: str = ""
     conditional: bool = False
-    start: Location | None = None
     shortcut: int | None = None
     inside: tuple[Location, ...] = ()
     copies: int = 1
@@ -121,8 +121,6 @@ class Event:
     @property
     def order(self) -> tuple[int, ...]:
         """Sorts events by when their output is computed."""
-        if self.at is None:
-            return ()
         steps = tuple(i for step in self.at.path for i in step)
         return (*steps, self.at.equation, self.at.result)
 

@@ -41,6 +41,7 @@ from jaxinit.signal.checks import (
 from jaxinit.signal.compiled import Compiled, compiled
 from jaxinit.signal.engine import Engine
 from jaxinit.signal.evidence import gather
+from jaxinit.signal.extra.measure import Extra, measure_extra
 from jaxinit.signal.given import Given, given
 from jaxinit.signal.inputs import Fed, batch_size, check_inputs, feed
 from jaxinit.signal.placement import mesh_of, placed_by, seed_devices, unplaced
@@ -73,6 +74,7 @@ class Options(NamedTuple):
     roll: bool | Literal["auto"] = "auto"
     judge: bool = True
     variables: Any = None
+    metrics: Sequence[str] = ()
     predict: bool = False
     hints: Hints = NO_HINTS
 
@@ -257,6 +259,16 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
             evidence = gather(
                 network, draw, prepared.root, inputs, how.seeds, programs.analysis
             )
+    with mesh_of(inputs):
+        extra = measure_extra(
+            network,
+            prepared.analysis,
+            options.metrics,
+            draw,
+            prepared.root,
+            inputs,
+            list(finished.seeds),
+        )
     tables = tabulate(programs.analysis, finished.raw)
     theory: dict[str, np.ndarray] = {}
     if options.predict:
@@ -273,7 +285,15 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
         if stopped is not None:
             notes.append(f"Predictions end where no law is known: {stopped}")
     return _report(
-        prepared, programs.analysis, finished, tables, notes, settings, evidence, theory
+        prepared,
+        programs.analysis,
+        finished,
+        tables,
+        notes,
+        settings,
+        evidence,
+        theory,
+        extra,
     )
 
 
@@ -352,13 +372,14 @@ def _report(
     settings: dict[str, Any],
     evidence: dict[str, Any],
     theory: dict[str, np.ndarray],
+    extra: Extra,
 ) -> Report:
     fed, root = prepared.fed, prepared.root
     traced, sites = analysis.traced, analysis.sites
     report = judged(
         Report(
             rows=with_roles(tables.rows, prepared.network),
-            forward=tables.forward,
+            forward=tables.forward | extra.forward,
             backward=tables.backward,
             params=tables.params,
             weights=tables.weights,
@@ -372,6 +393,8 @@ def _report(
             notes=tuple(notes),
             settings=settings,
             evidence=evidence,
+            model=extra.model,
+            histograms=extra.histograms,
             predicted=theory,
         )
     )
