@@ -118,3 +118,21 @@ def test_a_stream_that_is_the_output_has_no_readout(blocks):
     )
     found = {row.name for row in rows.rows if "readout" in row.roles}
     assert "b0" in found if blocks == 1 else not found & {"b0", "b1", "b2"}
+
+
+def test_heads_whose_sum_is_the_output_are_readouts():
+    shapes = {"a": (4, 6), "b": (6, 6), "c": (6, 6)}
+    shapes |= {f"head{i}": (6, 2) for i in range(3)}
+
+    def apply(p, x):
+        out = 0.0
+        for i, name in enumerate("abc"):
+            x = jax.nn.relu(x @ p[name])
+            out = out + x @ p[f"head{i}"]
+        return out
+
+    rows = jaxinit.explain(
+        function(shapes, apply), jaxinit.he_normal(), jnp.ones((2, 4))
+    )
+    found = {row.name for row in rows.rows if "readout" in row.roles}
+    assert found == {"head0", "head1", "head2"}
