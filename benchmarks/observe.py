@@ -3,7 +3,8 @@
     python -m benchmarks.observe [--quick] [--every 10 100] [--save]
 
 The step is cross-entropy, its gradient and Adam on the GPT of `examples/gpt.py`, all in
-one jitted program, run to its end. Contenders take turns; the ratio is that of medians.
+one jitted program, run to its end. Contenders take turns; ratios are those of medians,
+of the time that passed and of what the processor's cores worked in it.
 """
 
 import argparse
@@ -90,21 +91,24 @@ def measure(options: argparse.Namespace) -> list[str]:
         compiled[name] = time.perf_counter() - start
         programs[name] = lambda number, program=program: program(params, state, number)
     taken: dict[str, list[float]] = {name: [] for name in programs}
+    worked: dict[str, list[float]] = {name: [] for name in programs}
     for number in range(options.repeats):
         for name, run in programs.items():
-            start = time.perf_counter()
+            start, before = time.perf_counter(), time.process_time()
             jax.block_until_ready(run(number))
             taken[name].append(time.perf_counter() - start)
-    first = statistics.median(taken["plain"])
+            worked[name].append(time.process_time() - before)
+    first, least = (statistics.median(x["plain"]) for x in (taken, worked))
     lines = [
         f"GPT, {layers} scanned blocks x {width}, batch {batch} x {length}, "
         f"{options.repeats} steps",
-        f"  {'':20}{'compile s':>10}{'step s':>10}{'ratio':>8}",
+        f"  {'':20}{'compile s':>10}{'step s':>10}{'ratio':>8}{'work':>8}",
     ]
     for name, seconds in taken.items():
-        median = statistics.median(seconds)
+        median, work = (statistics.median(x) for x in (seconds, worked[name]))
         lines.append(
             f"  {name:20}{compiled[name]:10.2f}{median:10.4f}{median / first:8.3f}"
+            f"{work / least:8.3f}"
         )
     return lines
 
