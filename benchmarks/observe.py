@@ -8,6 +8,7 @@ of the time that passed and of what the processor's cores worked in it.
 """
 
 import argparse
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -19,7 +20,6 @@ import jax.numpy as jnp
 import optax
 
 import jaxinit
-from benchmarks.analyze import about
 from examples.gpt import GPT, inputs
 
 RESULTS = Path(__file__).parent / "results"
@@ -123,9 +123,13 @@ def main() -> None:
         "--save", action="store_true", help="write results/observe-*.txt"
     )
     options = parser.parse_args()
-    machine, versions, backend = about()
-    lines = ["a training step with jaxinit.observe in it", machine, versions]
-    lines += measure(options)
+    backend, device = jax.default_backend(), jax.devices()[0].device_kind
+    lines = [
+        "a training step with jaxinit.observe in it",
+        f"{backend}: {device}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, "
+        f"jax {jax.__version__}",
+        *measure(options),
+    ]
     print("\n".join(lines))
     if options.save:
         RESULTS.mkdir(exist_ok=True)

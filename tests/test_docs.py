@@ -112,8 +112,8 @@ def links(page: Path) -> list[tuple[Path, str]]:
     found = re.findall(r"\]\(([^)\s]+)\)", text)
     local = [link for link in found if not re.match(r"[a-z]+:", link)]
     return [
-        ((page.parent / link.partition("#")[0]).resolve(), link.partition("#")[2])
-        for link in local
+        ((page.parent / path).resolve() if path else page, anchor)
+        for path, _, anchor in (link.partition("#") for link in local)
     ]
 
 

@@ -1,7 +1,7 @@
 """``analyze``: from a model and its inputs to a report."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, overload
 
 import jax
@@ -9,6 +9,7 @@ import jax
 from jaxinit._configuration import measuring
 from jaxinit._progress import Bar
 from jaxinit.report.report import Report
+from jaxinit.roles.structure import as_hints
 from jaxinit.signal.checks import check_switch, model_arguments
 from jaxinit.signal.extra.measure import check_metrics
 from jaxinit.signal.measure import Options, measure, prepare
@@ -44,6 +45,9 @@ def analyze(
     devices: int | Sequence[jax.Device] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
+    output: int | str | None = None,
+    roles: Mapping[str, str] | None = None,
+    branches: Mapping[str, bool] | None = None,
     rngs: Sequence[str] = (),
     model_kwargs: dict[str, Any] | None = None,
     roll: bool | Literal["auto"] = "auto",
@@ -101,6 +105,9 @@ def analyze(
       plan: returns what the call would take, rows, parameters, bytes and time, and
         allocates nothing.
       progress: whether to show progress; by default on a terminal.
+      output: as in ``initialize``: the main output, where there are several.
+      roles: as in ``initialize``: roles that the program does not show.
+      branches: as in ``initialize``: which sums add residual branches.
       rngs: names of random streams that a linen module uses beyond ``params`` and
         ``dropout``.
       model_kwargs: keyword arguments of the model whose names are taken here.
@@ -174,6 +181,7 @@ def analyze(
         variables,
         metrics=check_metrics(metrics),
         predict=predict,
+        hints=as_hints(output, roles, branches),
     )
     if scheme is not None and variables is not None:
         raise ValueError(

@@ -23,6 +23,7 @@ from jaxinit.models.trace import Traced, infer_inputs, trace
 from jaxinit.report.findings import Finding
 from jaxinit.report.report import Report
 from jaxinit.roles.network import Network, read_network, read_sites
+from jaxinit.roles.structure import NO_HINTS, Hints
 from jaxinit.schemes.drawing import scheme_draw
 from jaxinit.schemes.initialize import check_data
 from jaxinit.schemes.named import resolved
@@ -75,6 +76,7 @@ class Options(NamedTuple):
     variables: Any = None
     metrics: Sequence[str] = ()
     predict: bool = False
+    hints: Hints = NO_HINTS
 
 
 class Prepared(NamedTuple):
@@ -158,7 +160,7 @@ def prepare(
 ) -> Prepared:
     """Checks all arguments, traces the model and finds its layers."""
     traced, given, root = _traced(model, args, kwargs, options)
-    network = read_network(traced, given)
+    network = read_network(traced, given, options.hints)
     sites = network.sites
     _check_reached(network)
     input_key = jax.random.fold_in(root, 2**32 - 1)

@@ -9,6 +9,7 @@ import json
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from flax import linen as nn
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -89,6 +90,26 @@ def observed_away(mesh: jax.sharding.Mesh, explicit: jax.sharding.Mesh) -> dict:
     return away_of | {"shards": worst}
 
 
+def raced(devices: object, chunk: int | None = None) -> jaxinit.Race:
+    """Five runs, which eight devices cannot share evenly."""
+    return jaxinit.race(
+        jaxinit.Functional(
+            lambda key, x: {"w": jax.random.normal(key, (x.shape[1], 3))},
+            lambda params, x: x @ params["w"],
+        ),
+        lambda step: (X, np.tanh(X[:, :3]) * (1 + step)),
+        schemes=["own"],
+        optimizer=optax.adam,
+        learning_rates=[0.03],
+        steps=10,
+        seeds=5,
+        diagnose=False,
+        solutions=0,
+        devices=devices,
+        chunk=chunk,
+    )
+
+
 def main() -> None:
     def analyzed(x, **options):
         return jaxinit.analyze(Noisy(), x, seeds=SEEDS, **options)
@@ -129,6 +150,9 @@ def main() -> None:
         analyzed(X, key=1), analyzed(X, key=1, devices=1)
     )
     facts["control"] = furthest(analyzed(X, key=1), one)
+    alone, spread = raced(1), raced(None, chunk=3)
+    facts["raced on"] = [r.settings["devices"] for r in (alone, spread)]
+    facts["away"]["race"] = float(np.abs(spread.losses / alone.losses - 1).max())
     facts["refused"] = [
         refused(devices=9),
         refused(devices="all"),

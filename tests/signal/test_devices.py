@@ -27,6 +27,7 @@ def facts():
 
 def test_seeds_are_spread_over_all_devices(facts):
     assert facts["devices"] == {"loop": 8, "vmap": 8}
+    assert facts["raced on"] == [1, 8]
 
 
 def test_where_seeds_and_inputs_lie_leaves_the_numbers_alone(facts):

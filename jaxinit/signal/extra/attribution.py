@@ -54,7 +54,7 @@ def skip_attribution(
     )
 
     def run(probes: dict[Any, Array]) -> Array:
-        found, _ = replay(traced.apply, values, plan, hooks, probes)
+        found, _ = replay(traced.forward, values, plan, hooks, probes)
         return _flat(found, outputs)
 
     whole = _flat(versions.evaluate(traced.apply, list(values)), outputs)

@@ -210,7 +210,7 @@ def _replayed(
         return result
 
     hooks = Hooks(record, passes, _merge)
-    return replay(watched.analysis.traced.apply, values, plan, hooks, {})[1]
+    return replay(watched.analysis.traced.forward, values, plan, hooks, {})[1]
 
 
 def _merge(earlier: Array, later: Array) -> Array:

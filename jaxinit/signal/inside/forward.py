@@ -40,7 +40,7 @@ def forward(
         events = [dataclasses.replace(event, activation=None) for event in events]
     plan = plan_taps(numbers, events) if watched.metrics or probes else Plan()
     hooks = _hooks(watched, on)
-    program = watched.analysis.traced.apply
+    program = watched.analysis.traced.forward
     outputs, records = replay(program, values, plan, hooks, probes)
     return outputs, tabulated(watched, records)
 
