@@ -98,7 +98,7 @@ def drawn(
     word = _keyword(report, names) if by_keyword else None
     if word is not None:
         return Candidate(f"{word}={what}", listed(report, names), rules)
-    return Candidate(f"scheme={Candidate('', '', rules).scheme}", "", rules)
+    return Candidate("", "", rules)
 
 
 def listed(report: Measured, names: Sequence[str]) -> str:
@@ -114,7 +114,7 @@ def changed(report: Measured, names: Sequence[str], how: str) -> Candidate:
     """Values of the model's own init, changed by an expression of ``w``."""
     what = f"jaxinit.changed(lambda w: {how})"
     rules = tuple((where, what) for where in places(report, names))
-    return Candidate(f"scheme={Candidate('', '', rules).scheme}", "", rules)
+    return Candidate("", "", rules)
 
 
 def places(report: Measured, names: Sequence[str]) -> list[str]:
