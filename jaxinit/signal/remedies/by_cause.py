@@ -67,8 +67,11 @@ def _as_named(report: Measured, finding: Finding) -> Found:
         places.insert(1, _params_of(report, finding.row, *_BIASES))
     else:
         places = [laws.having(report, *_ROLES_OF.get(word, ()))]
+    law = laws.named(what)
     for names in places:
-        if names:
+        if names and word == "kernel" and law is not None:
+            yield laws.kernels(report, names, law)
+        elif names and word != "kernel":
             yield laws.drawn(report, names, what)
 
 

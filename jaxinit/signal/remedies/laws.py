@@ -49,6 +49,13 @@ def scaled(gain: float) -> Law:
     return Law(f'jaxinit.variance_scaling({gain:.3g}, "fan_in", "normal")', gain)
 
 
+def named(text: str) -> Law | None:
+    """The law of a call; ``None`` if it hangs on the fans in a way not known here."""
+    known = {law.text: law for law in (HE, LECUN)}
+    fans_matter = "fan" in text or "glorot" in text
+    return known.get(text) or (None if fans_matter else Law(text, None))
+
+
 def for_activation(name: str | None) -> list[Law]:
     """Initializers that suit an activation, the usual one first."""
     if name in _ODD:
