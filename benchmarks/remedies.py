@@ -1,8 +1,8 @@
 """How often the first printed remedy mends: on the planted faults of the tests.
 
-The line is taken from the report as it is printed, its text is evaluated, and the
-model is analyzed with it on seeds that nobody tried it on. What is a change of the
-model's code is counted apart: it was not tried, and the table says so.
+The first remedy of a report is applied as it is printed, by evaluating its text, and
+the model is analyzed with it on seeds that nobody tried it on. What is a change of the
+model's code was not tried and is counted apart.
 
 Run as ``python -m benchmarks.remedies``; names after it choose models.
 """
@@ -10,62 +10,85 @@ Run as ``python -m benchmarks.remedies``; names after it choose models.
 import sys
 import time
 import warnings
+from typing import Any, NamedTuple
 
 import jaxinit
+from jaxinit.report.report import Report
 from jaxinit.signal.remedies.candidate import evaluated
-from tests.verdict.planted import FAULTY, Net
+from tests.verdict import planted
 
 SEEDS, FRESH = 8, range(100, 108)
+
+
+class Case(NamedTuple):
+    """A faulty model, and what it is fed."""
+
+    name: str
+    model: Any
+    inputs: tuple[Any, ...]
+    options: dict[str, Any]
 
 
 def main() -> None:
     """Prints a line for each model, and the counts at the end."""
     warnings.simplefilter("ignore")
     start, wanted = time.process_time(), sys.argv[1:]
-    counts = {"mends": 0, "code": 0, "fails": 0}
+    counts = {"mends": 0, "code": 0, "fails": 0, "ok": 0}
     trying = analyzing = 0.0
-    for planted in FAULTY:
-        if wanted and planted.name not in wanted:
+    for case in _cases():
+        if wanted and case.name not in wanted:
             continue
-        model, loss = Net(planted.body), planted.loss
         clock = time.perf_counter()
-        report = jaxinit.analyze(
-            model, planted.x, seeds=SEEDS, loss=loss, progress=False
-        )
-        whole = time.perf_counter() - clock
+        report = _analyze(case, case.inputs, seeds=SEEDS)
         spent = report.settings.get("remedy_seconds", 0.0)
-        trying, analyzing = trying + spent, analyzing + whole - spent
-        remedy = report.remedies[0] if report.remedies else None
-        result = "fails"
-        if remedy is not None and remedy.scheme is None and not remedy.tried:
-            result = "code"
-        elif remedy is not None:
-            x, scheme = planted.x, None
-            if remedy.change == "inputs":
-                x = (x - x.mean()) / x.std()
-            if remedy.scheme is not None:
-                scheme = evaluated(remedy.scheme)
-            again = jaxinit.analyze(
-                model,
-                x,
-                seeds=list(FRESH),
-                loss=loss,
-                scheme=scheme,
-                progress=False,
-                remedies="none",
-            )
-            result = "mends" if again.verdict == "ok" else "fails"
+        trying += spent
+        analyzing += time.perf_counter() - clock - spent
+        result = _applied(case, report)
         counts[result] += 1
-        print(f"{result:5} {planted.name}: {report.verdict}", flush=True)
-        print(f"      {remedy.printed if remedy else report.findings[0].remedy}")
-    total = sum(counts.values())
+        shown = report.remedies[0].printed if report.remedies else "no remedy"
+        print(f"{result:5} {case.name}: {report.verdict}\n      {shown}", flush=True)
+    total = sum(counts.values()) - counts["ok"]
     print(
-        f"the first remedy mends on fresh seeds: {counts['mends']} of {total}; is a "
-        f"change of the model's code, not tried: {counts['code']}; fails: "
-        f"{counts['fails']}"
+        f"of {total} models that are found faulty ({counts['ok']} are not) the first "
+        f"remedy mends {counts['mends']} on fresh seeds, fails {counts['fails']}, and "
+        f"is a change of the model's code for {counts['code']}"
     )
     print(f"trying took {trying:.0f} s where analyzing took {analyzing:.0f} s")
     print(f"{time.process_time() - start:.0f} s of CPU")
+
+
+def _applied(case: Case, report: Report) -> str:
+    """What comes of the first remedy."""
+    if report.verdict == "ok":
+        return "ok"
+    if not report.remedies:
+        return "fails"
+    remedy = report.remedies[0]
+    if not remedy.tried:
+        return "code"
+    inputs = case.inputs
+    if remedy.line.startswith("x = (x"):
+        inputs = tuple(
+            (x - x.mean()) / x.std() if x.dtype.kind == "f" else x for x in inputs
+        )
+    scheme = None if remedy.scheme is None else evaluated(remedy.scheme)
+    again = _analyze(case, inputs, seeds=list(FRESH), scheme=scheme, remedies="none")
+    return "mends" if again.verdict == "ok" else "fails"
+
+
+def _analyze(case: Case, inputs: tuple[Any, ...], **options: Any) -> Report:
+    return jaxinit.analyze(
+        case.model, *inputs, progress=False, **case.options, **options
+    )
+
+
+def _cases() -> list[Case]:
+    """The planted faults."""
+    found = [
+        Case(p.name, planted.Net(p.body), (p.x,), {"loss": p.loss})
+        for p in planted.FAULTY
+    ]
+    return found
 
 
 if __name__ == "__main__":

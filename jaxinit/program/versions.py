@@ -71,7 +71,7 @@ def program(obj: Any) -> Program:
     consts = getattr(obj, "consts", ())
     return Program(
         getattr(obj, "jaxpr", obj),
-        tuple(jnp.asarray(c) if isinstance(c, np.ndarray) else c for c in consts),
+        tuple(map(as_traced, consts)),
     )
 
 
@@ -153,10 +153,9 @@ def call_name(equation: Equation) -> str | None:
     return str(inner.jaxpr.debug_info.func_name)
 
 
-def literal(atom: Literal) -> Any:
-    """A constant written in a program; an array is one of jax's, as it was traced."""
-    value = atom.val
-    return jnp.asarray(value) if isinstance(value, np.ndarray) else value
+def as_traced(constant: Any) -> Any:
+    """A constant of a program; an array is one of jax's, as it was traced."""
+    return jnp.asarray(constant) if isinstance(constant, np.ndarray) else constant
 
 
 def bind(equation: Equation, values: Sequence[Any]) -> list[Any]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxinit.program.repeats import Repeat
+from jaxinit.program.repeats import Repeat, rolled
 from jaxinit.program.run import NO_HOOKS, Plan, replay
 from jaxinit.roles.network import Network
 
@@ -115,6 +115,7 @@ def _gradient(
 ) -> Callable[[Sequence[Array], Array, Sequence[Array], Array], list[Array]]:
     """``(variables, key, inputs, scale) -> gradients`` of the trained leaves."""
     traced = network.traced
+    program = rolled(traced.forward, repeats)
 
     def gradient(
         variables: Sequence[Array], key: Array, inputs: Sequence[Array], scale: Array
@@ -126,7 +127,7 @@ def _gradient(
             for leaf, value in zip(trained, moving, strict=True):
                 leaves[leaf] = value
             values = [*leaves, model_key, *inputs]
-            outputs, _ = replay(traced.apply, values, Plan(), NO_HOOKS, {}, repeats)
+            outputs, _ = replay(program, values, Plan(), NO_HOOKS, {})
             if loss is not None:
                 return loss(traced.output(outputs)) * scale
             return _projected(outputs, probe_key) * scale

@@ -179,7 +179,7 @@ def _rank_collapsed(report: Measured) -> list[Finding]:
             1 - left,
             f"All samples give nearly the same activations from {name} on: 1 - cosine "
             f"falls from {compact(start)} to {compact(left)}.",
-            remedies.for_activation(remedies.common_activation(report)),
+            remedies.apart(report),
         )
     ]
 

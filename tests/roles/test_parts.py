@@ -114,7 +114,9 @@ def test_the_parts_of_a_fused_kernel(apply):
     found = read(function({"w": shape}, apply), X).structure.parts[0]
 
     expected = [{role} - {None} for role in roles]
-    assert [(p.outputs, p.roles) for p in found] == [*zip(outputs, expected)]
+    assert [(p.outputs, p.roles) for p in found] == [
+        *zip(outputs, expected, strict=True)
+    ]
 
 
 def test_heads_of_one_projection_are_no_parts():

@@ -65,3 +65,29 @@ def test_the_scores_of_a_softmax_are_no_stream():
     found = jaxinit.residual_structure(function(shapes, apply), tokens)
 
     assert [branch.ends for branch in found.branches] == [("o",)]
+
+
+def test_a_projection_in_a_model_without_folders():
+    def apply(p, x):
+        x = jax.nn.relu(x @ p["stem"])
+        x = jax.nn.relu(x @ p["a"]) @ p["b"] + x @ p["shortcut"]
+        return jax.nn.relu(x) @ p["head"]
+
+    shapes = {"stem": (8, 8), "a": (8, 6), "b": (6, 4), "shortcut": (8, 4)}
+    model = function({**shapes, "head": (4, 2)}, apply)
+    found = jaxinit.residual_structure(model, jax.ShapeDtypeStruct((3, 8), "float32"))
+
+    assert [branch.ends for branch in found.branches] == [("b",)]
+
+
+def test_sums_inside_a_gated_cell_are_no_branches():
+    def cell(p, h, x):
+        reset = jax.nn.sigmoid(x @ p["xr"] + h @ p["hr"])
+        new = jnp.tanh(x @ p["xn"] + reset * (h @ p["hn"]))
+        return h @ p["out"] + new @ p["o"]
+
+    names = ("xr", "hr", "xn", "hn", "out", "o")
+    model = function(dict.fromkeys(names, (8, 8)), lambda p, x: cell(p, x, x[::-1]))
+    found = jaxinit.residual_structure(model, jax.ShapeDtypeStruct((3, 8), "float32"))
+
+    assert [branch.ends for branch in found.branches] == [("o",)]

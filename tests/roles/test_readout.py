@@ -1,5 +1,6 @@
 """Which weights make a model's main output."""
 
+import jax
 import jax.numpy as jnp
 import pytest
 
@@ -74,3 +75,26 @@ def test_the_user_gives_a_role():
         rows(roles={"c": "router"})
     with pytest.raises(ValueError, match=r"`roles` must give 'b' one of.*'gate'"):
         rows(roles={"b": "gate"})
+
+
+def test_the_same_hints_hold_wherever_structure_is_read():
+    """One model under one hint, then under another: no draw is kept."""
+
+    def apply(p, x):
+        h = jax.nn.relu(x @ p["stem"])
+        h = h + jax.nn.relu(h @ p["a"]) @ p["b"]
+        return {"first": h @ p["one"], "second": h @ p["two"]}
+
+    shapes = {"stem": (4, 6), "a": (6, 6), "b": (6, 6), "one": (6, 2), "two": (6, 2)}
+    model, x = function(shapes, apply), jnp.ones((3, 4))
+    zero = jaxinit.rules([(jaxinit.role("readout"), jaxinit.zeros)])
+    for output, head in (("first", "one"), ("second", "two")):
+        drawn = jaxinit.initialize(model, zero, 0, x, output=output)
+        report = jaxinit.analyze(model, x, seeds=1, scheme=zero, output=output)
+        still = report.forward["second_moment"][0, report.layers.index(head)] == 0
+        assert not drawn[head].any()
+        assert still
+    hints = {"roles": {"b": "router"}, "branches": {"b": False}, "output": "first"}
+    assert jaxinit.residual_structure(model, x, **hints).num_branches == 0
+    rows = jaxinit.explain(model, jaxinit.he_normal(), x, **hints).rows
+    assert {row.name for row in rows if "router" in row.roles} == {"b"}

@@ -1,6 +1,7 @@
 """What may mend each kind of finding, the likeliest first."""
 
 import math
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ from jaxinit.report.measured import Measured
 from jaxinit.report.numbers import some
 from jaxinit.signal.remedies import laws
 from jaxinit.signal.remedies.candidate import NORMALIZE, Candidate
-from jaxinit.verdict.evidence import of_param, params, weight_gain
+from jaxinit.verdict.evidence import curves, of_param, params, weight_gain
 from jaxinit.verdict.remedies import common_activation, num_joins
 
 Found = Iterator[Candidate | None]
@@ -33,6 +34,7 @@ def candidates(report: Measured) -> list[Candidate]:
         return []
     found: list[Candidate | None] = []
     for finding in report.findings:
+        found += _as_named(report, finding)
         found += _BY_KIND.get(finding.kind, _nothing)(report, finding)
     top = report.findings[0]
     if top.kind in _BY_KIND and top.metric != "token_cos":
@@ -43,6 +45,37 @@ def candidates(report: Measured) -> list[Candidate]:
             name = f"{candidate.scheme}{candidate.normalize}"
             unique.setdefault(name, candidate)
     return list(unique.values())
+
+
+_NAMED = re.compile(r"(\w+)_init=(jaxinit\..+?)(?:  # (.*))?")
+
+
+def _as_named(report: Measured, finding: Finding) -> Found:
+    """The line of the finding itself, where it is an initializer: there, everywhere."""
+    match = _NAMED.fullmatch(finding.remedy or "")
+    if match is None:
+        return
+    word, what, _ = match.groups()
+    if word == "kernel":
+        places = [_kernels_of(report, finding.row), laws.hidden(report)]
+    elif word == "bias":
+        gates = [c["row"] for c in curves(report, "logistic") if c.get("gate")]
+        at_gates = [n for row in gates for n in _params_of(report, row, *_BIASES)]
+        places = [list(dict.fromkeys(at_gates)), laws.having(report, *_BIASES)]
+        places.insert(1, _params_of(report, finding.row, *_BIASES))
+    else:
+        places = [laws.having(report, *_ROLES_OF.get(word, ()))]
+    for names in places:
+        if names:
+            yield laws.drawn(report, names, what)
+
+
+_BIASES = ("bias", "gate_bias", "forget_gate_bias")
+_ROLES_OF = {
+    "scale": ("gain",),
+    "recurrent_kernel": ("recurrent",),
+    "embedding": ("embedding",),
+}
 
 
 def _nothing(report: Measured, finding: Finding) -> Found:

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 from jaxinit import _patterns
 from jaxinit.report.measured import Measured
-from jaxinit.report.numbers import some
 from jaxinit.signal.remedies.candidate import Candidate
 from jaxinit.verdict.evidence import params
 
@@ -98,8 +97,17 @@ def drawn(
     rules = tuple((where, what) for where in places(report, names))
     word = _keyword(report, names) if by_keyword else None
     if word is not None:
-        return Candidate(f"{word}={what}", f"of {some(list(names))}", rules)
+        return Candidate(f"{word}={what}", listed(report, names), rules)
     return Candidate(f"scheme={Candidate('', '', rules).scheme}", "", rules)
+
+
+def listed(report: Measured, names: Sequence[str]) -> str:
+    """Parameters in a few words, in the order in which data meets them."""
+    order = {name.split("[")[0]: i for i, name in enumerate(report.params)}
+    found = sorted(names, key=lambda name: order.get(name, len(order)))
+    if len(found) < 4:
+        return f"of {', '.join(found)}"
+    return f"of {len(found)} parameters, {found[0]} to {found[-1]}"
 
 
 def changed(report: Measured, names: Sequence[str], how: str) -> Candidate:

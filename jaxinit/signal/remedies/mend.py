@@ -180,13 +180,13 @@ def _best(prepared: Prepared, before: Report, scheme: Any, bar: Bar) -> Mended:
     except KeyboardInterrupt:
         if not tried:
             raise
-    mending = [one for one in tried if one.kind == "ok"]
+    mending = [one for one in tried if one.surely_mends]
     # Of those that mend the best keeps the curves flattest: the sum of both spreads.
     mending.sort(key=_spread)
     seeds = [int(seed) for seed in before.seeds]
     for one in mending:
         again = attempt(prepared, before, scheme, one.candidate, bar, seeds)
-        if again is not None and again.kind == "ok":
+        if again is not None and again.surely_mends:
             others = [t for t in tried if t is not one]
             remedies = ranked(before, [again, *sorted(others, key=_spread)])
             made = None

@@ -18,7 +18,7 @@ from jaxinit.signal.inputs import Fed
 from jaxinit.signal.measure import Prepared, measure
 from jaxinit.signal.remedies.by_cause import candidates
 from jaxinit.signal.remedies.candidate import Candidate, evaluated
-from jaxinit.verdict.currents import flows
+from jaxinit.verdict.currents import TENFOLD, flows
 
 How = Literal["tried", "named", "none"]
 HOWS: tuple[How, ...] = ("tried", "named", "none")
@@ -28,6 +28,8 @@ NUM_SEEDS = 4
 MOST = 8
 # Seconds, or as many as the analysis itself took, after which no other is tried.
 _LEAST_SECONDS = 5.0
+# The share of the change over depth that a verdict allows, for few seeds.
+_MARGIN = 0.7
 # What few seeds are always found to have.
 _OF_FEW_SEEDS = frozenset({"too-few-seeds"})
 
@@ -48,6 +50,15 @@ class Tried(NamedTuple):
     @property
     def kind(self) -> Kind:
         return verdict(self.report)
+
+    @property
+    def surely_mends(self) -> bool:
+        """Whether it is healthy by a margin, which other seeds will not use up."""
+        return self.kind == "ok" and all(
+            flow.trend is None
+            or abs(flow.trend.change) < _MARGIN * TENFOLD * flow.per_rms
+            for flow in flows(self.report)
+        )
 
 
 def verdict(report: Report) -> Kind:
@@ -96,7 +107,7 @@ def with_remedies(
     try:
         for one in attempts(prepared, report, scheme, found, MOST, bar):
             tried.append(one)
-            if one.kind == "ok":
+            if one.surely_mends:
                 break
     except KeyboardInterrupt:
         interrupted = ("interrupted while remedies were tried",)
@@ -106,7 +117,10 @@ def with_remedies(
     best = remedies[0] if remedies and remedies[0].mends else None
     findings = report.findings
     if best is not None:
-        findings = tuple(f._replace(remedy=best.printed) for f in findings)
+        findings = tuple(
+            f._replace(remedy=best.line if i else best.printed)
+            for i, f in enumerate(findings)
+        )
     return dataclasses.replace(
         report,
         findings=findings,
@@ -185,6 +199,7 @@ def attempt(
         time_budget=None,
         checkpoint=None,
         predict=False,
+        metrics=(),
     )
     fed = _normalized(prepared.fed) if candidate.normalize else prepared.fed
     try:
@@ -203,8 +218,8 @@ def ranked(report: Report, tried: Sequence[Tried]) -> tuple[Remedy, ...]:
     """Remedies, the best first: those that mend, what is named, what helps."""
     before = verdict(report)
     spread = spreads(report)
-    remedies = [
-        Remedy(
+    remedies = {
+        id(one): Remedy(
             line=one.candidate.line,
             scheme=one.candidate.scheme,
             change=_change(one.candidate),
@@ -216,15 +231,19 @@ def ranked(report: Report, tried: Sequence[Tried]) -> tuple[Remedy, ...]:
             spread_after=spreads(one.report),
         )
         for one in tried
-    ]
-    mending = [r for r in remedies if r.mends]
+    }
+    mending = [one for one in tried if one.surely_mends]
     helping = [
-        r
-        for r in remedies
-        if not r.mends and r.after and KINDS.index(r.after) > KINDS.index(before)
+        one
+        for one in tried
+        if not one.surely_mends and KINDS.index(one.kind) > KINDS.index(before)
     ]
-    helping.sort(key=lambda r: -KINDS.index(r.after or "ok"))
-    return (*mending, *_as_written(report), *helping)
+    helping.sort(key=lambda one: -KINDS.index(one.kind))
+    return (
+        *(remedies[id(one)] for one in mending),
+        *_as_written(report),
+        *(remedies[id(one)] for one in helping),
+    )
 
 
 def spreads(report: Report) -> tuple[float, float]:
