@@ -68,7 +68,7 @@ class Suite:
         ]
 
     def pages(self) -> list[str]:
-        return ["seeds", "depth"] if self.options.quick else list(scaling.PAGES)
+        return ["depth"] if self.options.quick else list(scaling.PAGES)
 
     def contenders(self) -> list[str]:
         return [
