@@ -143,6 +143,8 @@ class Suite:
         command = ["-m", "benchmarks.initializers"]
         if self.options.quick:
             command += ["--quick", "--repeats", "1", "--only", "overhead"]
+        if self.options.torch_python:
+            command += ["--torch-python", self.options.torch_python]
         bar.update(task, description="initializers")
         done = subprocess.run(
             [sys.executable, *command],
