@@ -40,6 +40,7 @@ def test_the_pages_hold_what_the_records_say():
     for name in papers.QUOTING:
         text = (ROOT / "docs" / name).read_text()
         assert papers.quoted(text) == text
+        assert papers.QUOTE.search(text)
 
 
 def test_records_are_of_runs_that_may_be_cited():
