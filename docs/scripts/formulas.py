@@ -1,12 +1,14 @@
 """Short TeX formulas of docstrings as Unicode."""
 
+# ruff: noqa: RUF001 -- Greek letters are meant
+
 import re
 
 SYMBOLS = {
-    **{"alpha": "α", "beta": "β", "sigma": "σ", "lambda": "λ", "epsilon": "ε"},  # noqa: RUF001
+    **{"alpha": "α", "beta": "β", "sigma": "σ", "lambda": "λ", "epsilon": "ε"},
     **{"omega": "ω", "Delta": "Δ", "pi": "π", "pm": "±", "sim": "~", "dots": "…"},
     **{"gamma": "γ", "delta": "δ", "phi": "φ", "theta": "θ", "mu": "μ", "xi": "ξ"},
-    **{"cdot": "·", "le": "≤", "ge": "≥", "times": "×", "infty": "∞", "approx": "≈"},  # noqa: RUF001
+    **{"cdot": "·", "le": "≤", "ge": "≥", "times": "×", "infty": "∞", "approx": "≈"},
     **{"sqrt": "√", "tfrac12": "½", "log": "log "},
 }
 SIGNS = {"^2": "²", "\\,": " ", "_0": "₀", "{": "(", "}": ")"}
