@@ -35,7 +35,7 @@ from benchmarks import scaling
 from benchmarks.contenders import BARE
 from benchmarks.models import WORKLOADS
 from benchmarks.serve import ROOT, Failed, Worker
-from benchmarks.targets import judged
+from benchmarks.targets import floor, judged
 
 RESULTS = ROOT / "benchmarks" / "results"
 CONTENDERS = ("jaxinit", "judged", "flax", *BARE, "hooks")
@@ -113,7 +113,7 @@ class Suite:
                 cost = _cost(first[way], later[way])
                 self.results[name, seeds, way] = cost
                 lines.append(_line(way, cost, later[way][-1]))
-        lines += self._ceiling(spec, name, seeds)
+        lines += self._ratios(name, seeds) + self._ceiling(spec, name, seeds)
         self.say(lines, bar)
 
     def scale(self, bar: Progress, task: Any) -> None:
@@ -162,7 +162,7 @@ class Suite:
 
     def path(self, suffix: str) -> Path:
         quick = "-quick" if self.options.quick else ""
-        return RESULTS / f"suite-{self.backend}{quick}{suffix}"
+        return RESULTS / f"analyze-{self.backend}{quick}{suffix}"
 
     def _start(self, spec: dict[str, Any], way: str) -> Worker:
         hooks = way == "hooks"
@@ -187,6 +187,18 @@ class Suite:
         for worker in workers.values():
             worker.end()
         return later
+
+    def _ratios(self, name: str, seeds: int) -> list[str]:
+        """The README's numbers are read from this line: of cold and of warm calls."""
+        try:
+            ratios = [
+                self.results[name, seeds, "jaxinit"][what]
+                / floor(self.results, name, seeds, what)
+                for what in ("cold", "warm")
+            ]
+        except KeyError:
+            return []
+        return [f"  analyze / best baseline {ratios[0]:13.2f}{ratios[1]:28.2f}"]
 
     def _ceiling(self, spec: dict[str, Any], name: str, seeds: int) -> list[str]:
         """How much of what a product of matrices reaches here the analysis reaches."""

@@ -267,3 +267,17 @@ def count_equations(equation: Equation) -> int:
             inner = getattr(part, "jaxpr", part)
             count += sum(map(count_equations, getattr(inner, "eqns", ())))
     return count
+
+
+def wait_for_processes(name: str, seconds: float) -> None:
+    """Returns once every process of ``jax.distributed`` has come to this point.
+
+    jax has no public function for it that lasts: a collective operation gives up on a
+    process that comes a minute late. Where this one is not found, nobody waits.
+    """
+    from jax._src import distributed
+
+    client = getattr(getattr(distributed, "global_state", None), "client", None)
+    wait = getattr(client, "wait_at_barrier", None)
+    if wait is not None:
+        wait(name, timeout_in_ms=int(1000 * seconds))

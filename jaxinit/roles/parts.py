@@ -9,7 +9,7 @@ from jaxinit.layers.event import Use
 from jaxinit.layers.fans import roles as axis_roles
 from jaxinit.program import primitives
 from jaxinit.program.axes import reshape_groups
-from jaxinit.program.flow import Flow, Node
+from jaxinit.program.flow import SLICE, Flow, Node
 from jaxinit.roles.anchors import Anchors
 from jaxinit.roles.attention import Attention
 
@@ -86,7 +86,7 @@ def find_parts(
             continue
         start = _outputs(anchors, index, uses[0])
         if start is not None:
-            parts = _parts(anchors.flow, start, targets)
+            parts = _parts(anchors, start, targets)
             leaf = uses[0].leaf
             found[leaf] = tuple(Part(leaf, *part) for part in parts)
     return {leaf: parts for leaf, parts in found.items() if len(parts) > 1}
@@ -112,10 +112,12 @@ _PROJECTIONS = frozenset({"query", "key", "value"})
 _Told = tuple[tuple[int, ...], frozenset[str]]
 
 
-def _parts(flow: Flow, start: _Slice, targets: dict[int, set[str]]) -> list[_Told]:
+def _parts(
+    anchors: Anchors, start: _Slice, targets: dict[int, set[str]]
+) -> list[_Told]:
     """The parts that a kernel's outputs fall into, the first output's first."""
-    roles = list(_roles_of(flow, start, targets))
-    pieces = _pieces(flow, start) or [start.members]
+    roles = list(_roles_of(anchors.flow, start, targets))
+    pieces = _pieces(anchors, start) or [start.members]
     projections: dict[str, set[int]] = {}
     for part, role in roles:
         if role in _PROJECTIONS:
@@ -148,13 +150,13 @@ def _by_projection(
     return [*distinct, *(piece for piece in rest if piece)]
 
 
-def _pieces(flow: Flow, part: _Slice) -> list[frozenset[int]] | None:
+def _pieces(anchors: Anchors, part: _Slice) -> list[frozenset[int]] | None:
     """The pieces that outputs are cut into before anything else happens to them."""
-    whole = part.members
+    flow, whole = anchors.flow, part.members
     slices = dict[frozenset[int], None]()
     for index, position in flow.users[part.value]:
         node = flow.nodes[index]
-        if not _keeps(flow, node):
+        if not _keeps(anchors, node):
             continue
         after = _goes_on(flow, part, node, position)
         cut = [new.members for new in after if new.members != whole]
@@ -164,7 +166,7 @@ def _pieces(flow: Flow, part: _Slice) -> list[frozenset[int]] | None:
             return cut
         elif not cut:
             for new in after:
-                found = _pieces(flow, new)
+                found = _pieces(anchors, new)
                 if found:
                     return found
     if 1 < len(slices) <= _MOST and sum(map(len, slices)) == len(whole):
@@ -173,12 +175,33 @@ def _pieces(flow: Flow, part: _Slice) -> list[frozenset[int]] | None:
     return None
 
 
-def _keeps(flow: Flow, node: Node) -> bool:
-    """Whether a node gives what it takes, or pieces of it, up to a bias."""
+def _keeps(anchors: Anchors, node: Node) -> bool:
+    """Whether a node gives what it takes, or pieces of it, up to a bias.
+
+    Of a cell's two kernels, on its input and on its state, the sum is cut into gates.
+    """
+    flow = anchors.flow
     if node.primitive in ("add", "add_any"):
-        return sum(flow.data[v] for v in node.operands) == 1
+        data = [v for v in node.operands if flow.data[v]]
+        return len(data) == 1 or all(_is_output(anchors, v) for v in data)
     kept = primitives.KEEPS_ELEMENTS - {"rev"}
-    return node.primitive in kept | {"slice", "split", "unstack", "reshape"}
+    return node.primitive in kept | {"slice", "split", "unstack", "reshape", SLICE}
+
+
+def _is_output(anchors: Anchors, value: int) -> bool:
+    """Whether a value is what a kernel gives, up to a bias; also a step's of a loop."""
+    flow = anchors.flow
+    kept = primitives.KEEPS_ELEMENTS - {"rev"} | {"reshape", SLICE}
+    while True:
+        maker = flow.values[value].maker
+        if maker is None or maker in anchors.weights:
+            return maker is not None
+        node = flow.nodes[maker]
+        data = [v for v in node.operands if flow.data[v]]
+        adds = node.primitive in ("add", "add_any") and len(data) == 1
+        if not adds and node.primitive not in kept:
+            return False
+        value = data[0]
 
 
 def _roles_of(
@@ -227,6 +250,8 @@ def _goes_on(flow: Flow, part: _Slice, node: Node, position: int) -> list[_Slice
             return [part._replace(value=result, outputs=outputs)]
         case "concatenate":
             return [_without(part, [node.params["dimension"]], result)]
+        case _ if name == SLICE and 0 not in part.axes:
+            return [_moved(part, [axis - 1 for axis in part.axes], result)]
         case "stack":
             new = node.params["axis"] % len(after)
             return [_moved(part, [a + (a >= new) for a in part.axes], result)]

@@ -112,7 +112,7 @@ class _Everywhere(Scheme):
 
     def assign(self, network: Network) -> list[Assignment]:
         weights = network.having("weight")
-        if not weights:
+        if not any("weight" in parameter.roles for parameter in network.params):
             raise ValueError(
                 f"an initializer as a scheme is for weights, and {network.traced.name} "
                 "has none. Use rules([(where, initializer)])."

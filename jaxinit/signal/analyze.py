@@ -94,7 +94,9 @@ def analyze(
       time_budget: seconds after which no further seed is started.
       devices: over which seeds are spread: devices, or how many of the local ones; by
         default all of them, unless the model or an input has a place of its own, which
-        is kept. The numbers are those of one device.
+        is kept. The numbers are those of one device. Of the processes of
+        ``jax.distributed`` each runs a share of the seeds on its own devices, and all
+        return the report of all seeds.
       checkpoint: a folder in which finished seeds are kept as they finish. The same
         call, even after the process was killed, goes on from there; folders of several
         runs may be copied together.

@@ -91,3 +91,19 @@ def test_sums_inside_a_gated_cell_are_no_branches():
     found = jaxinit.residual_structure(model, jax.ShapeDtypeStruct((3, 8), "float32"))
 
     assert [branch.ends for branch in found.branches] == [("o",)]
+
+
+def test_the_output_of_a_gated_recurrence_is_a_stream():
+    """Its gates lie within the loop; what is added to it is a branch."""
+
+    class Model(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            x = nn.RNN(nn.GRUCell(4))(nn.Dense(4)(x))
+            x = x + nn.Dense(4)(nn.relu(nn.Dense(6)(x)))
+            return nn.Dense(2)(x)
+
+    shape = jax.ShapeDtypeStruct((2, 3, 4), "float32")
+    found = jaxinit.residual_structure(Model(), shape)
+
+    assert [branch.ends for branch in found.branches] == [("Dense_1/kernel",)]

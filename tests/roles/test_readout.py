@@ -98,3 +98,41 @@ def test_the_same_hints_hold_wherever_structure_is_read():
     assert jaxinit.residual_structure(model, x, **hints).num_branches == 0
     rows = jaxinit.explain(model, jaxinit.he_normal(), x, **hints).rows
     assert {row.name for row in rows if "router" in row.roles} == {"b"}
+
+
+@pytest.mark.parametrize("blocks", [1, 3])
+def test_a_stream_that_is_the_output_has_no_readout(blocks):
+    """Of several branches none makes the output; of one, as in a denoiser, it does."""
+    shapes = {"stem": (4, 6)}
+    for block in range(blocks):
+        shapes |= {f"a{block}": (6, 8), f"b{block}": (8, 6), f"bias{block}": (6,)}
+
+    def apply(p, x):
+        x = x @ p["stem"]
+        for i in range(blocks):
+            x = x + jax.nn.relu(x @ p[f"a{i}"]) @ p[f"b{i}"] + p[f"bias{i}"]
+        return x
+
+    rows = jaxinit.explain(
+        function(shapes, apply), jaxinit.he_normal(), jnp.ones((2, 4))
+    )
+    found = {row.name for row in rows.rows if "readout" in row.roles}
+    assert "b0" in found if blocks == 1 else not found & {"b0", "b1", "b2"}
+
+
+def test_heads_whose_sum_is_the_output_are_readouts():
+    shapes = {"a": (4, 6), "b": (6, 6), "c": (6, 6)}
+    shapes |= {f"head{i}": (6, 2) for i in range(3)}
+
+    def apply(p, x):
+        out = 0.0
+        for i, name in enumerate("abc"):
+            x = jax.nn.relu(x @ p[name])
+            out = out + x @ p[f"head{i}"]
+        return out
+
+    rows = jaxinit.explain(
+        function(shapes, apply), jaxinit.he_normal(), jnp.ones((2, 4))
+    )
+    found = {row.name for row in rows.rows if "readout" in row.roles}
+    assert found == {"head0", "head1", "head2"}

@@ -254,6 +254,24 @@ def test_a_remedy_goes_on_top_of_the_users_scheme():
     assert analyze(model, X, scheme=scheme, remedies="none").verdict == "ok"
 
 
+def test_what_is_left_behind_a_remedy_is_mended_as_well():
+    # Kernels of N(0, 1) saturate tanh; without that, the readout's are too large.
+    class Tanh(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            for _ in range(3):
+                x = jnp.tanh(nn.Dense(64)(x))
+            return nn.Dense(10)(x)
+
+    report = analyze(Tanh(), X, scheme=jaxinit.normal(1.0))
+    best = report.remedies[0]
+
+    assert (best.before, best.after) == ("saturated", "ok")
+    scheme = evaluated(best.scheme, jaxinit.normal(1.0))
+    assert analyze(Tanh(), X, scheme=scheme, remedies="none").verdict == "ok"
+    assert report.settings["remedies_tried"] > 1
+
+
 def test_interrupted_trials_leave_the_report(monkeypatch):
     def interrupt(*args, **options):
         raise KeyboardInterrupt

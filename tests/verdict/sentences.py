@@ -2,10 +2,17 @@
 
 import ast
 import inspect
+import json
 import pathlib
 from collections.abc import Iterator
 
 import jaxinit.verdict
+
+SAID: dict[str, list[str]] = json.loads(
+    pathlib.Path(__file__).with_name("said.json").read_text()
+)
+"""Name of a case of the planted set, or of a test of a made-up report, to pieces of
+text that it makes the verdict say."""
 
 # Fewer words are no sentence.
 NUM_WORDS = 4

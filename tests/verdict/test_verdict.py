@@ -675,3 +675,17 @@ def test_most_severe_first():
 
     assert order == sorted(order)
     assert kinds(report)[0] == "non-finite"
+
+
+def test_two_seeds_of_a_narrow_net_are_too_few():
+    # Width 4 over 40 layers: the log has a variance of 5/4 per layer, 50 in all.
+    rows = dense_rows(40, width=4)
+    finding = only(make_report(rows, log2_moment=0.0, num_seeds=2))
+
+    assert finding.kind == "too-few-seeds"
+    assert finding.value == pytest.approx(math.sqrt(5 / 4 * 39 / 2), rel=0.02)
+    assert "cannot be told" in finding.message
+    assert "seeds=256" in finding.remedy
+    # Wide ones, or eight seeds, are enough.
+    assert kinds(make_report(dense_rows(40), num_seeds=2)) == ["ok"]
+    assert kinds(make_report(rows, num_seeds=8)) == ["ok"]

@@ -181,8 +181,7 @@ def _histograms(watched: Watched, values: Sequence[Any]) -> Array:
     plan = Plan()
     events: dict[int, Event] = watched.events
     for number, event in events.items():
-        if event.at is not None:
-            plan.at(event.at, Tap(number, "output"))
+        plan.at(event.at, Tap(number, "output"))
 
     def record(tap: Tap, value: Any) -> Array:
         del tap

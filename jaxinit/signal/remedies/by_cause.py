@@ -55,8 +55,10 @@ def _as_named(report: Measured, finding: Finding) -> Found:
     match = _NAMED.fullmatch(finding.remedy or "")
     if match is None:
         return
-    word, what, _ = match.groups()
-    if word == "kernel":
+    word, what, where = match.groups()
+    if word == "kernel" and "branch" in (where or ""):
+        places = [laws.having(report, "branch_end")]
+    elif word == "kernel":
         places = [_kernels_of(report, finding.row), laws.hidden(report)]
     elif word == "bias":
         gates = [c["row"] for c in curves(report, "logistic") if c.get("gate")]
@@ -65,8 +67,11 @@ def _as_named(report: Measured, finding: Finding) -> Found:
         places.insert(1, _params_of(report, finding.row, *_BIASES))
     else:
         places = [laws.having(report, *_ROLES_OF.get(word, ()))]
+    law = laws.named(what)
     for names in places:
-        if names:
+        if names and word == "kernel" and law is not None:
+            yield laws.kernels(report, names, law)
+        elif names and word != "kernel":
             yield laws.drawn(report, names, what)
 
 

@@ -17,7 +17,7 @@ class Candidate:
     printed.
 
     Attributes:
-      code: what is printed, without its comment.
+      code: what is printed, without its comment; empty to print the scheme.
       where: the comment: for which parameters, or between which layers.
       rules: pairs of where and what, each the text of an expression; the first that
         matches a parameter takes it.
@@ -38,7 +38,8 @@ class Candidate:
     @property
     def line(self) -> str:
         """What is printed."""
-        return f"{self.code}  # {self.where}" if self.where else self.code
+        code = self.code or f"scheme={self.scheme}"
+        return f"{code}  # {self.where}" if self.where and self.code else code
 
     @property
     def scheme(self) -> str | None:
@@ -65,14 +66,13 @@ class Candidate:
             normalize=self.normalize or other.normalize,
             simulates=self.simulates or other.simulates,
         )
-        words = [one.code.partition("=")[0] for one in (self, other)]
-        if words[0] == words[1] and both.rules and not both.normalize:
-            return replace(both, code=f"scheme={both.scheme}", where="")
-        return replace(
-            both,
-            code=f"{self.code}, {other.code}",
-            where=" and ".join(filter(None, (self.where, other.where))),
-        )
+        where = " and ".join(filter(None, (self.where, other.where)))
+        if self.code == other.code:
+            return replace(both, where=where)
+        words = {one.code.partition("=")[0] for one in (self, other)}
+        if len(words) < 2 or "" in words:
+            return replace(both, code="")
+        return replace(both, code=f"{self.code}, {other.code}", where=where)
 
 
 def evaluated(text: str, scheme: Any = None) -> Any:

@@ -49,6 +49,13 @@ def scaled(gain: float) -> Law:
     return Law(f'jaxinit.variance_scaling({gain:.3g}, "fan_in", "normal")', gain)
 
 
+def named(text: str) -> Law | None:
+    """The law of a call; ``None`` if it hangs on the fans in a way not known here."""
+    known = {law.text: law for law in (HE, LECUN)}
+    fans_matter = "fan" in text or "glorot" in text
+    return known.get(text) or (None if fans_matter else Law(text, None))
+
+
 def for_activation(name: str | None) -> list[Law]:
     """Initializers that suit an activation, the usual one first."""
     if name in _ODD:
@@ -98,7 +105,7 @@ def drawn(
     word = _keyword(report, names) if by_keyword else None
     if word is not None:
         return Candidate(f"{word}={what}", listed(report, names), rules)
-    return Candidate(f"scheme={Candidate('', '', rules).scheme}", "", rules)
+    return Candidate("", "", rules)
 
 
 def listed(report: Measured, names: Sequence[str]) -> str:
@@ -114,7 +121,7 @@ def changed(report: Measured, names: Sequence[str], how: str) -> Candidate:
     """Values of the model's own init, changed by an expression of ``w``."""
     what = f"jaxinit.changed(lambda w: {how})"
     rules = tuple((where, what) for where in places(report, names))
-    return Candidate(f"scheme={Candidate('', '', rules).scheme}", "", rules)
+    return Candidate("", "", rules)
 
 
 def places(report: Measured, names: Sequence[str]) -> list[str]:

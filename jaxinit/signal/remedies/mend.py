@@ -1,5 +1,6 @@
 """``mend``: the best remedy that was tried, as a scheme, with its evidence."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +23,7 @@ from jaxinit.signal.remedies.trying import Tried, attempt, attempts, ranked, spr
 # Remedies that are tried at most.
 _MOST = 24
 # Schemes that look at the whole network, after all that a cause suggests.
+_UNKNOWN = 2.0  # decades
 _WHOLE = ("jaxinit.lsuv()", "jaxinit.fixup()")
 
 
@@ -173,7 +175,7 @@ def _best(prepared: Prepared, before: Report, scheme: Any, bar: Bar) -> Mended:
     own = None if scheme is None else "scheme"
     found = [candidate.over(own) for candidate in candidates(before)]
     if own is None and before.evidence:
-        found += [Candidate(f"scheme={text}", "", (), text) for text in _WHOLE]
+        found += [Candidate("", "", (), text) for text in _WHOLE]
     tried: list[Tried] = []
     try:
         tried.extend(attempts(prepared, before, scheme, found, _MOST, bar))
@@ -198,5 +200,5 @@ def _best(prepared: Prepared, before: Report, scheme: Any, bar: Bar) -> Mended:
 
 
 def _spread(one: Tried) -> float:
-    known = [decades for decades in spreads(one.report) if decades == decades]
-    return sum(known)
+    """Decades of both curves; a curve that holds zeros tells nothing, and counts."""
+    return sum(_UNKNOWN if math.isnan(d) else d for d in spreads(one.report))

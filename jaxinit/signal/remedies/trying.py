@@ -26,8 +26,9 @@ HOWS: tuple[How, ...] = ("tried", "named", "none")
 NUM_SEEDS = 4
 # Remedies that one analysis tries at most.
 MOST = 8
-# Seconds, or as many as the analysis itself took, after which no other is tried.
-_LEAST_SECONDS = 5.0
+# Seconds of the processors for so many, or as many as the analysis itself took, after
+# which no other is tried.
+_LEAST_SECONDS = 10.0
 # The share of the change over depth that a verdict allows, for few seeds.
 _MARGIN = 0.7
 # What few seeds are always found to have.
@@ -56,6 +57,7 @@ class Tried(NamedTuple):
         """Whether it is healthy by a margin, which other seeds will not use up."""
         return self.kind == "ok" and all(
             flow.trend is None
+            or not flow.trend.is_significant
             or abs(flow.trend.change) < _MARGIN * TENFOLD * flow.per_rms
             for flow in flows(self.report)
         )
@@ -138,7 +140,7 @@ def attempts(
     most: int,
     bar: Bar,
 ) -> Iterator[Tried]:
-    """Tries candidates in their order, then the two best of different kinds at once.
+    """Tries candidates in their order, then with those that help what is left.
 
     Args:
       prepared: what was measured.
@@ -150,21 +152,23 @@ def attempts(
     """
     settings = report.settings
     took = settings.get("compile_seconds", 0.0) + settings.get("run_seconds", 0.0)
-    end = time.perf_counter() + max(_LEAST_SECONDS, took)
+    end = time.process_time() + max(_LEAST_SECONDS, took) * most / MOST
+    own = None if scheme is None else "scheme"
     done: list[Tried] = []
-    for candidate in found[:most]:
-        if time.perf_counter() > end:
+    seen: set[tuple[str | None, bool]] = set()
+    waiting = list(found)
+    while len(done) < most and time.process_time() < end:
+        if not waiting:
+            waiting = [c.over(own) for c in _next(report, done)]
+        waiting = [c for c in waiting if (c.scheme, c.normalize) not in seen]
+        if not waiting:
             return
+        candidate = waiting.pop(0)
+        seen.add((candidate.scheme, candidate.normalize))
         one = attempt(prepared, report, scheme, candidate, bar)
         if one is not None:
             done.append(one)
             yield one
-    for pair in _pairs(report, done):
-        if len(done) < most and time.perf_counter() < end:
-            both = attempt(prepared, report, scheme, pair, bar)
-            if both is not None:
-                done.append(both)
-                yield both
 
 
 def attempt(
@@ -233,12 +237,7 @@ def ranked(report: Report, tried: Sequence[Tried]) -> tuple[Remedy, ...]:
         for one in tried
     }
     mending = [one for one in tried if one.surely_mends]
-    helping = [
-        one
-        for one in tried
-        if not one.surely_mends and KINDS.index(one.kind) > KINDS.index(before)
-    ]
-    helping.sort(key=lambda one: -KINDS.index(one.kind))
+    helping = _helping(report, tried)
     return (
         *(remedies[id(one)] for one in mending),
         *_as_written(report),
@@ -296,17 +295,23 @@ def _change(candidate: Candidate) -> Literal["initializers", "inputs", "code"]:
     return "inputs" if candidate.scheme is None else "initializers"
 
 
-def _pairs(report: Report, done: Sequence[Tried]) -> list[Candidate]:
-    """Candidates that mend different findings, together."""
-    wanted = {(f.kind, f.row) for f in report.findings}
-    left = [wanted & {(f.kind, f.row) for f in one.report.findings} for one in done]
-    found = []
-    for i, one in enumerate(done):
-        for j, other in enumerate(done[i + 1 :], i + 1):
-            less = len(left[i] & left[j]) < min(len(left[i]), len(left[j]))
-            if less and one.candidate.base == other.candidate.base:
-                found.append(one.candidate.and_also(other.candidate))
-    return found[:2]
+def _next(report: Report, done: Sequence[Tried]) -> list[Candidate]:
+    """What helps, each with what suits the findings that it leaves."""
+    helping = _helping(report, done)
+    return [
+        more.and_also(one.candidate)
+        for one in helping[:2]
+        for more in candidates(one.report)[:3]
+    ]
+
+
+def _helping(report: Report, tried: Sequence[Tried]) -> list[Tried]:
+    """Those that leave a less severe verdict, the least severe first."""
+    before = KINDS.index(verdict(report))
+    helping = [
+        one for one in tried if not one.surely_mends and KINDS.index(one.kind) > before
+    ]
+    return sorted(helping, key=lambda one: -KINDS.index(one.kind))
 
 
 def _normalized(fed: Fed) -> Fed:

@@ -212,14 +212,6 @@ def elu_chain(kernel, depth=8):
     return body
 
 
-def root(eps):
-    def body(m, x):
-        h = relu(D(32, kernel_init=he)(x))
-        return D(5)(jnp.sqrt(h + eps))
-
-    return body
-
-
 class LayerScaled(nn.Module):
     """Branches of 1e-4 in a stream of bfloat16."""
 
@@ -368,7 +360,6 @@ FAULTY = [
         "Dense_0",
         elu_chain(lecun, 4),
     ),
-    Faulty("root of a ReLU", root(0.0), (X,), "non-finite", "Dense_0", root(1e-2)),
     Faulty(
         "LayerScale in bfloat16",
         LayerScaled(1e-4),
