@@ -22,7 +22,7 @@ NUM_STEPS = 4
 _RATE, _LEAST = 0.1, 0.1
 # One more gradient, of so many times the loss: what it finds where the others were
 # zero had been too small for the dtype.
-_MAGNIFIED = 2.0**12
+_MAGNIFIED = 2.0**24
 
 
 class Steps(NamedTuple):

@@ -45,7 +45,7 @@ _OPERATIONS = {
     ),
 }
 for _product in ("dot_general", "conv_general_dilated"):
-    _OPERATIONS[_product, "inf"] = (
+    _OPERATIONS[_product, "inf"] = _OPERATIONS[_product, "nan"] = (
         "numbers beyond the dtype's range",
         "kernel_init=jaxinit.lecun_normal()  # {behind} and before it, or x = "
         "nn.LayerNorm()(x): the signal grows without bound",
