@@ -48,6 +48,8 @@ def fitted(base: Initializer, weight: Parameter) -> Initializer:
     exact = with_fans(base, real_fans(weight))
     if exact is not None:
         return exact
+    if {*use.in_axis, *use.batch_axis} == {*range(len(weight.shape))}:
+        return _column(base, weight)
     if not use.in_axis or not use.out_axis:
         raise ValueError(
             f"the program does not tell which axes of {weight.name}, of shape "
@@ -126,6 +128,26 @@ def kernels_of(weight: Parameter) -> list[Parameter]:
         )
         for part in weight.parts
     ]
+
+
+def _column(base: Initializer, weight: Parameter) -> Initializer:
+    """Draws a vector that is summed over as the one column of a kernel."""
+    use, rank = weight.use, len(weight.shape)
+    assert use is not None
+    shape = (*weight.shape, 1)
+    column = weight._replace(shape=shape, use=use._replace(out_axis=(rank,)))
+    init = fitted(base, column)
+
+    def sampler(
+        key: Array,
+        shape: tuple[int, ...],
+        dtype: np.dtype,
+        sharding: NamedSharding | None,
+    ) -> Array:
+        del sharding
+        return call(init, key, (*shape, 1), dtype, None)[..., 0]
+
+    return from_sampler(sampler)
 
 
 def real_fans(weight: Parameter) -> Fans:

@@ -185,3 +185,14 @@ def test_a_kernel_that_is_split_before_it_is_used_keeps_its_axes():
 
     drawn = ji.initialize(ji.Functional(init, apply), ji.orthogonal(), 0, X)["w"]
     assert_orthogonal(np.asarray(drawn))
+
+
+def test_a_vector_that_is_summed_over_is_one_column():
+    def init(key, *_):
+        return {"w": jnp.zeros((D, D)), "head": jnp.zeros(D)}
+
+    def apply(p, x):
+        return jnp.tanh(x @ p["w"]) @ p["head"]
+
+    drawn = ji.initialize(ji.Functional(init, apply), ji.orthogonal(), 0, X)["head"]
+    assert float(jnp.linalg.norm(drawn)) == pytest.approx(1, rel=1e-5)
