@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 import jaxinit
-from benchmarks.analyze import MLP
+from benchmarks.models import MLP
 from examples import gpt, resnet
 from jaxinit.program import versions
 from jaxinit.program.run import Hooks, Plan, Tap, replay
@@ -86,7 +86,9 @@ def contenders(
         lambda earlier, later: later,
     )
     measure = jax.jit(
-        lambda params: replay(program, [*params, *state, key, x], plan, hooks, {})[1]
+        lambda params: replay(
+            network.traced.forward, [*params, *state, key, x], plan, hooks, {}
+        )[1]
     )
     slices = [
         (layer, index)

@@ -32,6 +32,7 @@ from jaxinit.models.functional import Functional as Functional
 from jaxinit.report.findings import Finding as Finding
 from jaxinit.report.findings import UnhealthyError as UnhealthyError
 from jaxinit.report.measured import Row as Row
+from jaxinit.report.remedy import Remedy as Remedy
 from jaxinit.report.report import Report as Report
 from jaxinit.schemes import autoinit as autoinit
 from jaxinit.schemes import explain as explain
@@ -44,9 +45,14 @@ from jaxinit.schemes import override as override
 from jaxinit.schemes import residual_structure as residual_structure
 from jaxinit.schemes import t_fixup as t_fixup
 from jaxinit.signal.analyze import analyze as analyze
-from jaxinit.signal.compare import Comparison as Comparison
 from jaxinit.signal.compare import compare as compare
+from jaxinit.signal.compare_result import Comparison as Comparison
+from jaxinit.signal.inside.statistics import StepStatistics as StepStatistics
+from jaxinit.signal.observe import observe as observe
+from jaxinit.signal.observe import observe_grad as observe_grad
 from jaxinit.signal.plan import RunPlan as RunPlan
+from jaxinit.signal.remedies.mend import Mended as Mended
+from jaxinit.signal.remedies.mend import mend as mend
 from jaxinit.train.coord_check import coord_check as coord_check
 from jaxinit.train.coord_result import CoordCheck as CoordCheck
 from jaxinit.train.learning_rate_transfer import (

@@ -1,11 +1,11 @@
 """The types that the whole package shares. This module imports nothing of ours."""
 
 from collections.abc import Sequence
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import jax
 from jax.sharding import NamedSharding, PartitionSpec
-from jax.typing import DTypeLike
+from jax.typing import ArrayLike, DTypeLike
 
 Axes: TypeAlias = int | Sequence[int]
 """One axis of an array or several."""
@@ -15,6 +15,13 @@ OutSharding: TypeAlias = NamedSharding | PartitionSpec | None
 
 Scalar: TypeAlias = float | jax.Array
 """A number, or a scalar array (which may be traced)."""
+
+
+Numbers: TypeAlias = ArrayLike | Sequence[Any]
+"""A number, an array, or nested lists, of which only the values count."""
+
+Mask: TypeAlias = ArrayLike | Sequence[bool]
+"""Booleans, or zeros and ones."""
 
 
 @runtime_checkable

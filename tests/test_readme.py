@@ -1,4 +1,4 @@
-"""What README.md says is true: its examples, commands, versions and tables."""
+"""What README.md says is true, and the guide to initializers, which was once on it."""
 
 import contextlib
 import functools
@@ -24,13 +24,15 @@ from jaxinit import initializers, schemes, transfer
 
 ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+INSTALL = (ROOT / "docs" / "install.md").read_text()
+GUIDE = (ROOT / "docs" / "guides" / "choose-an-initializer.md").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
-def section(title: str) -> str:
-    """The text under a heading, up to the next of its level or above."""
+def section(title: str, text: str) -> str:
+    """What is under a heading, up to the next of its level or above."""
     level = title.split(" ")[0]
-    _, rest = README.split(f"\n{title}\n")
+    _, rest = text.split(f"\n{title}\n")
     return re.split(rf"^#{{1,{len(level)}}} ", rest, flags=re.MULTILINE)[0]
 
 
@@ -60,8 +62,7 @@ def assert_same_text(got: str, expected: str) -> None:
 
 
 @pytest.mark.internals
-@pytest.mark.parametrize("path", ["README.md", "jaxinit/schemes/README.md"])
-def test_the_examples_print_what_is_shown(monkeypatch, path):
+def test_the_examples_print_what_is_shown(monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
     printed = io.StringIO()
 
@@ -71,7 +72,7 @@ def test_the_examples_print_what_is_shown(monkeypatch, path):
         printed.truncate()
 
     document = Document.parse(
-        str(ROOT / path),
+        str(ROOT / "README.md"),
         PythonCodeBlockParser(),
         CodeBlockParser("text", compare),
     )
@@ -79,10 +80,13 @@ def test_the_examples_print_what_is_shown(monkeypatch, path):
         with contextlib.redirect_stdout(printed):
             example.evaluate()
 
-    assert printed.getvalue() == "", f"printed, but {path} does not show it"
-    text = (ROOT / path).read_text()
-    count = len(re.findall(r"^```(python|text)\n", text, re.MULTILINE))
-    assert len(list(document.examples())) == count > 8
+    assert printed.getvalue() == "", "printed, but the README does not show it"
+    count = len(re.findall(r"^```(python|text)\n", README, re.MULTILINE))
+    assert len(list(document.examples())) == count == 2
+
+
+def test_the_readme_is_two_screens():
+    assert len(README.splitlines()) <= 110
 
 
 @pytest.mark.parametrize(
@@ -170,21 +174,22 @@ def test_what_the_commands_name_exists():
 
 
 def test_extras_exist():
-    extras = set(re.findall(r"\w+", " ".join(re.findall(r"'\.\[(.*?)\]'", README))))
-    listed = spans(section("## Requirements").split("Extras:")[1])
+    commands = re.findall(r"'\.\[(.*?)\]'", README + INSTALL)
+    extras = set(re.findall(r"\w+", " ".join(commands)))
+    listed = spans(section("## Requirements", INSTALL).split("Extras:")[1])
 
     assert extras <= set(listed)
     assert set(listed) <= set(PROJECT["optional-dependencies"])
 
 
 def test_versions_are_those_of_the_project():
-    text = " ".join(section("## Requirements").split())
+    text = " ".join(section("## Requirements", INSTALL).split())
 
     for requirement in PROJECT["dependencies"]:
         name, version = requirement.split(">=")
         assert re.search(rf"\b{name}( and jaxlib)? {re.escape(version)}(?!\.?\d)", text)
     python = PROJECT["requires-python"].removeprefix(">=")
-    assert set(re.findall(r"Python (\d[\d.]*\d)", README)) == {python}
+    assert set(re.findall(r"Python (\d[\d.]*\d)", README + INSTALL)) == {python}
 
 
 # The initializers.
@@ -196,59 +201,24 @@ PUBLIC = {
 }
 
 
-def test_every_initializer_is_in_the_table():
-    text = section("## Initializers")
-    table, numbers = text.split("Numbers, not initializers:")
-    firsts = [line.split("|")[1] for line in table.splitlines() if line[:1] == "|"]
-    named = [
-        *(name for cell in firsts for name in spans(cell)),
-        *spans(numbers),
-    ]
-    names = [re.match(r"\w+", name)[0] for name in named]
-
-    assert sorted(names) == sorted(PUBLIC)
-
-
 def test_every_initializer_is_in_the_package():
     for name in PUBLIC:
         assert getattr(jaxinit, name) is getattr(initializers, name)
 
 
-# The schemes.
-
-SCHEMES = {
-    name
-    for room in (schemes, transfer)
-    for name in room.__all__
-    if callable(getattr(room, name)) and not isinstance(getattr(room, name), type)
-}
-
-
-def test_every_scheme_is_in_the_section():
-    text = re.sub(
-        "^```.*?^```", "", section("## Whole networks"), flags=re.MULTILINE | re.DOTALL
-    )
-    named = {re.match(r"\w*", span)[0] for span in spans(text)}
-
-    assert SCHEMES - named == set()
+def test_every_scheme_is_in_the_package():
     for room in (schemes, transfer):
         for name in room.__all__:
             assert getattr(jaxinit, name) is getattr(room, name)
 
 
-def test_the_scheme_table_names_what_exists():
-    rows = [r for r in section("## Whole networks").splitlines() if r[:3] == "| `"]
-    firsts = [name for row in rows for name in spans(row.split("|")[1])]
-
-    assert len(rows) > 25
-    for name in firsts:
-        assert re.match(r"\w+", name)[0] in SCHEMES, name
+# The guide.
 
 
 def guide() -> list[tuple[str, str]]:
     """Each line of code in the guide, with the case that it answers."""
     found = []
-    for line in section("## Which one do I want?").splitlines():
+    for line in GUIDE.splitlines():
         if line[:1] == "|" and "---" not in line and "one line" not in line:
             _, case, answer, _ = line.split("|")
             found += [(case.strip(), code) for code in spans(answer)]
@@ -298,7 +268,7 @@ def test_the_guide_runs(case, code):
 
 
 def test_the_guide_has_an_answer_for_every_case():
-    lines = section("## Which one do I want?").splitlines()
+    lines = GUIDE.splitlines()
     cases = [line for line in lines if line[:1] == "|" and "---" not in line]
 
     assert len(cases) - 3 == len({case for case, _ in guide()}) > 30

@@ -6,10 +6,12 @@ argparse turns into a message and exit status 2. Nothing heavy is imported for i
 
 import argparse
 import ast
+import math
 import pathlib
 import re
 from typing import Any, NamedTuple, NoReturn
 
+from jaxinit._calls import Call, parse_call
 from jaxinit.report.files import check
 
 _DTYPES = (
@@ -35,18 +37,6 @@ class Name(NamedTuple):
         return f"{self.module}:{self.attribute}"
 
 
-class Call(NamedTuple):
-    """A scheme or initializer of jaxinit's, with its arguments."""
-
-    name: str
-    args: tuple[Any, ...] = ()
-    kwargs: tuple[tuple[str, Any], ...] = ()
-
-    def __str__(self) -> str:
-        words = [*map(repr, self.args), *(f"{k}={v!r}" for k, v in self.kwargs)]
-        return self.name + (f"({', '.join(words)})" if words else "")
-
-
 def parse_name(text: str) -> Name:
     """MODULE:ATTRIBUTE."""
     path, colon, rest = text.partition(":")
@@ -64,23 +54,11 @@ def parse_name(text: str) -> Name:
 
 def parse_scheme(text: str) -> Name | Call:
     """NAME, NAME(literals) as ``orthogonal(1.4)``, or MODULE:ATTRIBUTE."""
-    try:
-        tree = ast.parse(text.strip(), mode="eval").body
-        if isinstance(tree, ast.Name):
-            return Call(tree.id)
-        if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name):
-            return Call(
-                tree.func.id,
-                tuple(ast.literal_eval(arg) for arg in tree.args),
-                tuple((str(k.arg), ast.literal_eval(k.value)) for k in tree.keywords),
-            )
-    except (SyntaxError, ValueError):
-        pass
-    if ":" in text:
-        return parse_name(text)
-    _refuse(
-        f"{text!r} is no scheme, like gpt2, orthogonal(1.4), my_module:my_scheme, or "
-        "own for the model's own initialization"
+    return _call_or_name(
+        text,
+        "scheme",
+        "gpt2, orthogonal(1.4), my_module:my_scheme, or own for the model's own "
+        "initialization",
     )
 
 
@@ -122,6 +100,53 @@ def parse_seeds(text: str) -> int:
     return int(text)
 
 
+def parse_number(text: str) -> float:
+    """A finite number above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not (0 <= number < math.inf):
+        _refuse(f"{text!r} is not a number of at least 0, like 0.01 or 1e-3")
+    return number
+
+
+def parse_numbers(text: str) -> list[float]:
+    """Numbers, with commas between."""
+    return [parse_number(word) for word in text.split(",")]
+
+
+def parse_widths(text: str) -> list[int]:
+    """Two or more whole numbers that rise, with commas between."""
+    words = text.split(",")
+    widths = [int(w) if w.strip().isdecimal() else 0 for w in words]
+    if len(widths) < 2 or widths != sorted(set(widths)) or widths[0] < 1:
+        _refuse(f"{text!r} is not two or more rising widths, like 64,128,256")
+    return widths
+
+
+def parse_optimizer(text: str) -> Name | Call:
+    """One of optax, as ``adam`` or ``sgd(momentum=0.9)``; or MODULE:ATTRIBUTE."""
+    return _call_or_name(text, "optimizer", "adam, 'sgd(momentum=0.9)'")
+
+
+def parse_activation(text: str) -> Name | Call:
+    """One of jax.nn or jax.numpy; or MODULE:ATTRIBUTE."""
+    return _call_or_name(text, "activation", "tanh, 'leaky_relu(0.1)'")
+
+
+def parse_data(text: str) -> Name | str:
+    """digits, text:FILE or MODULE:ATTRIBUTE."""
+    if text == "digits":
+        return text
+    kind, _, path = text.partition(":")
+    if kind == "text":
+        if not pathlib.Path(path).is_file():
+            _refuse(f"there is no file {path!r}")
+        return text
+    return parse_name(text)
+
+
 def parse_file(text: str) -> str:
     """A file that can be written, or - for standard output."""
     if text == "-":
@@ -139,6 +164,15 @@ def parse_plot_file(text: str) -> str:
     if pathlib.PurePath(text).suffix.lower() not in (".png", ".svg", ".pdf"):
         _refuse(f"{text!r} must end in .png, .svg or .pdf, to say what to draw")
     return parse_file(text)
+
+
+def _call_or_name(text: str, what: str, like: str) -> Name | Call:
+    call = parse_call(text)
+    if call is not None:
+        return call
+    if ":" in text:
+        return parse_name(text)
+    _refuse(f"{text!r} is no {what}, like {like}")
 
 
 def _refuse(message: str) -> NoReturn:

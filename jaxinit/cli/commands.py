@@ -1,60 +1,52 @@
 """What each command does, once its words are known to be right."""
 
 import argparse
+import contextlib
+import dataclasses
 import importlib.util
 import sys
+from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jaxinit.cli import load
+from jaxinit.cli.arguments import Name
 from jaxinit.cli.load import Failure, story
 from jaxinit.cli.output import Output, clean_stdout, deliver, say, to_stdout
 from jaxinit.cli.status import FINDINGS, HEALTHY, INTERRUPTED, Doing
 
 if TYPE_CHECKING:
     from jaxinit.report.report import Report
+    from jaxinit.report.shown import Shown
+    from jaxinit.signal.compare_result import Comparison
 
 
 def analyze(options: argparse.Namespace, doing: Doing) -> int:
     """Measures a model, writes what was asked for, prints the table."""
-    if options.plot is not None and importlib.util.find_spec("matplotlib") is None:
-        raise Failure("--plot needs matplotlib: pip install 'jaxinit[plot]'")
     made: list[Report] = []
-    outputs = [
-        Output(path, make)
-        for path, make in (
-            (options.json, lambda: made[0].to_json().encode()),
-            (options.html, lambda: made[0].to_html().encode()),
-            (options.plot, lambda: _drawn(made[0], options.plot)),
-        )
-        if path is not None
-    ]
-    _check_one_stdout(outputs)
+    outputs = outputs_of(options, made)
     with clean_stdout(outputs):
         model, args, kwargs = _call(options, doing)
         scheme = None if options.scheme is None else load.scheme(options.scheme)
         # This is the one heavy import, and the model has mostly paid for it by now.
         import jaxinit
 
-        doing.what = f"while analyzing {options.model}, before a seed was done"
         extra: dict[str, Any] = {} if scheme is None else {"scheme": scheme}
-        try:
+        with working(doing, "analyzing", options.model, "a seed"):
             report: Report = jaxinit.analyze(
                 model,
                 *args,
                 seeds=options.seeds,
+                checkpoint=options.checkpoint,
                 progress=True,
                 model_kwargs=kwargs,
                 **extra,
             )
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # the model is the user's code: anything
-            raise Failure(
-                f"analyzing {options.model} failed: {story(error)}"
-            ) from error
+    if options.kept is not None:
+        note = f"Compiled programs are kept in {options.kept}; --no-cache keeps none"
+        report = dataclasses.replace(report, notes=(*report.notes, note))
     made.append(report)
-    doing.what = "before the table was printed, after all files were written"
+    doing.what = _WRITTEN
     deliver(outputs, partial(_table, report, options))
     if report.interrupted:
         say(f"jaxinit: {report.interrupted}")
@@ -64,42 +56,25 @@ def analyze(options: argparse.Namespace, doing: Doing) -> int:
 
 def compare(options: argparse.Namespace, doing: Doing) -> int:
     """Measures a model under several schemes."""
-    from jaxinit.signal.compare import Comparison
-
     made: list[Comparison] = []
-    outputs = [
-        Output(path, make)
-        for path, make in (
-            (options.json, lambda: made[0].to_json().encode()),
-            (options.html, lambda: made[0].to_html().encode()),
-        )
-        if path is not None
-    ]
-    _check_one_stdout(outputs)
+    outputs = outputs_of(options, made)
     with clean_stdout(outputs):
         model, args, kwargs = _call(options, doing)
         schemes = {str(spec): load.scheme(spec) for spec in options.scheme}
         import jaxinit
 
-        doing.what = f"while comparing {options.model}, before a scheme was done"
-        try:
+        with working(doing, "comparing", options.model, "a scheme"):
             comparison = jaxinit.compare(
                 model,
                 *args,
                 schemes=schemes,
                 seeds=options.seeds,
+                checkpoint=options.checkpoint,
                 progress=True,
                 model_kwargs=kwargs,
             )
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # the model is the user's code: anything
-            raise Failure(
-                f"comparing {options.model} failed: {story(error)}"
-            ) from error
     made.append(comparison)
-    doing.what = "before the table was printed, after all files were written"
-    deliver(outputs, lambda: print(comparison))
+    deliver_result(outputs, comparison, doing)
     if len(comparison.reports) < len(schemes) or comparison.interrupted:
         done = len(comparison.reports)
         say(f"jaxinit: interrupted: {done} of {len(schemes)} schemes were measured")
@@ -116,13 +91,8 @@ def explain(options: argparse.Namespace, doing: Doing) -> int:
         raise Failure("--scheme own leaves every parameter to the model; name another")
     import jaxinit
 
-    doing.what = f"while explaining {options.model}"
-    try:
+    with working(doing, "explaining", options.model, "anything"):
         explanation = jaxinit.explain(model, scheme, *args, model_kwargs=kwargs)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # the model is the user's code: anything
-        raise Failure(f"explaining {options.model} failed: {story(error)}") from error
     to_stdout(lambda: print(explanation))
     return HEALTHY
 
@@ -164,27 +134,85 @@ def listing(options: argparse.Namespace, doing: Doing) -> int:
     return HEALTHY
 
 
+@contextlib.contextmanager
+def working(doing: Doing, what: str, model: Name, unit: str) -> Iterator[None]:
+    """Around work on the user's code, which may raise anything.
+
+    Raises:
+      Failure: in its place, with what was raised and where.
+    """
+    doing.what = f"while {what} {model}, before {unit} was done"
+    try:
+        yield
+    except (KeyboardInterrupt, Failure):
+        raise
+    except BaseException as error:
+        raise Failure(f"{what} {model} failed: {story(error)}") from error
+
+
+def outputs_of(options: argparse.Namespace, made: list[Any]) -> list[Output]:
+    """The files that were asked for, of the result that ``made`` will hold.
+
+    Raises:
+      Failure: if they cannot be written.
+    """
+    if options.plot is not None and importlib.util.find_spec("matplotlib") is None:
+        raise Failure("--plot needs matplotlib: pip install 'jaxinit[plot]'")
+    outputs = [
+        Output(path, make)
+        for path, make in (
+            (options.json, lambda: made[0].to_json().encode()),
+            (options.html, lambda: made[0].to_html().encode()),
+            (options.plot, lambda: _drawn(made[0], options.plot)),
+        )
+        if path is not None
+    ]
+    if sum(output.path == "-" for output in outputs) > 1:
+        raise Failure("only one of --json and --html can go to standard output")
+    return outputs
+
+
+def deliver_result(outputs: list[Output], result: "Shown", doing: Doing) -> None:
+    """Writes the files, prints the table: colored on a terminal."""
+    doing.what = _WRITTEN
+
+    def show() -> None:
+        if sys.stdout.isatty():
+            from rich.console import Console
+
+            Console().print(result)
+        else:
+            print(result)
+
+    deliver(outputs, show)
+
+
+def called(
+    options: argparse.Namespace,
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """What the model is called with, out of the user's modules."""
+    args = tuple(value for spec in options.input for value in load.inputs(spec))
+    return args, {name: load.value(given) for name, given in options.kwarg}
+
+
+_WRITTEN = "before the table was printed, after all files were written"
+
+
 def _call(
     options: argparse.Namespace, doing: Doing
 ) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
     """The model and its arguments, out of the user's modules."""
     doing.what = f"while importing {options.model.module}"
     say(f"importing {options.model.module}")
-    model = load.model(options.model)
-    args = tuple(value for spec in options.input for value in load.inputs(spec))
-    kwargs = {name: load.value(given) for name, given in options.kwarg}
-    return model, args, kwargs
+    return load.model(options.model), *called(options)
 
 
-def _check_one_stdout(outputs: list[Output]) -> None:
-    if sum(output.path == "-" for output in outputs) > 1:
-        raise Failure("only one of --json and --html can go to standard output")
-
-
-def _drawn(report: "Report", path: str) -> bytes:
+def _drawn(result: Any, path: str) -> bytes:
     from jaxinit.report.plot import draw, image
+    from jaxinit.report.shown import Shown
 
-    return image(draw(report), path)
+    figure = result.plot() if isinstance(result, Shown) else draw(result)
+    return image(figure, path)
 
 
 def _table(report: "Report", options: argparse.Namespace) -> None:

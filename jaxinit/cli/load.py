@@ -10,7 +10,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from jaxinit.cli.arguments import Call, Name, Shape
+from jaxinit._calls import Call
+from jaxinit.cli.arguments import Name, Shape
 
 
 class Failure(Exception):
@@ -76,26 +77,75 @@ def scheme(spec: Name | Call) -> Any:
     """
     if isinstance(spec, Name):
         return named(spec)
-    if spec.name == "own":
-        return None
-    from jaxinit import initializers, schemes
+    from jaxinit.schemes.named import made
 
-    for room in (schemes, initializers):
-        if spec.name in room.__all__:
-            found: Callable[..., Any] = getattr(room, spec.name)
-            break
-    else:
-        raise Failure(
-            f"jaxinit has no scheme or initializer {spec.name!r}. `jaxinit list` "
-            "shows them; MODULE:ATTRIBUTE names one of yours; own is the model's"
-        )
-    first = next(iter(inspect.signature(found).parameters), None)
-    if first == "key" and not spec.args and not spec.kwargs:
-        return found  # zeros, ones: no factory, the initializer itself
     try:
-        return found(*spec.args, **dict(spec.kwargs))
+        return made(spec)
     except (TypeError, ValueError) as error:
         raise Failure(f"--scheme {spec}: {error}") from error
+
+
+def optimizer(spec: Name | Call) -> Callable[[float], Any]:
+    """A function from a learning rate to the optimizer that --optimizer names."""
+    if isinstance(spec, Name):
+        found = named(spec)
+        if not callable(found):
+            raise Failure(
+                f"{spec} must be a function from a learning rate, got {found}"
+            )
+        return found  # type: ignore[no-any-return]
+    import optax  # type: ignore[import-untyped]
+
+    made: Any = getattr(optax, spec.name, None) or getattr(
+        optax.contrib, spec.name, None
+    )
+    first = [*inspect.signature(made).parameters][:1] if callable(made) else []
+    if first != ["learning_rate"]:
+        raise Failure(
+            f"optax has no optimizer {spec.name!r} that takes a learning rate. Write "
+            "adam, adamw, sgd, lion, muon or MODULE:FUNCTION"
+        )
+    try:
+        made(1.0, *spec.args, **dict(spec.kwargs))
+    except (TypeError, ValueError) as error:
+        raise Failure(f"--optimizer {spec}: {error}") from error
+    return lambda rate: made(rate, *spec.args, **dict(spec.kwargs))
+
+
+def activation(spec: Name | Call) -> Callable[[Any], Any]:
+    """The function that ACTIVATION names."""
+    if isinstance(spec, Name):
+        found = named(spec)
+    else:
+        import jax
+
+        found = getattr(jax.nn, spec.name, None) or getattr(jax.numpy, spec.name, None)
+    if not callable(found) or isinstance(found, type):
+        raise Failure(
+            f"{spec} is no activation: write a name of jax.nn's or jax.numpy's, like "
+            "tanh, relu, gelu, or MODULE:FUNCTION"
+        )
+    function: Callable[..., Any] = found
+    if isinstance(spec, Name):
+        return function
+    return lambda x: function(x, *spec.args, **dict(spec.kwargs))
+
+
+def data(spec: Name | str) -> Any:
+    """What --data names."""
+    if isinstance(spec, Name):
+        found = named(spec)
+        if inspect.isroutine(found) and not inspect.signature(found).parameters:
+            return _call(found, spec)
+        return found
+    if spec == "digits":
+        return spec
+    from jaxinit.train.datasets import text_bytes
+
+    try:
+        return text_bytes(spec.partition(":")[2])
+    except (OSError, ValueError) as error:
+        raise Failure(f"--data {spec}: {error}") from error
 
 
 def value(given: Any) -> Any:

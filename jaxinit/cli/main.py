@@ -7,29 +7,26 @@ user's code nothing but the modules that it names.
 import argparse
 from collections.abc import Sequence
 
-from jaxinit.cli import commands
-from jaxinit.cli.arguments import (
-    parse_file,
-    parse_input,
-    parse_kwarg,
-    parse_name,
-    parse_plot_file,
-    parse_scheme,
-    parse_seeds,
-)
+from jaxinit.cli import commands, training_words
+from jaxinit.cli.arguments import parse_scheme
+from jaxinit.cli.cache import keep_programs
 from jaxinit.cli.load import Failure, story
 from jaxinit.cli.output import say
 from jaxinit.cli.status import HEALTHY, INTERRUPTED, USAGE, Doing
+from jaxinit.cli.words import (
+    SCHEME,
+    STATUS,
+    Subparsers,
+    add_checkpoint,
+    add_files,
+    add_model,
+    add_schemes,
+    add_seeds,
+    command,
+)
 from jaxinit.signal.interrupts import as_interrupts
 
-_STATUS = """\
-exit status: 0 if the model is healthy, 1 if there are findings (diff: if something
-changed), 2 if the command line, an import, the model or a file is at fault, 130 if it
-was interrupted.
-"""
-
-_EPILOG = f"""\
-{_STATUS}
+_EXAMPLES = """\
 examples:
   jaxinit analyze examples.resnet:model --input 32,32,32,3 --kwarg train=True
   jaxinit analyze my.gpt:model --input 8,128:int32 --seeds 64 --html gpt.html
@@ -37,6 +34,9 @@ examples:
   jaxinit analyze my.gpt:model --input 8,128:int32 --scheme gpt2
   jaxinit compare my.gpt:model --input 8,128:int32 --scheme own --scheme gpt2
   jaxinit explain my.gpt:model --input 8,128:int32 --scheme 'orthogonal(1.4)'
+  jaxinit coord-check my.mlp:of_width --widths 64,256,1024 --input 32,16 --mup 32
+  jaxinit race my.mlp:model --data digits --scheme own --scheme he_normal
+  jaxinit theory tanh --var-w 1.5 --var-b 0.05 --depth 50
   jaxinit diff before.json after.json
   jaxinit list
 """
@@ -55,6 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with as_interrupts():
             options = _parser().parse_args(argv)
+            options.kept = keep_programs() if getattr(options, "cache", False) else None
             status: int = options.run(options, doing)
             return status
     except Failure as failure:
@@ -80,142 +81,70 @@ def _parser() -> argparse.ArgumentParser:
         prog="jaxinit",
         description="Measure how a JAX model behaves at initialization, and choose "
         "how to initialize it.",
-        epilog=_EPILOG,
+        epilog=f"{STATUS}\n{_EXAMPLES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action=_Version)
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    analyze = _command(
-        subparsers,
-        "analyze",
-        "measure a model over many seeds; print a table and a verdict",
-    )
-    _add_model(analyze)
-    analyze.add_argument("--scheme", type=parse_scheme, metavar="SCHEME", help=_SCHEME)
-    _add_seeds(analyze)
-    _add_files(analyze)
-    analyze.add_argument(
-        "--plot", type=parse_plot_file, metavar="FILE", help="draw a .png, .svg or .pdf"
-    )
-    analyze.add_argument(
+    _add_analyze(subparsers)
+    _add_compare(subparsers)
+    training_words.add(subparsers)
+    _add_others(subparsers)
+    return parser
+
+
+def _add_analyze(subparsers: Subparsers) -> None:
+    what = "measure a model over many seeds; print a table and a verdict"
+    parser = command(subparsers, "analyze", what, _EXAMPLES)
+    add_model(parser)
+    parser.add_argument("--scheme", type=parse_scheme, metavar="SCHEME", help=SCHEME)
+    add_seeds(parser, _SEEDS)
+    add_checkpoint(parser)
+    add_files(parser)
+    parser.add_argument(
         "--all", action="store_true", help="show all rows, however many there are"
     )
-    analyze.add_argument(
+    parser.add_argument(
         "--github",
         action="store_true",
         help="print the findings as annotations of a GitHub workflow as well",
     )
-    analyze.set_defaults(run=commands.analyze)
+    parser.set_defaults(run=commands.analyze)
 
-    compare = _command(
-        subparsers, "compare", "measure a model under several schemes, side by side"
-    )
-    _add_model(compare)
-    compare.add_argument(
-        "--scheme",
-        type=parse_scheme,
-        action="append",
-        required=True,
-        metavar="SCHEME",
-        help=f"{_SCHEME}; several times",
-    )
-    _add_seeds(compare)
-    _add_files(compare)
-    compare.set_defaults(run=commands.compare)
 
-    explain = _command(
-        subparsers, "explain", "say what a scheme does to each parameter of a model"
-    )
-    _add_model(explain)
+def _add_compare(subparsers: Subparsers) -> None:
+    what = "measure a model under several schemes; rank them, paired over seeds"
+    parser = command(subparsers, "compare", what, _EXAMPLES)
+    add_model(parser)
+    add_schemes(parser)
+    add_seeds(parser, _SEEDS)
+    add_checkpoint(parser)
+    add_files(parser)
+    parser.set_defaults(run=commands.compare)
+
+
+def _add_others(subparsers: Subparsers) -> None:
+    what = "say what a scheme does to each parameter of a model"
+    explain = command(subparsers, "explain", what, _EXAMPLES)
+    add_model(explain)
     explain.add_argument(
-        "--scheme", type=parse_scheme, required=True, metavar="SCHEME", help=_SCHEME
+        "--scheme", type=parse_scheme, required=True, metavar="SCHEME", help=SCHEME
     )
     explain.set_defaults(run=commands.explain)
 
-    diff = _command(subparsers, "diff", "say what changed from one report to another")
+    what = "say what changed from one report to another"
+    diff = command(subparsers, "diff", what, _EXAMPLES)
     diff.add_argument("before", metavar="BEFORE.json", help="the first report")
     diff.add_argument("after", metavar="AFTER.json", help="the second report")
     diff.set_defaults(run=commands.diff)
 
-    listing = _command(subparsers, "list", "list the schemes and initializers")
+    what = "list the schemes and initializers"
+    listing = command(subparsers, "list", what, _EXAMPLES)
     listing.set_defaults(run=commands.listing)
-    return parser
 
 
-_SCHEME = (
-    "a scheme or initializer: its name (gpt2), with arguments in quotes "
-    "('orthogonal(1.4)'), MODULE:ATTRIBUTE for one of yours, or own for the model's"
-)
-
-
-def _command(
-    subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]",
-    name: str,
-    what: str,
-) -> argparse.ArgumentParser:
-    return subparsers.add_parser(
-        name,
-        help=what,
-        description=f"{what[:1].upper()}{what[1:]}.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-
-
-def _add_model(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "model",
-        type=parse_name,
-        metavar="MODULE:ATTRIBUTE",
-        help="a linen module, an nnx module or its class, a function of rngs that "
-        "makes one, a jaxinit.Functional, or a function without arguments that "
-        "returns one of these",
-    )
-    parser.add_argument(
-        "--input",
-        type=parse_input,
-        action="append",
-        default=[],
-        metavar="SPEC",
-        help="the model's next input: SHAPE[:DTYPE], like 32,32,32,3 or 8,128:int32, "
-        "to be drawn at random; or MODULE:ATTRIBUTE, an array, a tuple of arrays or "
-        "a function that returns them",
-    )
-    parser.add_argument(
-        "--kwarg",
-        type=parse_kwarg,
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="a keyword argument of the model: VALUE is a Python literal "
-        "(train=True) or MODULE:ATTRIBUTE",
-    )
-
-
-def _add_seeds(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--seeds",
-        type=parse_seeds,
-        metavar="N",
-        help="the number of random initializations; by default 8 to 64, as many as "
-        "the model's depth and width call for",
-    )
-
-
-def _add_files(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--json",
-        type=parse_file,
-        metavar="FILE",
-        help="write all numbers as JSON; - for standard output, in place of the table",
-    )
-    parser.add_argument(
-        "--html",
-        type=parse_file,
-        metavar="FILE",
-        help="write one page that a browser shows, with everything in it",
-    )
+_SEEDS = "8 to 64, as many as the model's depth and width call for"
 
 
 class _Version(argparse.Action):

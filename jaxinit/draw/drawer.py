@@ -16,13 +16,8 @@ from jaxinit._resources import cores
 from jaxinit.draw.evaluate import evaluate, read, run_group, run_piece, stack
 from jaxinit.draw.pieces import DRAWS, Piece, all_threefry, cut, is_key
 from jaxinit.program import versions
-from jaxinit.program.prune import (
-    Block,
-    Operand,
-    body_marks,
-    prune,
-    reached,
-)
+from jaxinit.program.program import Operand, build
+from jaxinit.program.prune import Block, body_marks, prune, reached
 
 # Of one sampler this many elements are drawn at a time where many keys are drawn at
 # once. On a CPU what is drawn should fit in a core's cache: twice as fast.
@@ -46,7 +41,7 @@ class Drawer:
     ignores_key: bool
 
     def __init__(self, program: versions.Program) -> None:
-        self._block = block = prune(program)
+        self._block = block = prune(build(program))
         # Of the inputs only the first is the key; others may be keys of the model's.
         self._is_key = tuple(i == 0 for i, _ in enumerate(program.jaxpr.invars))
         self.depends_on_key = tuple(reached(block, self._is_key)[1])

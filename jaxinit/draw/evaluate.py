@@ -13,7 +13,8 @@ from jax import lax
 from jaxinit.draw.pieces import Piece, cut, is_threefry
 from jaxinit.initializers._threefry import fast_key
 from jaxinit.program import versions
-from jaxinit.program.prune import Block, Constant, Node, Operand
+from jaxinit.program.program import Constant, Operand
+from jaxinit.program.prune import Block, Live
 
 # They act on each element alone, so they may run before the reshape of a draw.
 _ELEMENTWISE = frozenset(
@@ -115,7 +116,7 @@ class _Item(NamedTuple):
     place: int
 
 
-def _run_node(node: Node, values: list[Any], flat_draws: bool) -> list[Any]:
+def _run_node(node: Live, values: list[Any], flat_draws: bool) -> list[Any]:
     if node.primitive == "random_bits":
         draw = _draw_flat if flat_draws else _draw_shaped
         return [draw(node.equation, values[0])]
@@ -132,7 +133,7 @@ def _run_node(node: Node, values: list[Any], flat_draws: bool) -> list[Any]:
     )
 
 
-def _all_flat(node: Node, values: list[Any]) -> list[Any] | None:
+def _all_flat(node: Live, values: list[Any]) -> list[Any] | None:
     """The operands of an elementwise node, all flat, if one of them is held flat."""
     shape = node.avals[0].shape
     if not any(isinstance(value, _Flat) and value.shape == shape for value in values):
@@ -156,7 +157,7 @@ def _shaped(value: Any) -> Any:
     return lax.reshape(value.array, value.shape) if isinstance(value, _Flat) else value
 
 
-def _run_bodies(node: Node, values: list[Any]) -> list[Any]:
+def _run_bodies(node: Live, values: list[Any]) -> list[Any]:
     """Runs a loop or a branch anew, from its pruned bodies."""
     blocks, (first, second) = node.blocks, node.counts
     early, middle, rest = (

@@ -11,6 +11,7 @@ from jaxinit.draw.drawer import Drawer, drawer
 from jaxinit.models.arguments import zeros_like
 from jaxinit.models.trace import Traced
 from jaxinit.program import versions
+from jaxinit.program.program import build
 from jaxinit.program.prune import prune, reached
 
 Array = jax.Array
@@ -72,7 +73,7 @@ class OwnDraw:
         if self._program is None:
             return self._traced.draws
         marks = [False] + [True] * (len(self._program.jaxpr.invars) - 1)
-        return any(reached(prune(self._program), marks)[1])
+        return any(reached(prune(build(self._program)), marks)[1])
 
     def __call__(self, key: Array, *inputs: Any) -> list[Array]:
         if self._drawer is not None:

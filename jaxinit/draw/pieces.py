@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxinit.program.prune import Block, Constant, Node, Operand, reached
+from jaxinit.program.program import Constant, Operand
+from jaxinit.program.prune import Block, Live, reached
 
 DRAWS = frozenset({"random_bits", "random_gamma", "rng_bit_generator", "threefry2x32"})
 
@@ -41,7 +42,7 @@ class Piece:
         the same when mapped over stacked inputs.
     """
 
-    nodes: tuple[Node, ...]
+    nodes: tuple[Live, ...]
     inputs: tuple[Operand, ...]
     outputs: tuple[int, ...]
     form: Hashable
@@ -89,7 +90,7 @@ def all_threefry(block: Block) -> bool:
     )
 
 
-def draws(node: Node) -> bool:
+def draws(node: Live) -> bool:
     """Whether a node draws random numbers, itself or in one of its bodies."""
     return node.primitive in DRAWS or any(
         draws(inner) for block in node.blocks for inner in block.nodes
@@ -223,7 +224,7 @@ class _Cut:
         return sorted(wanted)
 
 
-def _derives_keys(node: Node) -> bool:
+def _derives_keys(node: Live) -> bool:
     keys = [
         var.aval
         for var in (*node.equation.invars, *node.equation.outvars)
@@ -232,7 +233,7 @@ def _derives_keys(node: Node) -> bool:
     return node.primitive in _DERIVES_KEYS and all(map(is_threefry, keys))
 
 
-def _node_form(node: Node) -> Hashable:
+def _node_form(node: Live) -> Hashable:
     equation = node.equation
     if node.blocks:  # bodies are not compared: equal to itself alone
         return node

@@ -6,6 +6,10 @@ from typing import Any
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
+from jaxinit.models.trace import Traced
+from jaxinit.program import primitives
+from jaxinit.program.program import CALLS, Operand, Region, build
+
 
 def shardings_of(wished: Any, model: Any, shapes: Any) -> list[Any] | None:
     """The sharding, or ``None``, of each leaf of ``shapes``.
@@ -42,6 +46,37 @@ def shardings_of(wished: Any, model: Any, shapes: Any) -> list[Any] | None:
             "from jaxinit.abstract_init of this call, or pass a mesh."
         )
     return found
+
+
+def constrained(traced: Traced) -> dict[int, NamedSharding]:
+    """The shardings on a mesh that a model's own init constrains its leaves to."""
+    if traced.init is None:
+        return {}
+    region = build(traced.init)
+    found = {leaf: _constraint(region, v) for leaf, v in enumerate(region.outputs)}
+    return {leaf: sharding for leaf, sharding in found.items() if sharding is not None}
+
+
+def _constraint(region: Region, value: Operand | None) -> NamedSharding | None:
+    """The last constraint on a value of a region, through what keeps it as it is."""
+    for node in reversed(region.nodes):
+        if value not in node.results:
+            continue
+        if node.primitive == "sharding_constraint":
+            asked = node.equation.params["sharding"]
+            mesh = getattr(asked, "mesh", None)
+            return asked if isinstance(mesh, Mesh) else None  # else it names no device
+        if node.kind in CALLS:
+            (body,) = node.bodies
+            inner = body.outputs[node.results.index(value)]
+            if inner not in body.inputs:
+                return _constraint(body, inner)
+            value = node.operands[body.inputs.index(inner)]
+        elif node.primitive in primitives.IDENTITIES:
+            value = node.operands[0]
+        else:
+            return None
+    return None
 
 
 def _asked(choose: Callable[..., Any], shapes: Any) -> list[Any]:

@@ -39,16 +39,24 @@ from jaxinit.initializers.recipes import xavier_uniform as xavier_uniform
 from jaxinit.initializers.variance_scaling import variance_scaling as variance_scaling
 
 # Orthogonal
+from jaxinit.initializers.convolutional_orthogonal import (
+    convolutional_orthogonal as convolutional_orthogonal,
+)
 from jaxinit.initializers.delta_orthogonal import delta_orthogonal as delta_orthogonal
+from jaxinit.initializers.kronecker_orthogonal import (
+    kronecker_orthogonal as kronecker_orthogonal,
+)
 from jaxinit.initializers.orthogonal import orthogonal as orthogonal
 from jaxinit.initializers.scaled_orthogonal import (
     scaled_orthogonal as scaled_orthogonal,
+    spectral_normal as spectral_normal,
     spectral_orthogonal as spectral_orthogonal,
 )
 
 # Identity
 from jaxinit.initializers.identity import dirac as dirac
 from jaxinit.initializers.identity import identity as identity
+from jaxinit.initializers.identity import idinit as idinit
 
 # -- activation-aware, combinators, structured, recurrent, state space
 
@@ -78,6 +86,7 @@ from jaxinit.initializers.standardized import normalized as normalized
 from jaxinit.initializers.bridges import for_haiku as for_haiku
 from jaxinit.initializers.bridges import for_keras as for_keras
 from jaxinit.initializers.bridges import from_config as from_config
+from jaxinit.initializers.bridges import keras_objects as keras_objects
 from jaxinit.initializers.bridges import to_config as to_config
 
 # Biases and embeddings
@@ -140,6 +149,7 @@ __all__ = [
     "chrono",
     "class_prior_bias",
     "constant",
+    "convolutional_orthogonal",
     "critical_init",
     "delta_orthogonal",
     "dirac",
@@ -162,9 +172,12 @@ __all__ = [
     "hippo_legs_low_rank",
     "icnr",
     "identity",
+    "idinit",
     "irnn",
     "kaiming_normal",
     "kaiming_uniform",
+    "keras_objects",
+    "kronecker_orthogonal",
     "lecun_normal",
     "lecun_uniform",
     "log_uniform_timestep",
@@ -198,6 +211,7 @@ __all__ = [
     "sinusoidal",
     "siren",
     "sparse",
+    "spectral_normal",
     "spectral_orthogonal",
     "stacked",
     "symmetric_uniform",

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinit.initializers._check import check_number
+from jaxinit.initializers._turning_points import turning_points
 
 Activation = str | Callable[..., Any]
 
@@ -29,6 +30,10 @@ def _soft_shrink(x: Any, threshold: Any = 0.5) -> Any:
 
 def _hard_shrink(x: Any, threshold: Any = 0.5) -> Any:
     return jnp.where(jnp.abs(x) > threshold, x, 0.0)
+
+
+def _threshold(x: Any, threshold: Any = 0.0) -> Any:
+    return jnp.where(x > threshold, x, 0.0)
 
 
 # By the name without case and underscores, as jax, PyTorch and Keras spell them.
@@ -68,6 +73,7 @@ ACTIVATIONS: dict[str, Callable[..., Any]] = {
     "softshrink": _soft_shrink,
     "hardshrink": _hard_shrink,
     "softsign": jax.nn.soft_sign,
+    "threshold": _threshold,
     "erf": jax.lax.erf,
     "sin": jnp.sin,
     "exponential": jnp.exp,
@@ -77,7 +83,7 @@ ACTIVATIONS: dict[str, Callable[..., Any]] = {
 _PARAMETERS = {
     **dict.fromkeys(["leakyrelu", "prelu"], "negative_slope"),
     **dict.fromkeys(["elu", "celu"], "alpha"),
-    **dict.fromkeys(["softshrink", "hardshrink"], "threshold"),
+    **dict.fromkeys(["softshrink", "hardshrink", "threshold"], "threshold"),
     "softplus": "beta",
 }
 
@@ -104,6 +110,10 @@ class Elementwise:
         derivative counts.
         """
         return _evaluate(_compiled_derivative(self), x)
+
+    def turning_points(self) -> tuple[float, ...]:
+        """The inputs at which its program turns: see `_turning_points.py`."""
+        return _turning_points(self)
 
 
 def elementwise(activation: Activation, param: float | None = None) -> Elementwise:
@@ -182,6 +192,12 @@ def _compiled_derivative(activation: Elementwise) -> Callable[[np.ndarray], jax.
         return pullback(jnp.ones_like(y))[0]  # type: ignore[no-any-return]
 
     return jax.jit(derivative)
+
+
+@functools.lru_cache(maxsize=256)
+def _turning_points(activation: Elementwise) -> tuple[float, ...]:
+    with _float64_on_host():
+        return turning_points(activation.function)
 
 
 @contextmanager

@@ -6,7 +6,6 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 
@@ -31,7 +30,7 @@ class Same:
 class _Array:
     """Equal for arrays of the same dtype, shape and bits."""
 
-    def __init__(self, value: np.ndarray | jax.Array) -> None:
+    def __init__(self, value: np.ndarray | np.generic | jax.Array) -> None:
         self.value = value
 
     @property
@@ -58,8 +57,7 @@ def _key(value: Any) -> Hashable:
         # Zeros differ in their sign, which draws show.
         return (value, "-") if value == 0 and math.copysign(1, value) < 0 else value
     if isinstance(value, (np.ndarray, np.generic, jax.Array)):
-        real = jnp.issubdtype(value.dtype, jnp.floating) and value.ndim == 0
-        return _key(float(value)) if real else _Array(value)  # type: ignore[arg-type]
+        return _Array(value)
     if isinstance(value, functools.partial):
         words = tuple(
             (name, _key(value.keywords[name])) for name in sorted(value.keywords)

@@ -1,7 +1,7 @@
 """Expectations over a standard normal variable, to about twelve digits."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -26,6 +26,9 @@ _SCAN_POINTS = 2048
 _SPLIT = 256
 # The midpoint rule over the scan's points is good to it for all that is smooth.
 _SCAN_TOLERANCE = 1e-7
+# Ever finer panels on both sides of where something is known to happen.
+_LADDER = 2.0 ** np.arange(-44.0, -1.0)
+_MAX_NEAR = 64
 
 
 class NoExpectation(Exception):
@@ -34,6 +37,7 @@ class NoExpectation(Exception):
 
 def normal_expectation(
     integrand: Callable[[np.ndarray], np.ndarray],
+    near: Sequence[float] = (),
 ) -> np.ndarray:
     r"""The expectations :math:`E[f_i(z)]` for :math:`z \sim N(0, 1)`.
 
@@ -42,6 +46,8 @@ def normal_expectation(
 
     Args:
       integrand: from points of shape ``(n,)`` to values of shape ``(k, n)``, float64.
+      near: points about which it may change within any distance, however short; of
+        many, those next to zero count.
 
     Returns:
       The ``(k,)`` expectations, float64.
@@ -51,6 +57,7 @@ def normal_expectation(
         standard deviations, or if refinement does not converge.
     """
     low, high = _with_seen(integrand, _EDGES[:-1], _EDGES[1:])
+    low, high = _finer_near(near, low, high)
     values = _panels(integrand, low, high)
     scale = np.sum(np.abs(values), axis=1, keepdims=True)
     total = np.zeros(len(values))
@@ -114,6 +121,20 @@ def _with_seen(
         np.concatenate([low[kept], edges[:, :-1].ravel()]),
         np.concatenate([high[kept], edges[:, 1:].ravel()]),
     )
+
+
+def _finer_near(
+    points: Sequence[float], low: np.ndarray, high: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The panels, with more of them that shrink towards each of the points."""
+    inside = sorted((p for p in points if abs(p) < _LIMIT), key=abs)[:_MAX_NEAR]
+    if not inside:
+        return low, high
+    center = np.asarray(inside)[:, None]
+    offsets = np.concatenate([-_LADDER, [0.0], _LADDER])
+    added = np.clip(center + offsets, -_LIMIT, _LIMIT)
+    edges = np.unique(np.concatenate([low, high, added.ravel()]))
+    return edges[:-1], edges[1:]
 
 
 def _panels(

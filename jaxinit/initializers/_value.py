@@ -18,16 +18,10 @@ import numpy as np
 from jax.sharding import NamedSharding
 from jax.typing import DTypeLike
 
-from jaxinit._typing import Axes, Initializer, OutSharding, Scalar
-from jaxinit.initializers._check import (
-    as_number,
-    check_flag,
-    check_initializer,
-    check_integer,
-    check_integers,
-    check_shape,
-)
-from jaxinit.initializers._dtype import Kinds, as_dtype, check_dtype
+from jaxinit._typing import Initializer, OutSharding, Scalar
+from jaxinit.initializers._check import as_number, check_shape
+from jaxinit.initializers._dtype import Kinds, check_dtype
+from jaxinit.initializers._forms import form_of
 from jaxinit.initializers._key import Same, key_of
 from jaxinit.initializers._sharding import Make, place
 from jaxinit.initializers.fans import Fans
@@ -95,7 +89,12 @@ class Init:
             return place(self, key, dims, chosen, out_sharding)
         except (TypeError, ValueError, AttributeError) as error:
             if isinstance(key, (jax.Array, np.ndarray)):
-                raise
+                if _is_one_key(key):
+                    raise
+                raise ValueError(
+                    f"`key` must be one PRNG key, got {key.dtype} of shape {key.shape}."
+                    " Map over keys: jax.vmap(lambda key: init(key, shape))(keys)."
+                ) from error
             raise TypeError(
                 f"`key` must be a PRNG key such as jax.random.key(0), got {key!r}. A "
                 "call is init(key, shape, dtype)."
@@ -185,14 +184,13 @@ class Init:
 def family(factory: Callable[P, Initializer]) -> Callable[P, Initializer]:
     """Makes the results of a factory values, and checks its arguments.
 
-    Arguments annotated as axes, integers, flags, dtypes and initializers are checked
-    and brought into one form here; the factory checks what only it knows.
+    Arguments are brought into one form by their annotations, so that 1, 1.0 and
+    ``np.int64(1)`` make one initializer; the factory checks what only it knows.
     """
     signature = inspect.signature(factory)
     forms = {
-        name: _FORMS[parameter.annotation]
+        name: form_of(parameter.annotation)
         for name, parameter in signature.parameters.items()
-        if parameter.annotation in _FORMS
     }
 
     @functools.wraps(factory)
@@ -204,8 +202,7 @@ def family(factory: Callable[P, Initializer]) -> Callable[P, Initializer]:
         bound.apply_defaults()
         arguments = bound.arguments
         for name, value in arguments.items():
-            form = forms.get(name)
-            arguments[name] = form(name, value) if form else _frozen(value)
+            arguments[name] = forms[name](name, value)
         built = factory(*bound.args, **bound.kwargs)
         assert isinstance(built, Init)
         return built.named(build, arguments)
@@ -237,6 +234,12 @@ def refit_around(
     return lambda fans: wrap(cast(Initializer, inner.with_fans(fans)))
 
 
+def _is_one_key(key: Any) -> bool:
+    """Whether it is a typed key without axes, or a raw one."""
+    typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+    return bool(key.ndim == (0 if typed else 1))
+
+
 def number_of(value: Scalar) -> str:
     """A number of a law, which may be traced or an array."""
     number = as_number(value)
@@ -251,45 +254,6 @@ def times(factor: Scalar, law: str) -> str:
     if shown == "1":
         return law
     return f"{shown} * ({law})" if " " in law else f"{shown} * {law}"
-
-
-def _frozen(value: Any) -> Any:
-    """What nobody else can change: tuples for lists, copies of arrays."""
-    if type(value) in (list, tuple):
-        return tuple(_frozen(entry) for entry in value)
-    if isinstance(value, np.ndarray) and value.dtype != object:
-        value = value.copy()
-        value.setflags(write=False)
-    return value
-
-
-def _or_none(form: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
-    return lambda name, value: None if value is None else form(name, value)
-
-
-def _initializer(name: str, value: Any) -> Any:
-    check_initializer(name, value)
-    return value
-
-
-def _axes(name: str, value: Any) -> Axes:
-    return check_integers(name, value, "Axes are counted from 0, or from -1 backwards.")
-
-
-def _integer(name: str, value: Any) -> int:
-    return check_integer(name, value, "Give a whole number.")
-
-
-_FORMS: dict[Any, Callable[[str, Any], Any]] = {
-    bool: check_flag,
-    int: _integer,
-    int | None: _or_none(_integer),
-    Axes: _axes,
-    Axes | None: _or_none(_axes),
-    DTypeLike | None: _or_none(as_dtype),
-    Initializer: _initializer,
-    Initializer | None: _or_none(_initializer),
-}
 
 
 def _written(factory: Callable[..., Any], arguments: Mapping[str, Any]) -> str:
@@ -309,7 +273,9 @@ def _written(factory: Callable[..., Any], arguments: Mapping[str, Any]) -> str:
 
 
 def _is_same(value: Any, default: Any) -> bool:
-    return type(value) is type(default) and bool(value == default)
+    if isinstance(value, (np.ndarray, jax.Array)) or value is None or default is None:
+        return value is default
+    return type(value) in (type(default), float) and bool(value == default)
 
 
 def _word(value: Any) -> str:
@@ -322,6 +288,9 @@ def _word(value: Any) -> str:
         return value.name
     if isinstance(value, jax.core.Tracer):
         return "traced"
+    if isinstance(value, np.ndarray) and value.dtype in (float, bool):
+        if value.size <= 8:  # its own words; larger ones by dtype and shape
+            return repr(value.tolist())
     if isinstance(value, (np.ndarray, jax.Array)):
         return f"{value.dtype.name}{list(value.shape)}" if value.ndim else str(value)
     if isinstance(value, (np.generic, float)):

@@ -7,7 +7,7 @@ import numpy as np
 from jax.sharding import NamedSharding
 from jax.typing import ArrayLike, DTypeLike
 
-from jaxinit._typing import Initializer
+from jaxinit._typing import Initializer, Numbers
 from jaxinit.initializers import _draw
 from jaxinit.initializers._check import check_number, shown
 from jaxinit.initializers._value import family
@@ -71,7 +71,7 @@ def prior_bias(probability: float, dtype: DTypeLike | None = None) -> Initialize
 
 @family
 def class_prior_bias(
-    frequencies: ArrayLike, dtype: DTypeLike | None = None
+    frequencies: Numbers, dtype: DTypeLike | None = None
 ) -> Initializer:
     """Logarithms of the class frequencies, for a softmax output.
 

@@ -5,20 +5,26 @@ library                   line
 ========================  ==========================================================
 Flax (linen, nnx)         ``nn.Dense(8, kernel_init=he_normal())``
 Haiku                     ``hk.Linear(8, w_init=for_haiku(he_normal()))``
-Keras 3 (JAX backend)     ``Dense(8, kernel_initializer=for_keras(he_normal()))``
+Keras 3 (JAX backend)     ``Dense(8, kernel_initializer=for_keras(he_normal()))``,
+                          ``load_model(path, custom_objects=keras_objects())``
 Equinox                   ``eqx.tree_at(lambda m: m.weight, linear,
                           he_normal(-1, -2)(key, linear.weight.shape))``
-penzai, plain pytrees     ``{"w": he_normal()(key, (4, 8))}``, one key an array
+penzai                    ``pz.nx.wrap(he_normal()(key, (4, 8)), "in", "out")``
+plain pytrees             ``{"w": he_normal()(key, (4, 8))}``, one key an array
 ========================  ==========================================================
 
 Equinox keeps kernels as ``(out, in)``, so the axes are given; its convolutions are
 ``(out, in, *spatial)``, which is ``he_normal(1, 0)``. A tree of initializers is mapped
 with ``is_leaf=callable``, since an initializer is static and so no leaf of a pytree.
+penzai's layers take a function of named axes that returns such a line:
+``Linear.from_config(..., initializer=f)``, called as
+``f(key, *, input_axes, output_axes, dtype, **_)``.
 """
 
+import functools
 import importlib
+import inspect
 import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
@@ -69,11 +75,12 @@ def for_keras(init: Initializer, seed: int | None = None) -> Any:
 
     Returns:
       A ``keras.initializers.Initializer``. Its configuration is the call that made
-      ``init``. Import Keras before this package where such a model is loaded.
+      ``init``. Models are loaded with ``custom_objects=keras_objects()``.
 
     Raises:
       TypeError: if ``init`` is not an initializer of this package or ``seed`` not an
         integer.
+      RuntimeError: if Keras runs on another backend.
     """
     check_initializer("init", init)
     if not isinstance(init, Init):
@@ -88,14 +95,24 @@ def for_keras(init: Initializer, seed: int | None = None) -> Any:
     return _keras_class()(init, None if seed is None else as_integer(seed))
 
 
-_found: dict[str, Any] = {}
+def keras_objects() -> dict[str, Any]:
+    """What Keras must know to load a model that :func:`for_keras` has a part in.
+
+    Returns:
+      The ``custom_objects`` of ``keras.saving.load_model(path, custom_objects=...)``.
+    """
+    return {"jaxinit>FromJaxinit": _keras_class()}
 
 
+@functools.cache
 def _keras_class() -> Any:
     """The subclass of Keras' initializer, made when Keras is there."""
-    if "class" in _found:
-        return _found["class"]
     keras = importlib.import_module("keras")
+    if keras.backend.backend() != "jax":
+        raise RuntimeError(
+            "Keras must run on JAX for initializers of jaxinit, not on "
+            f"{keras.backend.backend()}. Set KERAS_BACKEND=jax before its import."
+        )
 
     @keras.saving.register_keras_serializable(package="jaxinit")
     class FromJaxinit(keras.initializers.Initializer):  # type: ignore[misc,name-defined]
@@ -122,7 +139,6 @@ def _keras_class() -> Any:
         def from_config(cls, config: Mapping[str, Any]) -> Any:
             return cls(cast(Init, from_config(config["init"])), config["seed"])
 
-    _found["class"] = FromJaxinit
     return FromJaxinit
 
 
@@ -163,7 +179,7 @@ def from_config(config: Mapping[str, Any]) -> Initializer:
       An equal initializer.
 
     Raises:
-      ValueError: if there is no factory of that name.
+      ValueError: if there is no factory of that name with such arguments.
 
     Examples:
       >>> from jaxinit.initializers import he_normal
@@ -180,7 +196,14 @@ def from_config(config: Mapping[str, Any]) -> Initializer:
     factory = getattr(public, name)
     if not getattr(factory, "makes_initializers", False):
         raise ValueError(f"`config` names {name}, which makes no initializer.")
-    return Init.of_call(factory, _unpacked(config["arguments"]))
+    arguments = config.get("arguments")
+    known = inspect.signature(factory).parameters
+    if not isinstance(arguments, Mapping) or not set(arguments) <= set(known):
+        raise ValueError(
+            f"`config` must hold the arguments of {name} by their names, "
+            f"{', '.join(known)}, got {shown(arguments)}."
+        )
+    return Init.of_call(factory, _unpacked(arguments))
 
 
 def _packed(name: str, value: Any) -> Any:
@@ -188,6 +211,8 @@ def _packed(name: str, value: Any) -> Any:
         return to_config(value)
     if isinstance(value, np.dtype):
         return value.name
+    if isinstance(value, np.ndarray) and value.dtype in (bool, np.float64):
+        return value.tolist()
     if isinstance(value, (tuple, list)):
         return [_packed(name, entry) for entry in value]
     try:
@@ -208,8 +233,3 @@ def _unpacked(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return tuple(_unpacked(entry) for entry in value)
     return value
-
-
-if hasattr(sys.modules.get("keras"), "saving"):
-    # Where Keras, loading a model, looks for the class of its initializers.
-    FromJaxinit = _keras_class()

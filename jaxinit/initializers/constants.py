@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding
-from jax.typing import ArrayLike, DTypeLike
+from jax.typing import DTypeLike
 
-from jaxinit._typing import Initializer
+from jaxinit._typing import Initializer, Numbers
 from jaxinit.initializers._check import as_array, shown
 from jaxinit.initializers._draw import broadcasts, from_maker, is_complex
 from jaxinit.initializers._value import Init, family
@@ -58,7 +58,7 @@ def ones_init(dtype: DTypeLike | None = None) -> Initializer:
 
 
 @family
-def constant(value: ArrayLike, dtype: DTypeLike | None = None) -> Initializer:
+def constant(value: Numbers, dtype: DTypeLike | None = None) -> Initializer:
     """A constant, or a given array broadcast to the shape.
 
     A kernel that is constant makes all units of its layer equal, and their gradients
@@ -162,7 +162,7 @@ def converted(name: str, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     if not np.array_equal(found, values):
         raise ValueError(
             f"`{name}` must be whole and within the range of {dtype.name}, got "
-            f"{shown(values)}. Pass a float dtype."
+            f"{shown(values if values.ndim else values.item())}. Pass a float dtype."
         )
     return found
 

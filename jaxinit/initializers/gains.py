@@ -43,8 +43,10 @@ def calculate_gain(
       rules (5/3 for tanh, 3/4 for selu, 1 for sigmoid).
 
     The result is computed in float64, whatever jax is set to, and is good to ten
-    digits, kinks and jumps included; a spike narrower than 0.001 may be missed. It is
-    cached, so the function must be pure, as for :func:`jax.jit`.
+    digits, kinks and jumps included. Spikes of any width are found where the function
+    compares its input with a number, or is a function of the distance to one; any
+    other spike may be missed if it is narrower than 0.001. It is cached, so the
+    function must be pure, as for :func:`jax.jit`.
 
     Args:
       activation: a name, such as ``"relu"``, or an elementwise JAX function. Names
@@ -54,7 +56,7 @@ def calculate_gain(
       kind: which of the definitions above.
       param: the parameter of a named activation that has one: the slope of
         ``"leaky_relu"`` and ``"prelu"``, the alpha of ``"elu"`` and ``"celu"``, the
-        beta of ``"softplus"``, the threshold of ``"soft_shrink"``.
+        beta of ``"softplus"``, the threshold of ``"threshold"`` and the shrinks.
 
     Returns:
       The gain, a Python float.

@@ -8,8 +8,13 @@ from jax.typing import DTypeLike
 
 from jaxinit._typing import Initializer, Scalar
 from jaxinit.initializers import _draw
-from jaxinit.initializers._check import check_count, check_factor, shown
-from jaxinit.initializers._value import family, times
+from jaxinit.initializers._check import (
+    as_number,
+    check_count,
+    check_factor,
+    shown,
+)
+from jaxinit.initializers._value import family, number_of, times
 from jaxinit.initializers.delta_orthogonal import check_convolution
 from jaxinit.initializers.fans import check_groups
 
@@ -61,6 +66,77 @@ def identity(gain: Scalar = 1.0, dtype: DTypeLike | None = None) -> Initializer:
         return jnp.where(row == col, jnp.asarray(gain, dtype), jnp.zeros((), dtype))
 
     law = times(gain, "identity")
+    return _draw.from_sampler(sample, dtype, check_shape=check_shape, law=law)
+
+
+@family
+def idinit(
+    gain: Scalar = 1.0, stddev: Scalar = 0.0, dtype: DTypeLike | None = None
+) -> Initializer:
+    r"""The identity, repeated where the kernel is not square, and loosened by noise.
+
+    Weight :math:`(i, j)` is ``gain`` if :math:`i = j` modulo the smaller of inputs and
+    outputs, so that the rank is full and every unit is used: a layer that widens
+    repeats its inputs, one that narrows adds them up. Units that repeat an input are
+    equal; ``stddev`` makes them differ.
+
+    In a residual network the first kernels of a branch have ``gain=1.0`` and the last
+    one ``gain=1e-6``, which hardly changes the stream but leaves no weight without a
+    gradient.
+
+    Args:
+      gain: the value of the ones, 1 to keep the signal and ``1e-6`` to begin with
+        nearly none.
+      stddev: the standard deviation of the normal noise that is added, at least 0.
+      dtype: the dtype of the result where the caller gives none.
+
+    Returns:
+      An initializer for shapes ``(in, out)``. Without ``stddev`` it draws nothing.
+
+    Raises:
+      ValueError: if ``gain`` or ``stddev`` is not finite, ``stddev`` is negative or
+        ``dtype`` is an integer dtype; when called, if the shape has not two axes.
+
+    Examples:
+      >>> idinit()(jax.random.key(0), (2, 3))
+      Array([[1., 0., 1.],
+             [0., 1., 0.]], dtype=float32)
+
+    References:
+      Pan, Wang, Wu, Wang, Zhang and Xu, "IDInit: A Universal and Stable Initialization
+      Method for Neural Network Training", 2025, section 3: the padded identity, with
+      the values 1 and 1e-6 of the identity and the zero that it keeps. Its rule for
+      convolutions is left out; see :func:`dirac`.
+    """
+    gain = _checked_gain(gain)
+    stddev = _draw.check_scale("stddev", stddev, "standard deviation of the noise")
+    if np.ndim(stddev):
+        raise TypeError(f"`stddev` must be a number, got {shown(stddev)}.")
+
+    def check_shape(shape: tuple[int, ...]) -> None:
+        if len(shape) != 2:
+            raise ValueError(
+                f"`shape` must be `(in, out)`, got {shape}. Use `dirac` or "
+                "`zero_hadamard` for convolutions, `stacked` for stacks of matrices."
+            )
+
+    quiet = as_number(stddev) == 0
+
+    def sample(
+        key: jax.Array,
+        shape: tuple[int, ...],
+        dtype: np.dtype,
+        sharding: NamedSharding | None,
+    ) -> jax.Array:
+        hit = (_index(shape, -2) - _index(shape, -1)) % min(shape) == 0
+        ones = jnp.where(hit, jnp.asarray(gain, dtype), jnp.zeros((), dtype))
+        if quiet:
+            return ones
+        return ones + _draw.normal(key, shape, dtype, stddev, sharding)
+
+    law = times(gain, "identity, repeated where not square")
+    if not quiet:
+        law = f"{law}, plus normal noise, std {number_of(stddev)}"
     return _draw.from_sampler(sample, dtype, check_shape=check_shape, law=law)
 
 

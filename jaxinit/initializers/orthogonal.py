@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -98,6 +99,7 @@ def orthogonal_kernel(
     batch_axis: Axes,
     dtype: DTypeLike,
     sharding: NamedSharding | None = None,
+    matrices: Callable[..., jax.Array] | None = None,
 ) -> jax.Array:
     """A kernel with singular values of 1; arguments as :func:`orthogonal` has them.
 
@@ -108,12 +110,13 @@ def orthogonal_kernel(
       batch_axis: axes along which independent matrices are stacked.
       dtype: a compute dtype.
       sharding: the sharding of the result, if it is to have one.
+      matrices: what draws them, by default :func:`orthogonal_matrices`.
 
     Returns:
       The kernel.
     """
     batch, rows, column = matrix_axes(shape, column_axis, batch_axis)
-    w = orthogonal_matrices(
+    w = (matrices or orthogonal_matrices)(
         key,
         tuple(shape[axis] for axis in batch),
         math.prod(shape[axis] for axis in rows),
@@ -122,6 +125,8 @@ def orthogonal_kernel(
         sharding,
     )
     order = (*batch, *rows, column)
+    if order == tuple(range(len(shape))):
+        return w if w.shape == shape else w.reshape(shape)
     w = w.reshape(tuple(shape[axis] for axis in order))
     return jnp.transpose(w, [order.index(axis) for axis in range(len(order))])
 
@@ -152,6 +157,8 @@ def orthogonal_matrices(
 
 def scaled(x: jax.Array, scale: Scalar) -> jax.Array:
     """``x * scale`` in the dtype of ``x``."""
+    if isinstance(scale, float) and scale == 1:
+        return x
     factor = jnp.asarray(scale, x.dtype)
     return x * (jnp.broadcast_to(factor, x.shape) if factor.ndim else factor)
 

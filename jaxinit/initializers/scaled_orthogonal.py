@@ -1,4 +1,4 @@
-"""Orthogonal kernels scaled by their aspect ratio."""
+"""Kernels scaled by their aspect ratio, orthogonal and normal."""
 
 import functools
 import math
@@ -132,6 +132,62 @@ def spectral_orthogonal(
     scale = _scalar_scale(scale, "factor of the spectral norm")
     law = times(scale, "orthogonal, times sqrt(out/in)")
     return _by_aspect(scale, column_axis, dtype, lambda ratio: ratio, law)
+
+
+@family
+def spectral_normal(
+    scale: Scalar = 1.0, column_axis: int = -1, dtype: DTypeLike | None = None
+) -> Initializer:
+    r"""Normal kernels of spectral norm near :math:`\sqrt{\text{out} / \text{in}}`.
+
+    The standard deviation is
+    :math:`\sqrt{\text{out}/\text{in}} / (\sqrt{\text{in}} + \sqrt{\text{out}})`,
+    since the largest singular value of a normal matrix is close to the deviation times
+    that sum, the closer the larger it is. As :func:`spectral_orthogonal` it is for
+    training whose updates have the same norm, as Muon's do; it costs no factorization,
+    and its smaller singular values spread down to those of a normal matrix.
+
+    Args:
+      scale: a factor for the result, at least 0.
+      column_axis: the axis of the outputs; all other axes together are the inputs.
+      dtype: the dtype of the result where the caller gives none.
+
+    Returns:
+      An initializer for shapes of two axes or more.
+
+    Raises:
+      TypeError: if ``scale`` is not a number.
+      ValueError: if ``scale`` is negative or not finite, or ``dtype`` is an integer
+        dtype; when called, if the shape has fewer than two axes.
+
+    Examples:
+      >>> w = spectral_normal()(jax.random.key(0), (400, 100))
+      >>> round(float(jax.numpy.linalg.norm(w, 2)), 1)
+      0.5
+
+    References:
+      Yang, Simon and Bernstein, "A Spectral Condition for Feature Learning", 2023,
+      parametrization 1, whose order of magnitude this makes a value. Large et al.,
+      "Scalable Optimization in the Modular Norm", 2024.
+    """
+    scale = _scalar_scale(scale, "factor of the spectral norm")
+
+    def check_shape(shape: tuple[int, ...]) -> None:
+        matrix_axes(shape, column_axis, ())
+
+    def sample(
+        key: jax.Array,
+        shape: tuple[int, ...],
+        dtype: np.dtype,
+        sharding: NamedSharding | None,
+    ) -> jax.Array:
+        outputs = shape[column_axis]
+        inputs = math.prod(shape) // outputs
+        std = math.sqrt(outputs / inputs) / (math.sqrt(inputs) + math.sqrt(outputs))
+        return _draw.normal(key, shape, dtype, scale * std, sharding)
+
+    law = times(scale, "normal, spectral norm sqrt(out/in)")
+    return _draw.from_sampler(sample, dtype, check_shape=check_shape, law=law)
 
 
 def _scalar_scale(scale: Scalar, meaning: str) -> Scalar:

@@ -9,12 +9,13 @@ that feeds it; an addition of two data values of different ancestry is a join.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from jaxinit.layers import walk
 from jaxinit.layers.event import Event, Lookup
 from jaxinit.layers.facts import NEITHER, Fact
 from jaxinit.layers.ledger import Ledger
-from jaxinit.program import versions
+from jaxinit.layers.walk import Walk
 from jaxinit.program.axes import Layout
+from jaxinit.program.program import Region
+from jaxinit.program.read import read
 
 
 class Sites(NamedTuple):
@@ -53,7 +54,7 @@ class Sites(NamedTuple):
 
 
 def find_sites(
-    program: versions.Program,
+    program: Region,
     params: Sequence[int],
     inputs: Sequence[int],
     folders: Sequence[tuple[str, ...]],
@@ -74,7 +75,7 @@ def find_sites(
     while True:
         ledger = Ledger(folders)
         entry = _entry(ledger, program, params, inputs, latents)
-        for fact in walk.read(ledger, program, entry):
+        for fact in read(program, entry, Walk(ledger)):
             ledger.leaves_region(fact)
         ledger.finish()
         if ledger.latents <= latents:
@@ -99,19 +100,19 @@ def find_sites(
 
 def _entry(
     ledger: Ledger,
-    program: versions.Program,
+    program: Region,
     params: Sequence[int],
     inputs: Sequence[int],
     latents: frozenset[int],
 ) -> list[Fact]:
     """What is known of the program's inputs."""
-    entry = [NEITHER for _ in program.jaxpr.invars]
+    entry = [NEITHER for _ in program.source.jaxpr.invars]
     for leaf, position in enumerate(params):
         if leaf in latents:
             source = ledger.source(((-2, leaf),))
             entry[position] = Fact(data=True, up=frozenset({source}))
             continue
-        rank = len(program.jaxpr.invars[position].aval.shape)
+        rank = len(program.source.jaxpr.invars[position].aval.shape)
         layout = Layout((leaf,), tuple((axis,) for axis in range(rank)))
         entry[position] = Fact(params=frozenset({leaf}), layout=layout)
     for number, position in enumerate(inputs):

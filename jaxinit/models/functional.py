@@ -67,7 +67,7 @@ def adapt(functional: Functional) -> Model:
         key: jax.Array, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Variables:
         variables = functional.init(key, *args, **kwargs)
-        state = _state(functional, variables, args, kwargs)
+        state = state_leaves(functional, variables, args, kwargs)
         leaves, structure = jax.tree.flatten(variables)
         is_param = [_is_param(x) and i not in state for i, x in enumerate(leaves)]
 
@@ -103,7 +103,7 @@ def adapt(functional: Functional) -> Model:
     return Model(functional.name, init, apply, assemble, True, path_parts)
 
 
-def _state(
+def state_leaves(
     functional: Functional,
     variables: Any,
     args: tuple[Any, ...],

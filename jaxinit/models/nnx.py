@@ -27,7 +27,7 @@ def adapt_factory(factory: Callable[..., Any]) -> Model:
                 f"{type(module).__name__}. Return an nnx.Module, or pass "
                 "jaxinit.Functional(init, apply)."
             )
-        box["graph"], variables = _split(module)
+        box["graph"], variables = split(module)
         return variables
 
     name = getattr(factory, "__name__", type(factory).__name__)
@@ -35,9 +35,9 @@ def adapt_factory(factory: Callable[..., Any]) -> Model:
         "nnx model" if name == "<lambda>" else name,
         init,
         lambda *call: _apply(box["graph"], *call),
-        lambda variables: _merge(box["graph"], variables),
+        lambda variables: merge(box["graph"], variables),
         True,
-        _param_path,
+        param_path,
         lambda: _first_inputs(
             nnx.eval_shape(lambda: _make(factory, jax.random.key(0)))
         ),
@@ -46,7 +46,7 @@ def adapt_factory(factory: Callable[..., Any]) -> Model:
 
 def adapt_instance(module: nnx.Module) -> Model:
     """An nnx module with the weights that it holds. The module is never written to."""
-    graph, variables = _split(module)
+    graph, variables = split(module)
 
     def init(
         key: jax.Array, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -58,22 +58,27 @@ def adapt_instance(module: nnx.Module) -> Model:
         type(module).__name__,
         init,
         lambda *call: _apply(graph, *call),
-        lambda variables: _merge(graph, variables),
+        lambda variables: merge(graph, variables),
         False,
-        _param_path,
+        param_path,
         lambda: _first_inputs(module),
     )
 
 
-def _split(module: nnx.Module) -> tuple[Any, Variables]:
+def split(module: nnx.Module) -> tuple[Any, Variables]:
     """A module's structure, and the arrays that it holds."""
     graph, *states = nnx.split(module, nnx.Param, ...)
     return graph, Variables(*states)
 
 
-def _merge(graph: Any, variables: Variables) -> Any:
+def merge(graph: Any, variables: Variables) -> Any:
     """A new module that holds ``variables``."""
     return nnx.merge(graph, variables.params, variables.state)
+
+
+def update(module: Any, state: Any) -> None:
+    """Writes arrays that are no parameters into a module."""
+    nnx.update(module, state)
 
 
 def _make(factory: Callable[..., Any], key: jax.Array) -> Any:
@@ -146,14 +151,14 @@ def _apply(
     kwargs: dict[str, Any],
 ) -> Any:
     del key  # random streams are part of the module's state
-    module = _merge(graph, variables)
+    module = merge(graph, variables)
     method = kwargs.pop("method", "__call__") if kwargs else "__call__"
     if callable(method):
         return method(module, *args, **kwargs)
     return getattr(module, method)(*args, **kwargs)
 
 
-def _param_path(path: tuple[Any, ...]) -> tuple[str, ...]:
+def param_path(path: tuple[Any, ...]) -> tuple[str, ...]:
     """Without the ``.value`` of the variable that holds the array."""
     parts = path_parts(path)
     boxed = parts and isinstance(path[-1], jax.tree_util.GetAttrKey)

@@ -1,5 +1,6 @@
 """A model and its inputs as two programs: one that draws weights, one that runs."""
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from jaxinit.models.functional import Functional
 from jaxinit.models.functional import adapt as adapt_functional
 from jaxinit.models.model import Model, Variables
 from jaxinit.program import versions
+from jaxinit.program.program import Region, build
 
 Parts = tuple[str, ...]
 
@@ -47,6 +49,11 @@ class Traced:
     structure: Any
     output_structure: Any
     assemble: Callable[[Variables], Any]
+
+    @functools.cached_property
+    def forward(self) -> Region:
+        """``apply`` as all readers of it see it."""
+        return build(self.apply)
 
     @property
     def param_positions(self) -> range:

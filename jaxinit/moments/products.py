@@ -11,6 +11,7 @@ from jaxinit.moments.sums import summed
 from jaxinit.moments.values import (
     Context,
     Known,
+    Product,
     Rearranged,
     Value,
     Weight,
@@ -34,9 +35,18 @@ def product(
         raise Rearranged(frozenset(leaf for w in weights for leaf, _ in w.of))
     if weights:
         (other,) = (v for v in (first, second) if not isinstance(v, Weight))
-        moment = as_law(other).second_moment
-        variance = context.variance(weights[0], terms, moment) * terms * moment
-        return normal(0.0, variance, aval.shape)
+        met = as_law(other)
+        if context.inside and equation.primitive.name == "conv_general_dilated":
+            terms = _terms_inside(equation)
+        each = context.variance(weights[0], terms, met.second_moment)
+        result = normal(0.0, each * terms * met.second_moment, aval.shape)
+        for source in result.sources:
+            before = second if weights[0] is first else first
+            sizes = _size(equation, before is second), math.prod(aval.shape)
+            context.products[source.key] = Product(
+                (context.path, context.at), met, each, terms, sizes
+            )
+        return result
     for array, law in ((first, second), (second, first)):
         if isinstance(array, Known):
             return _with_known(equation, array.array, as_law(law), array is first)
@@ -71,6 +81,28 @@ def _num_terms(equation: versions.Equation) -> float:
             (left, _), _ = params["ragged_dot_dimension_numbers"].dot_dimension_numbers
             return float(math.prod(first[axis] for axis in left))
     return float(first[-1])
+
+
+def _size(equation: versions.Equation, operand: int) -> int:
+    return math.prod(equation.invars[operand].aval.shape)
+
+
+def _terms_inside(equation: versions.Equation) -> float:
+    """The mean number of taps of a convolution that meet neither padding nor gaps."""
+    params = equation.params
+    numbers = params["dimension_numbers"]
+    left, right = (var.aval.shape for var in equation.invars[:2])
+    total = float(right[numbers.rhs_spec[1]])
+    for axis, (before, _) in enumerate(params["padding"]):
+        length = left[numbers.lhs_spec[2 + axis]]
+        outputs = equation.outvars[0].aval.shape[numbers.out_spec[2 + axis]]
+        taps = np.arange(right[numbers.rhs_spec[2 + axis]])
+        starts = np.arange(outputs) * params["window_strides"][axis] - before
+        place = starts[:, None] + taps * params["rhs_dilation"][axis]
+        step = params["lhs_dilation"][axis]
+        met = (place >= 0) & (place <= (length - 1) * step) & (place % step == 0)
+        total *= float(met.sum(axis=1).mean())
+    return total
 
 
 def _with_known(

@@ -34,7 +34,8 @@ from jaxinit.moments.values import (
     no_rule,
 )
 from jaxinit.program import versions
-from jaxinit.program.liveness import live_equations
+from jaxinit.program.program import Constant, Node
+from jaxinit.program.read import read
 from jaxinit.roles.network import Network
 
 
@@ -102,7 +103,7 @@ def _propagate(
 ) -> Propagated:
     context = Context(network)
     entry = entry_values(network, context, weights, own, mean, variance)
-    outputs = _read(context, network.traced.apply, entry)
+    outputs = read_laws(context, entry)
     missing = [leaf for leaf in sorted(weights) if leaf not in context.chosen]
     missing = [leaf for leaf in missing if leaf not in network.sites.unreached]
     if missing:
@@ -115,11 +116,16 @@ def _propagate(
     return Propagated(
         {leaf: _stack(context.chosen[leaf], network, leaf) for leaf in context.chosen},
         zero_biases(network),
-        tuple(map(_moments, outputs)),
+        tuple(map(moments_of, outputs)),
     )
 
 
-def _moments(value: Value) -> Moments | None:
+def read_laws(context: Context, entry: Sequence[Value]) -> list[Value]:
+    """What is known of a model's outputs, if that much is known of its inputs."""
+    return read(context.network.traced.forward, entry, _Laws(context))
+
+
+def moments_of(value: Value) -> Moments | None:
     if not _is_real(value):
         return None
     law = as_law(value)
@@ -140,71 +146,110 @@ def _stack(chosen: Chosen, network: Network, leaf: int) -> np.ndarray:
     return result
 
 
-# Equations.
+# Nodes.
 
 
-def _read(
-    context: Context,
-    program: versions.Program,
-    entry: Sequence[Value],
-    wanted: Sequence[bool] | None = None,
-) -> list[Value]:
-    env: dict[Any, Value] = dict(zip(program.jaxpr.invars, entry, strict=True))
-    for var, value in zip(program.jaxpr.constvars, program.consts, strict=True):
-        env[var] = known(value)
+class _Laws:
+    """The law of every value; the variances of weights are chosen on the way."""
 
-    def value_of(atom: Any) -> Value:
-        if isinstance(atom, versions.Literal):
-            return known(atom.val, getattr(atom.aval, "dtype", None))
-        return env[atom]
+    def __init__(self, context: Context) -> None:
+        self._context = context
 
-    live = live_equations(program.jaxpr, wanted)
-    for index, equation in enumerate(program.jaxpr.eqns):
-        if index in live:
-            operands = [value_of(atom) for atom in equation.invars]
-            results = _equation(context, equation, operands, live[index])
-            env.update(zip(equation.outvars, results, strict=True))
-    return [
-        value_of(atom) if wanted is None or wanted[i] else KEY
-        for i, atom in enumerate(program.jaxpr.outvars)
-    ]
+    def constant(self, constant: Constant | None) -> Value:
+        if constant is None:
+            return KEY
+        dtype = getattr(constant.aval, "dtype", None) if constant.literal else None
+        return known(constant.value, dtype)
 
+    def node(self, node: Node, operands: list[Value]) -> Sequence[Value]:
+        context = self._context
+        context.path, context.at = node.at.path, node.at.equation
+        results = self._results(node, operands)
+        if context.watch is not None:
+            context.watch(node.at.path, node.at.equation, results)
+        return results
 
-def _equation(
-    context: Context,
-    equation: versions.Equation,
-    operands: list[Value],
-    wanted: Sequence[bool],
-) -> list[Value]:
-    match equation.primitive.name:
-        case "scan":
-            return _scan(context, equation, operands)
-        case "while":
-            return _while(context, equation, operands)
-        case "cond":
-            return _cond(context, equation, operands, wanted)
-        case "shard_map":
-            return _sharded(context, equation, operands, wanted)
-    inner = versions.called_program(equation)
-    if inner is not None and len(inner.jaxpr.outvars) == len(equation.outvars):
-        if equation.primitive.name != "pallas_call":
-            return _read(context, inner, operands, wanted)
-    return rules.primitive(context, equation, operands)
+    def _results(self, node: Node, operands: list[Value]) -> Sequence[Value]:
+        match node.kind:
+            case "op":
+                return rules.primitive(self._context, node.equation, operands)
+            case "scan":
+                return self._scan(node, operands)
+            case "while":
+                return self._while(node, operands)
+            case "cond":
+                return self._cond(node, operands)
+            case "shards":  # one of the devices, which are all alike
+                (body,) = node.bodies
+                shapes = [tuple(v.aval.shape) for v in body.source.jaxpr.invars]
+                operands = list(map(_part, operands, shapes))
+        return read(node.bodies[0], operands, self)
 
+    def _scan(self, node: Node, operands: list[Value]) -> list[Value]:
+        """Step by step: each slice of a stack of kernels gets a variance of its own.
 
-def _sharded(
-    context: Context,
-    equation: versions.Equation,
-    operands: list[Value],
-    wanted: Sequence[bool],
-) -> list[Value]:
-    """On one of the devices, which are all alike."""
-    body = versions.shard_map_parts(equation).body
-    entry = [
-        _part(value, tuple(var.aval.shape))
-        for value, var in zip(operands, body.jaxpr.invars, strict=True)
-    ]
-    return _read(context, body, entry, wanted)
+        Once the moments of the carry have settled and every step does the same, the
+        rest of the steps is taken to be like the last.
+        """
+        parts = versions.scan_parts(node.equation)
+        split = parts.num_consts + parts.num_carry
+        consts, carry = operands[: parts.num_consts], operands[parts.num_consts : split]
+        stacked = operands[split:]
+        alike = not any(isinstance(v, Weight | Known) for v in stacked)
+        steps: list[list[Value]] = []
+        order = range(parts.length)
+        for step in reversed(order) if parts.reverse else order:
+            slices = [first_slice(value, step) for value in stacked]
+            before = carry
+            results = read(node.bodies[0], [*consts, *carry, *slices], self)
+            carry = results[: parts.num_carry]
+            steps.append(results[parts.num_carry :])
+            if alike and len(steps) > 1 and _is_settled(before, carry):
+                break
+        if parts.reverse:
+            steps.reverse()
+        outvars = node.equation.outvars[parts.num_carry :]
+        ys = [_stacked([s[i] for s in steps], v.aval) for i, v in enumerate(outvars)]
+        return [*carry, *ys]
+
+    def _while(self, node: Node, operands: list[Value]) -> list[Value]:
+        parts = versions.while_parts(node.equation)
+        split = parts.num_condition_consts + parts.num_body_consts
+        first = operands[: parts.num_condition_consts]
+        consts = operands[parts.num_condition_consts : split]
+        carry = operands[split:]
+        body, condition = node.bodies
+        while True:
+            (go_on,) = read(condition, [*first, *carry], self)
+            if not isinstance(go_on, Known):
+                reason = "its length depends on data"
+                raise no_rule(self._context, node.equation, reason)
+            if not bool(go_on.array):
+                return carry
+            carry = read(body, [*consts, *carry], self)
+
+    def _cond(self, node: Node, operands: list[Value]) -> list[Value]:
+        """The branch that is taken, or the mixture if chance or data decides."""
+        index, *rest = operands
+        count = len(node.bodies)
+        if isinstance(index, Known):
+            number = min(max(int(index.array), 0), count - 1)
+            return read(node.bodies[number], rest, self)
+        law = as_law(index)
+        self._context.check_known(law, node.equation)
+        results = [read(branch, rest, self) for branch in node.bodies]
+        mixed: list[Value] = []
+        for position, var in enumerate(node.equation.outvars):
+            values = [result[position] for result in results]
+            if any(isinstance(v, Key | Weight) for v in values):
+                mixed.append(KEY)
+                continue
+            parts = [
+                (chance_of(law, number, count), as_law(v))
+                for number, v in enumerate(values)
+            ]
+            mixed.append(mixture(parts, tuple(var.aval.shape)))
+        return mixed
 
 
 def _part(value: Value, shape: tuple[int, ...]) -> Value:
@@ -214,42 +259,8 @@ def _part(value: Value, shape: tuple[int, ...]) -> Value:
     return value._replace(shape=shape) if isinstance(value, Weight) else value
 
 
-# Loops.
-
 # Two steps of a recurrence whose moments differ by less are one.
 _SETTLED = 1e-6
-
-
-def _scan(
-    context: Context, equation: versions.Equation, operands: list[Value]
-) -> list[Value]:
-    """Step by step: each slice of a stack of kernels gets a variance of its own.
-
-    Once the moments of the carry have settled and every step does the same, the rest
-    of the steps is taken to be like the last.
-    """
-    parts = versions.scan_parts(equation)
-    split = parts.num_consts + parts.num_carry
-    consts, carry = operands[: parts.num_consts], operands[parts.num_consts : split]
-    stacked = operands[split:]
-    alike = not any(isinstance(v, Weight | Known) for v in stacked)
-    steps: list[list[Value]] = []
-    order = range(parts.length)
-    for step in reversed(order) if parts.reverse else order:
-        slices = [first_slice(value, step) for value in stacked]
-        before = carry
-        results = _read(context, parts.body, [*consts, *carry, *slices])
-        carry = results[: parts.num_carry]
-        steps.append(results[parts.num_carry :])
-        if alike and len(steps) > 1 and _is_settled(before, carry):
-            break
-    if parts.reverse:
-        steps.reverse()
-    outvars = equation.outvars[parts.num_carry :]
-    ys = [
-        _stacked([step[i] for step in steps], var.aval) for i, var in enumerate(outvars)
-    ]
-    return [*carry, *ys]
 
 
 def _stacked(values: list[Value], aval: Any) -> Value:
@@ -273,49 +284,3 @@ def _is_settled(before: list[Value], after: list[Value]) -> bool:
         elif old is not new:
             return False
     return True
-
-
-def _while(
-    context: Context, equation: versions.Equation, operands: list[Value]
-) -> list[Value]:
-    parts = versions.while_parts(equation)
-    split = parts.num_condition_consts + parts.num_body_consts
-    first = operands[: parts.num_condition_consts]
-    consts = operands[parts.num_condition_consts : split]
-    carry = operands[split:]
-    while True:
-        (go_on,) = _read(context, parts.condition, [*first, *carry])
-        if not isinstance(go_on, Known):
-            raise no_rule(context, equation, "its length depends on data")
-        if not bool(go_on.array):
-            return carry
-        carry = _read(context, parts.body, [*consts, *carry])
-
-
-def _cond(
-    context: Context,
-    equation: versions.Equation,
-    operands: list[Value],
-    wanted: Sequence[bool],
-) -> list[Value]:
-    """The branch that is taken, or the mixture if chance or data decides."""
-    index, *rest = operands
-    branches = versions.branch_programs(equation)
-    if isinstance(index, Known):
-        number = min(max(int(index.array), 0), len(branches) - 1)
-        return _read(context, branches[number], rest, wanted)
-    law = as_law(index)
-    context.check_known(law, equation)
-    results = [_read(context, branch, rest, wanted) for branch in branches]
-    mixed: list[Value] = []
-    for position, var in enumerate(equation.outvars):
-        values = [result[position] for result in results]
-        if any(isinstance(v, Key | Weight) for v in values):
-            mixed.append(KEY)
-            continue
-        parts = [
-            (chance_of(law, number, len(branches)), as_law(v))
-            for number, v in enumerate(values)
-        ]
-        mixed.append(mixture(parts, tuple(var.aval.shape)))
-    return mixed

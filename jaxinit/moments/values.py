@@ -1,7 +1,7 @@
 """What may be known of a value, and what is known of the whole network so far."""
 
 import functools
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
@@ -12,6 +12,7 @@ import numpy as np
 from jaxinit.moments import law as laws
 from jaxinit.moments.law import Law, points, view
 from jaxinit.program import primitives, versions
+from jaxinit.program.paths import Path
 from jaxinit.roles.network import Network
 
 
@@ -58,6 +59,27 @@ class Rearranged(Exception):
         self.leaves = leaves
 
 
+Watch: TypeAlias = Callable[[Path, int, Sequence[Value]], None]
+
+
+class Product(NamedTuple):
+    """One layer's product, as the moments of its output need it.
+
+    Attributes:
+      at: the equation.
+      operand: the law of what the weight meets.
+      variance: of the weight's entries.
+      terms: the number of products in each output.
+      sizes: the numbers of entries of what it meets and of its output.
+    """
+
+    at: tuple[Path, int | None]
+    operand: Law
+    variance: float
+    terms: float
+    sizes: tuple[int, int]
+
+
 @dataclass
 class Context:
     """The network, and what was found in it.
@@ -67,12 +89,22 @@ class Context:
       chosen: for each weight, and each of its stacked layers, its variance.
       unknown: variables whose law nobody knows, by the input that they are.
       last: the name of the weight that data met last, for messages.
+      watch: is told of the results of each equation, by where it is; or ``None``.
+      path: the way in to the program that is read.
+      at: the equation of it that is read; ``None`` outside of all programs.
+      inside: whether products with the zeros of a padding are left out.
+      products: for each layer's output, by its variable: what was summed.
     """
 
     network: Network
     chosen: dict[int, Chosen] = field(default_factory=dict)
     unknown: dict[Hashable, str] = field(default_factory=dict)
     last: str = ""
+    watch: "Watch | None" = None
+    path: Path = ()
+    at: int | None = None
+    inside: bool = False
+    products: dict[Hashable, "Product"] = field(default_factory=dict)
 
     def variance(self, weight: Weight, fan_in: float, second_moment: float) -> float:
         """The variance of a kernel's entries; chosen now if it has none yet."""

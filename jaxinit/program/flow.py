@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 
 from jaxinit.program import primitives, versions
 from jaxinit.program.axes import Shape
-from jaxinit.program.liveness import live_equations, live_of_scan
 from jaxinit.program.paths import Location, Path
+from jaxinit.program.program import Constant, Region
+from jaxinit.program.program import Node as Source
+from jaxinit.program.read import read
 
 CARRY, SLICE, STACK, CHOICE = "loop_carry", "loop_slice", "loop_stack", "branch_choice"
-_OPAQUE = frozenset({"pallas_call"})
 
 
 class Node(NamedTuple):
@@ -78,7 +79,7 @@ class Flow:
 
     def __init__(
         self,
-        program: versions.Program,
+        program: Region,
         params: Sequence[int],
         state: Sequence[int],
         inputs: Sequence[int],
@@ -86,8 +87,9 @@ class Flow:
         self.nodes: list[Node] = []
         self.values: list[Value] = []
         self._backs: dict[int, int] = {}
-        entry = [self._value(var) for var in program.jaxpr.invars]
-        self.outputs = tuple(self._read(program, entry, (), ()))
+        self._around: tuple[Path, ...] = ()
+        entry = [self._value(var.aval) for var in program.source.jaxpr.invars]
+        self.outputs = tuple(read(program, entry, self))
         for number, back in self._backs.items():
             node = self.nodes[number]
             self.nodes[number] = node._replace(operands=(*node.operands, back))
@@ -159,148 +161,106 @@ class Flow:
 
     # Reading.
 
-    def _value(self, atom: Any, maker: int | None = None) -> int:
-        aval = atom.aval
-        literal = atom.val if isinstance(atom, versions.Literal) else None
+    def constant(self, constant: Constant | None) -> int:
+        if constant is None:
+            return self._value(None)
+        return self._value(
+            constant.aval, literal=constant.value if constant.literal else None
+        )
+
+    def node(self, node: Source, operands: list[int]) -> Sequence[int]:
+        made = [var.aval for var in node.equation.outvars]
+        match node.kind:
+            case "op":
+                return self._add(node.primitive, node, operands, made)
+            case "scan":
+                return self._scan(node, operands)
+            case "while":
+                parts = versions.while_parts(node.equation)
+                held = operands[parts.num_condition_consts :]
+                split = parts.num_body_consts
+                return self._loop(node, held[:split], held[split:], [])
+            case "cond":
+                branches = [read(body, operands[1:], self) for body in node.bodies]
+                return [
+                    self._add(CHOICE, node, (operands[0], *chosen), [aval])[0]
+                    for aval, *chosen in zip(made, *branches, strict=True)
+                ]
+            case "shards":
+                (body,) = node.bodies
+                inner = [var.aval for var in body.source.jaxpr.invars]
+                results = self._within(
+                    node, body, self._each("copy", node, operands, inner)
+                )
+                return self._each("copy", node, results, made)
+        return read(node.bodies[0], operands, self)
+
+    def _value(self, aval: Any, maker: int | None = None, literal: Any = None) -> int:
         shape = tuple(getattr(aval, "shape", ()))
         self.values.append(Value(shape, primitives.is_float(aval), maker, literal))
         return len(self.values) - 1
 
     def _add(
-        self,
-        primitive: str,
-        equation: versions.Equation,
-        operands: Sequence[int],
-        results: Sequence[Any],
-        place: tuple[Location, tuple[Path, ...]],
+        self, primitive: str, node: Source, operands: Sequence[int], made: Sequence[Any]
     ) -> list[int]:
         number = len(self.nodes)
-        made = [self._value(var, number) for var in results]
-        self.nodes.append(
-            Node(primitive, equation, tuple(operands), tuple(made), *place)
-        )
-        return made
-
-    def _read(
-        self,
-        program: versions.Program,
-        entry: Sequence[int],
-        path: Path,
-        loops: tuple[Path, ...],
-        wanted: Sequence[bool] | None = None,
-    ) -> list[int]:
-        known: dict[Any, int] = dict(zip(program.jaxpr.invars, entry, strict=True))
-
-        def number_of(atom: Any) -> int:
-            if isinstance(atom, versions.Literal):
-                return self._value(atom)
-            if atom not in known:
-                known[atom] = self._value(atom)
-            return known[atom]
-
-        live = live_equations(program.jaxpr, wanted)
-        for index, equation in enumerate(program.jaxpr.eqns):
-            if index in live and equation.outvars:  # a print or a check gives nothing
-                operands = [number_of(atom) for atom in equation.invars]
-                place = (Location(path, index), loops)
-                results = self._equation(equation, operands, place, live[index])
-                known.update(zip(equation.outvars, results, strict=True))
-        return [number_of(atom) for atom in program.jaxpr.outvars]
-
-    def _equation(
-        self,
-        equation: versions.Equation,
-        operands: list[int],
-        place: tuple[Location, tuple[Path, ...]],
-        wanted: Sequence[bool],
-    ) -> list[int]:
-        at, loops = place
-        name = equation.primitive.name
-        inside = (*at.path, (at.equation, 0))
-        match name:
-            case "scan":
-                return self._scan(equation, operands, place, wanted)
-            case "while":
-                parts = versions.while_parts(equation)
-                held = operands[parts.num_condition_consts :]
-                split = parts.num_body_consts
-                return self._loop(
-                    equation, parts.body, (held[:split], held[split:], []), place
+        results = [self._value(aval, number) for aval in made]
+        if results:  # a print or a check gives nothing
+            self.nodes.append(
+                Node(
+                    primitive,
+                    node.equation,
+                    tuple(operands),
+                    tuple(results),
+                    node.at,
+                    self._around,
                 )
-            case "cond":
-                branches = [
-                    self._read(
-                        branch, operands[1:], (*at.path, (at.equation, number)), loops
-                    )
-                    for number, branch in enumerate(versions.branch_programs(equation))
-                ]
-                return [
-                    self._add(CHOICE, equation, (operands[0], *chosen), [var], place)[0]
-                    for var, *chosen in zip(equation.outvars, *branches, strict=True)
-                ]
-            case "shard_map":
-                body = versions.shard_map_parts(equation).body
-                entry = [
-                    self._add("copy", equation, [value], [var], place)[0]
-                    for value, var in zip(operands, body.jaxpr.invars, strict=True)
-                ]
-                results = self._read(body, entry, inside, (*loops, inside))
-                return [
-                    self._add("copy", equation, [value], [var], place)[0]
-                    for value, var in zip(results, equation.outvars, strict=True)
-                ]
-        inner = versions.called_program(equation)
-        if inner is not None and name not in _OPAQUE:
-            if len(inner.jaxpr.outvars) == len(equation.outvars):
-                return self._read(inner, operands, inside, loops, wanted)
-        return self._add(name, equation, operands, equation.outvars, place)
-
-    def _scan(
-        self,
-        equation: versions.Equation,
-        operands: list[int],
-        place: tuple[Location, tuple[Path, ...]],
-        wanted: Sequence[bool],
-    ) -> list[int]:
-        parts = versions.scan_parts(equation)
-        split = parts.num_consts + parts.num_carry
-        inner = parts.body.jaxpr.invars[split:]
-        scanned = [
-            self._add(SLICE, equation, [value], [var], place)[0]
-            for value, var in zip(operands[split:], inner, strict=True)
-        ]
-        entry = (operands[: parts.num_consts], operands[parts.num_consts : split])
-        live = live_of_scan(parts, wanted)
-        results = self._loop(equation, parts.body, (*entry, scanned), place, live)
-        stacked = [
-            self._add(STACK, equation, [value], [var], place)[0]
-            for value, var in zip(
-                results[parts.num_carry :],
-                equation.outvars[parts.num_carry :],
-                strict=True,
             )
+        return results
+
+    def _each(
+        self, primitive: str, node: Source, operands: Sequence[int], made: Sequence[Any]
+    ) -> list[int]:
+        """A step into or out of a body for each of several values."""
+        return [
+            self._add(primitive, node, [value], [aval])[0]
+            for value, aval in zip(operands, made, strict=True)
         ]
+
+    def _within(self, node: Source, body: Region, entry: Sequence[int]) -> list[int]:
+        """Reads a body that runs several times."""
+        around, self._around = self._around, (*self._around, node.inside())
+        results = read(body, entry, self)
+        self._around = around
+        return results
+
+    def _scan(self, node: Source, operands: list[int]) -> list[int]:
+        parts = versions.scan_parts(node.equation)
+        first, split = parts.num_consts, parts.num_consts + parts.num_carry
+        inner = [var.aval for var in parts.body.jaxpr.invars[split:]]
+        scanned = self._each(SLICE, node, operands[split:], inner)
+        results = self._loop(node, operands[:first], operands[first:split], scanned)
+        made = [var.aval for var in node.equation.outvars[parts.num_carry :]]
+        stacked = self._each(STACK, node, results[parts.num_carry :], made)
         return [*results[: parts.num_carry], *stacked]
 
     def _loop(
         self,
-        equation: versions.Equation,
-        body: versions.Program,
-        entry: tuple[Sequence[int], Sequence[int], Sequence[int]],
-        place: tuple[Location, tuple[Path, ...]],
-        wanted: Sequence[bool] | None = None,
+        node: Source,
+        consts: Sequence[int],
+        carry: Sequence[int],
+        scanned: Sequence[int],
     ) -> list[int]:
-        at, loops = place
-        consts, carry, scanned = entry
-        inside = (*at.path, (at.equation, 0))
-        around = (*loops, inside)
-        first = len(self.nodes)
+        """What is carried comes from outside or, as second operand, from the body."""
+        body = node.bodies[0]
+        first, inner = len(self.nodes), body.source.jaxpr.invars[len(consts) :]
+        around, self._around = self._around, (*self._around, node.inside())
         held = [
-            self._add(CARRY, equation, [value], [var], (at, around))[0]
-            for value, var in zip(carry, body.jaxpr.invars[len(consts) :], strict=False)
+            self._add(CARRY, node, [value], [var.aval])[0]
+            for value, var in zip(carry, inner, strict=False)
         ]
-        start = [*consts, *held, *scanned]
-        results = self._read(body, start, inside, around, wanted)
+        self._around = around
+        results = self._within(node, body, [*consts, *held, *scanned])
         for slot in range(len(carry)):
             self._backs[first + slot] = results[slot]
         return results

@@ -79,8 +79,8 @@ _rows(
 )
 _rows("broadcast_in_dim dynamic_slice slice", "layout")
 _rows(
-    "argmax argmin reduce_and reduce_max reduce_min reduce_or reduce_prod reduce_sum "
-    "reduce_xor",
+    "argmax argmin reduce reduce_and reduce_max reduce_min reduce_or reduce_prod "
+    "reduce_sum reduce_xor",
     "reduction",
 )
 _rows("dot_general conv_general_dilated ragged_dot ragged_dot_general", "contraction")
@@ -155,17 +155,3 @@ def is_float(aval: Any) -> bool:
 
 def has_float_result(equation: versions.Equation) -> bool:
     return any(is_float(v.aval) for v in equation.outvars)
-
-
-def is_elementwise(program: versions.Program) -> bool:
-    """Whether each equation of ``program`` works on its elements one by one."""
-    for equation in program.jaxpr.eqns:
-        name = equation.primitive.name
-        if name in ELEMENTWISE:
-            continue
-        if name == "broadcast_in_dim" and not equation.invars[0].aval.shape:
-            continue
-        inner = versions.called_program(equation)
-        if inner is None or name in versions.REMAT_CALLS or not is_elementwise(inner):
-            return False
-    return True

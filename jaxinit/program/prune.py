@@ -6,22 +6,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from jaxinit.program import versions
-
-_INLINED = versions.TRANSPARENT_CALLS | versions.REMAT_CALLS | versions.CUSTOM_RULES
-
-
-@dataclass(frozen=True, eq=False)
-class Constant:
-    """An operand that no equation computes: a literal or a constant of the program."""
-
-    value: Any
-
-
-Operand = int | Constant
+from jaxinit.program.program import CALLS, Node, Operand, Region
 
 
 @dataclass(frozen=True, eq=False)
-class Node:
+class Live:
     """An equation of a `Block`.
 
     Attributes:
@@ -53,25 +42,21 @@ class Block:
     """A program as a list of nodes: calls are inlined, dead equations are gone."""
 
     inputs: tuple[int, ...]
-    nodes: tuple[Node, ...]
+    nodes: tuple[Live, ...]
     outputs: tuple[Operand, ...]
 
 
-def prune(program: versions.Program) -> Block:
-    """``program`` without the equations that none of its outputs needs.
+def prune(program: Region) -> Block:
+    """``program`` with its calls inlined, and without what no output needs.
 
-    Calls (``jit``, ``checkpoint``, functions with derivative rules of their own) are
-    opened, and loops and branches are pruned inside: a carry, a scanned output or an
-    operand that nothing reads is dropped as well. The block computes the values of
-    the program, not its side effects, and is not meant to be differentiated.
-
-    Args:
-      program: the program.
+    Loops and branches are pruned inside: a carry, a scanned output or an operand that
+    nothing reads is dropped as well. The block computes the values of the program, not
+    its side effects, and is not meant to be differentiated.
 
     Returns:
       A block with the inputs and outputs of ``program``.
     """
-    return _prune(program, [True] * len(program.jaxpr.outvars), itertools.count())[0]
+    return _prune(program, [True] * len(program.outputs))[0]
 
 
 def reached(block: Block, seeds: Sequence[bool]) -> tuple[set[int], list[bool]]:
@@ -91,7 +76,7 @@ def reached(block: Block, seeds: Sequence[bool]) -> tuple[set[int], list[bool]]:
     return found, [operand in found for operand in block.outputs]
 
 
-def body_marks(node: Node, marks: Sequence[bool]) -> list[list[bool]]:
+def body_marks(node: Live, marks: Sequence[bool]) -> list[list[bool]]:
     """Which inputs of each body of ``node`` depend on its marked operands, ever."""
     first, second = node.counts
     if node.primitive == "scan":
@@ -114,7 +99,7 @@ def body_marks(node: Node, marks: Sequence[bool]) -> list[list[bool]]:
     return [list(marks[1:]) for _ in node.blocks]
 
 
-def _reached_results(node: Node, marks: list[bool]) -> list[bool]:
+def _reached_results(node: Live, marks: list[bool]) -> list[bool]:
     if not node.blocks:
         return [any(marks)] * len(node.results)
     outs = [
@@ -128,129 +113,104 @@ def _reached_results(node: Node, marks: list[bool]) -> list[bool]:
     return [marks[0] or any(column) for column in zip(*outs, strict=True)]
 
 
-def _prune(
-    program: versions.Program, live_outputs: Sequence[bool], fresh: Iterator[int]
-) -> tuple[Block, list[bool]]:
-    """The live part of a program, and which of its inputs are live.
+def _prune(region: Region, wanted: Sequence[bool]) -> tuple[Block, list[bool]]:
+    """The live part of a region, and which of its inputs are live.
 
     The block has all the inputs, and those of the outputs that are marked.
     """
-    inputs = tuple(next(fresh) for _ in program.jaxpr.invars)
-    flat: list[tuple[versions.Equation, list[Operand], list[int]]] = []
-    results = _inline(program, inputs, flat, fresh)
-    outputs = tuple(itertools.compress(results, live_outputs))
+    same: dict[int, Operand] = {}
+    flat = list(_inlined(region, same))
+    outputs = tuple(
+        _made_as(same, value)
+        for value in itertools.compress(region.outputs, wanted)
+        if value is not None
+    )
     live = {value for value in outputs if isinstance(value, int)}
     nodes = []
-    for equation, operands, values in reversed(flat):
-        wanted = [value in live for value in values]
-        if any(wanted):
-            node = _live_node(equation, operands, values, wanted, fresh)
-            live.update(value for value in node.operands if isinstance(value, int))
-            nodes.append(node)
-    block = Block(inputs, tuple(reversed(nodes)), outputs)
-    return block, [value in live for value in inputs]
+    for node in reversed(flat):
+        marks = [value in live for value in node.results]
+        if any(marks):
+            kept = _live(node, [_made_as(same, v) for v in node.operands], marks)
+            live.update(value for value in kept.operands if isinstance(value, int))
+            nodes.append(kept)
+    block = Block(region.inputs, tuple(reversed(nodes)), outputs)
+    return block, [value in live for value in region.inputs]
 
 
-def _inline(
-    program: versions.Program,
-    operands: Sequence[Operand],
-    flat: list[tuple[versions.Equation, list[Operand], list[int]]],
-    fresh: Iterator[int],
-) -> list[Operand]:
-    """Appends the equations of ``program`` and of what it calls to ``flat``."""
-    jaxpr = program.jaxpr
-    constants = map(Constant, program.consts)
-    env: dict[Any, Operand] = dict(zip(jaxpr.constvars, constants, strict=True))
-    env.update(zip(jaxpr.invars, operands, strict=True))
-
-    def read(atom: Any) -> Operand:
-        return Constant(atom.val) if isinstance(atom, versions.Literal) else env[atom]
-
-    for equation in jaxpr.eqns:
-        values = [read(atom) for atom in equation.invars]
-        called = None
-        if equation.primitive.name in _INLINED:
-            called = versions.called_program(equation)
-        results: list[Any]
-        if called is not None:
-            results = _inline(called, values, flat, fresh)
-        else:
-            results = [next(fresh) for _ in equation.outvars]
-            flat.append((equation, values, results))
-        env.update(zip(equation.outvars, results, strict=True))
-    return [read(atom) for atom in jaxpr.outvars]
+def _inlined(region: Region, same: dict[int, Operand]) -> Iterator[Node]:
+    """The nodes of a region and of what it calls; ``same`` says what is one value."""
+    for node in region.nodes:
+        if node.kind not in CALLS:
+            yield node
+            continue
+        (body,) = node.bodies
+        same.update(zip(body.inputs, node.operands, strict=True))
+        yield from _inlined(body, same)
+        for result, value in zip(node.results, body.outputs, strict=True):
+            if value is not None:
+                same[result] = value
 
 
-def _live_node(
-    equation: versions.Equation,
-    operands: list[Operand],
-    results: list[int],
-    wanted: list[bool],
-    fresh: Iterator[int],
-) -> Node:
-    name = equation.primitive.name
-    if name == "scan":
-        return _live_scan(equation, operands, results, wanted, fresh)
-    if name == "while":
-        return _live_while(equation, operands, results, wanted, fresh)
+def _made_as(same: dict[int, Operand], value: Operand) -> Operand:
+    """The value that another stands for, through all calls."""
+    while isinstance(value, int) and value in same:
+        value = same[value]
+    return value
+
+
+def _live(node: Node, operands: list[Operand], wanted: list[bool]) -> Live:
     # A branch chosen by platform cannot be written again with public functions.
-    by_platform = equation.params.get("branches_platforms") is not None
-    if name == "cond" and not by_platform:
-        return _live_cond(equation, operands, results, wanted, fresh)
-    return Node(equation, tuple(operands), tuple(results), _avals(equation))
+    by_platform = node.equation.params.get("branches_platforms") is not None
+    match node.kind:
+        case "scan":
+            return _live_scan(node, operands, wanted)
+        case "while":
+            return _live_while(node, operands, wanted)
+        case "cond" if not by_platform:
+            return _live_cond(node, operands, wanted)
+    avals = _avals(node)
+    return Live(node.equation, tuple(operands), node.results, avals)
 
 
-def _live_scan(
-    equation: versions.Equation,
-    operands: list[Operand],
-    results: list[int],
-    wanted: list[bool],
-    fresh: Iterator[int],
-) -> Node:
-    scan = versions.scan_parts(equation)
+def _live_scan(node: Node, operands: list[Operand], wanted: list[bool]) -> Live:
+    scan = versions.scan_parts(node.equation)
     start, stop = scan.num_consts, scan.num_consts + scan.num_carry
     live = list(wanted)
     while True:
-        block, used = _prune(scan.body, live, fresh)
+        block, used = _prune(node.bodies[0], live)
         carry = live[: scan.num_carry]
         kept = [a or b for a, b in zip(carry, used[start:stop], strict=True)]
         if kept == carry:
             break
         live[: scan.num_carry] = kept
     keep = [*used[:start], *kept, *used[stop:]]
-    return Node(
-        equation,
+    return Live(
+        node.equation,
         tuple(itertools.compress(operands, keep)),
-        tuple(itertools.compress(results, live)),
-        tuple(itertools.compress(_avals(equation), live)),
+        tuple(itertools.compress(node.results, live)),
+        tuple(itertools.compress(_avals(node), live)),
         (_keep(block, keep),),
         (sum(keep[:start]), sum(kept)),
     )
 
 
-def _live_while(
-    equation: versions.Equation,
-    operands: list[Operand],
-    results: list[int],
-    wanted: list[bool],
-    fresh: Iterator[int],
-) -> Node:
-    loop = versions.while_parts(equation)
+def _live_while(node: Node, operands: list[Operand], wanted: list[bool]) -> Live:
+    loop = versions.while_parts(node.equation)
     first, second = loop.num_condition_consts, loop.num_body_consts
-    condition, asked = _prune(loop.condition, [True], fresh)
+    condition, asked = _prune(node.bodies[1], [True])
     live = [a or b for a, b in zip(wanted, asked[first:], strict=True)]
     while True:
-        body, used = _prune(loop.body, live, fresh)
+        body, used = _prune(node.bodies[0], live)
         kept = [a or b for a, b in zip(live, used[second:], strict=True)]
         if kept == live:
             break
         live = kept
     keep = [*asked[:first], *used[:second], *live]
-    return Node(
-        equation,
+    return Live(
+        node.equation,
         tuple(itertools.compress(operands, keep)),
-        tuple(itertools.compress(results, live)),
-        tuple(itertools.compress(_avals(equation), live)),
+        tuple(itertools.compress(node.results, live)),
+        tuple(itertools.compress(_avals(node), live)),
         (
             _keep(condition, [*asked[:first], *live]),
             _keep(body, [*used[:second], *live]),
@@ -259,28 +219,20 @@ def _live_while(
     )
 
 
-def _live_cond(
-    equation: versions.Equation,
-    operands: list[Operand],
-    results: list[int],
-    wanted: list[bool],
-    fresh: Iterator[int],
-) -> Node:
-    pruned = [
-        _prune(branch, wanted, fresh) for branch in versions.branch_programs(equation)
-    ]
+def _live_cond(node: Node, operands: list[Operand], wanted: list[bool]) -> Live:
+    pruned = [_prune(branch, wanted) for branch in node.bodies]
     keep = [any(column) for column in zip(*(used for _, used in pruned), strict=True)]
-    return Node(
-        equation,
+    return Live(
+        node.equation,
         (operands[0], *itertools.compress(operands[1:], keep)),
-        tuple(itertools.compress(results, wanted)),
-        tuple(itertools.compress(_avals(equation), wanted)),
+        tuple(itertools.compress(node.results, wanted)),
+        tuple(itertools.compress(_avals(node), wanted)),
         tuple(_keep(block, keep) for block, _ in pruned),
     )
 
 
-def _avals(equation: versions.Equation) -> tuple[Any, ...]:
-    return tuple(var.aval for var in equation.outvars)
+def _avals(node: Node) -> tuple[Any, ...]:
+    return tuple(var.aval for var in node.equation.outvars)
 
 
 def _keep(block: Block, keep: Sequence[bool]) -> Block:

@@ -8,7 +8,7 @@ import html
 import json
 import math
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -41,28 +41,43 @@ def page(reports: Mapping[str, Measured]) -> str:
     Returns:
       A whole HTML document, of ASCII.
     """
-    title = _title(next(iter(reports.values())))
-    parts = [f"<h1>{_text(title)} at initialization</h1>"]
-    if len(reports) > 1:
-        parts += _overview(reports)
+    title = str(next(iter(reports.values())).settings.get("model", "model"))
+    title = title.split("\n")[0][:200]
+    return document(f"{title} at initialization", sections(reports))
+
+
+def sections(reports: Mapping[str, Measured]) -> Iterator[str]:
+    """Everything about each report, as parts of a page."""
     for number, (name, report) in enumerate(reports.items()):
         heading = f"<h2>{_text(name)}</h2>" if len(reports) > 1 else ""
-        parts.append(
+        yield (
             f'<section class="report" id="report-{number}">{heading}'
             + "\n".join(_section(report))
             + "</section>"
         )
-    document = f"""<!DOCTYPE html>
+
+
+def document(title: str, parts: Iterable[str]) -> str:
+    """A whole page.
+
+    Args:
+      title: its heading.
+      parts: HTML, of which names and the like are escaped.
+
+    Returns:
+      An HTML document, of ASCII.
+    """
+    whole = f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{_POLICY}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <link rel="icon" href="data:,">
 <title>{_text(title)}: jaxinit report</title>
 <style>{_file("page.css")}</style></head>
-<body><main>{"".join(parts)}</main>
+<body><main><h1>{_text(title)}</h1>{"".join(parts)}</main>
 <script>{_file("page.js")}</script></body></html>
 """
-    return document.encode("ascii", "xmlcharrefreplace").decode()
+    return whole.encode("ascii", "xmlcharrefreplace").decode()
 
 
 def frame(document: str) -> str:
@@ -177,32 +192,6 @@ def _cells(row: Row, medians: Mapping[str, float]) -> Iterator[str]:
     yield f'<td class="wide">{_text(row.activation or "")}</td>'
 
 
-def _overview(reports: Mapping[str, Measured]) -> Iterator[str]:
-    yield '<div class="scroll"><table><thead><tr>'
-    for name in (
-        "scheme",
-        "verdict",
-        "seeds",
-        "E[x²] first",
-        "last",
-        "grad first",
-        "last",
-    ):
-        yield f'<th scope="col">{_text(name)}</th>'
-    yield "</tr></thead><tbody>"
-    for number, (name, report) in enumerate(reports.items()):
-        link = f'<a href="#report-{number}">{_text(name)}</a>'
-        cells = [link, _text(report.verdict), str(len(report.seeds))]
-        for group, metric in (("forward", "second_moment"), ("backward", "grad_rms")):
-            values = getattr(report, group).get(metric)
-            median = np.zeros(0) if values is None else _median(values)
-            known = median[np.isfinite(median)]
-            ends = (known[0], known[-1]) if known.size else ()
-            cells += [compact(float(v)) for v in ends] or ["", ""]
-        yield "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
-    yield "</tbody></table></div>"
-
-
 def _data(report: Measured) -> dict[str, Any]:
     """What the script draws: logarithms of each seed, to three places."""
     problems: dict[str | None, list[str]] = {}
@@ -236,6 +225,8 @@ def _row_facts(row: Row, weights: Mapping[str, float]) -> Iterator[tuple[str, st
     yield "operation", visible(f"{row.operation}, {row.dtype} {shape}")
     if row.fan_in is not None:
         yield "fans", f"in {row.fan_in}, out {row.fan_out}"
+    if row.role:
+        yield "role", visible(row.role)
     if row.activation:
         yield "activation", visible(row.activation)
     for name in row.params[:4]:
@@ -268,10 +259,6 @@ def _median(values: np.ndarray) -> np.ndarray:
     if known.any():
         result[known] = np.nanmedian(values[:, known], axis=0)
     return result
-
-
-def _title(report: Measured) -> str:
-    return str(report.settings.get("model", "model")).split("\n")[0][:200]
 
 
 def _text(text: str) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 
 from jaxinit.report.findings import KINDS, Finding, Kind
 from jaxinit.report.plain import plain
+from jaxinit.report.remedy import Remedy
 from jaxinit.report.summary import Summary, has_log, summarize
 
 
@@ -30,6 +31,8 @@ class Row(NamedTuple):
       samples: number of values per channel that ``dead`` was judged on.
       skip: for a join, the rows nearest upstream of its skip.
       branch: for a join, the rows nearest upstream of its branch.
+      role: what its parameters do, as ``jaxinit.ROLES`` has it: ``"readout"``,
+        ``"attention_output+branch_end"``; empty for joins and taps.
     """
 
     name: str
@@ -45,6 +48,21 @@ class Row(NamedTuple):
     samples: int
     skip: tuple[str, ...]
     branch: tuple[str, ...]
+    role: str = ""
+
+
+class Branch(NamedTuple):
+    """A sum in which a branch is added to a stream.
+
+    Attributes:
+      join: name of the row of the sum.
+      skip: the rows nearest upstream of the stream.
+      ends: the rows nearest upstream of what is added to it.
+    """
+
+    join: str
+    skip: tuple[str, ...]
+    ends: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -75,6 +93,14 @@ class Measured:
       evidence: what the verdict rests on besides: what a few gradient steps did to
         each parameter, slopes of squashing functions, the inputs; empty if nobody
         was to judge.
+      model: metric name -> `(seeds,)`, of the model as a whole; what was asked for.
+      histograms: row name -> `(seeds, 129)`, shares of its values by sign and
+        exponent: negative ones from 2^23 to 2^-40, zeros, positive ones; if asked for.
+      predicted: ``"second_moment"`` and ``"chi"`` as theory expects them, `(rows,)`,
+        and ``"second_moment_z"``, ``"chi_z"``, how many standard errors the mean over
+        seeds lies above; NaN where no law is known; empty unless asked for.
+      remedies: what would mend the model, the best first; empty if it is healthy or
+        nobody was to look for them.
     """
 
     rows: tuple[Row, ...]
@@ -93,6 +119,10 @@ class Measured:
     settings: dict[str, Any]
     findings: tuple[Finding, ...] = ()
     evidence: dict[str, Any] = dataclasses.field(default_factory=dict)
+    model: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    histograms: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    remedies: tuple[Remedy, ...] = ()
+    predicted: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "settings", plain(self.settings))
@@ -108,6 +138,15 @@ class Measured:
     def kinds(self) -> tuple[str, ...]:
         """For each row whether it is a layer, a join or a tap."""
         return tuple(row.kind for row in self.rows)
+
+    @property
+    def branches(self) -> tuple[Branch, ...]:
+        """The sums in which branches join a stream, in the order data meets them."""
+        return tuple(
+            Branch(row.name, row.skip, row.branch)
+            for row in self.rows
+            if row.kind == "join"
+        )
 
     @property
     def ran(self) -> np.ndarray:
@@ -184,6 +223,12 @@ def check(report: Measured) -> None:
                     f"got {values.shape}. Axis 0 counts seeds, axis 1 "
                     f"{'parameters' if group == 'weights' else 'rows'}."
                 )
+    for metric, values in report.predicted.items():
+        if values.shape != (len(report.rows),):
+            raise ValueError(
+                f"`predicted[{metric!r:.80}]` must have shape {(len(report.rows),)}, "
+                f"got {values.shape}."
+            )
     for name, metrics in report.profiles.items():
         if name not in report.layers:
             raise ValueError(f"`profiles` has {name!r:.80}, which names no row.")
@@ -193,6 +238,20 @@ def check(report: Measured) -> None:
                     f"`profiles[{name!r:.80}][{metric!r}]` must have shape "
                     f"({num_seeds}, steps), got {values.shape}."
                 )
+    for metric, values in report.model.items():
+        if values.shape != (num_seeds,):
+            raise ValueError(
+                f"`model[{metric!r:.80}]` must have shape ({num_seeds},), got "
+                f"{values.shape}."
+            )
+    for name, values in report.histograms.items():
+        if name not in report.layers:
+            raise ValueError(f"`histograms` has {name!r:.80}, which names no row.")
+        if values.ndim != 2 or len(values) != num_seeds:
+            raise ValueError(
+                f"`histograms[{name!r:.80}]` must have shape ({num_seeds}, bins), got "
+                f"{values.shape}."
+            )
     for i, row in enumerate(report.rows):
         if any(size < 0 for size in row.shape):
             raise ValueError(f"`rows[{i}].shape` must not be below 0, got {row.shape}.")

@@ -1,7 +1,7 @@
 """The table's body: one line per row of the report."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ from rich.text import Text
 
 from jaxinit.report.measured import Measured, Row
 from jaxinit.report.numbers import compact, count, elide
+from jaxinit.report.summary import Summary
 from jaxinit.report.text import to_ascii
 
 # Reports with more rows are folded: the ends stay, and what the findings name.
@@ -19,6 +20,8 @@ _HEAD = _TAIL = 15
 
 # The output's shape has its place from this width on.
 _WIDE = 96
+# ... and the row's role from this one on.
+_WIDEST = 120
 _GAP = 2
 
 # Names keep this much room, before columns do.
@@ -72,7 +75,7 @@ def row_table(
     numbers = {f.row: i for i, f in reversed([*enumerate(report.findings, 1)])}
     rows = [report.rows[i] for i in shown]
     marked = [numbers.get(row.name) for row in rows]
-    columns = _columns(report, shown, wide=width >= _WIDE)
+    columns = _columns(report, shown, wide=width >= _WIDE, widest=width >= _WIDEST)
     room = width - 2 * _GAP - 2
     while len(columns) > 1 and room - sum(map(_width, columns)) < _MIN_NAME:
         columns.remove(min(columns, key=lambda column: column.weight))
@@ -101,7 +104,9 @@ def row_table(
     return table
 
 
-def _columns(report: Measured, shown: Sequence[int], *, wide: bool) -> list[_Column]:
+def _columns(
+    report: Measured, shown: Sequence[int], *, wide: bool, widest: bool
+) -> list[_Column]:
     rows = [report.rows[i] for i in shown]
     summary = report.summary()
     operations = [
@@ -111,6 +116,9 @@ def _columns(report: Measured, shown: Sequence[int], *, wide: bool) -> list[_Col
     if wide:
         shapes = [elide("x".join(map(str, row.shape)) or "scalar", 16) for row in rows]
         columns.append(_Column("output", shapes, style="dim"))
+    if widest and any(row.role for row in rows):
+        roles = [elide(row.role, 20) for row in rows]
+        columns.append(_Column("role", roles, style="dim"))
     if "second_moment" in summary:
         moment = summary["second_moment"]
         # An exclamation mark where the median leaves out seeds that overflowed.
@@ -120,6 +128,7 @@ def _columns(report: Measured, shown: Sequence[int], *, wide: bool) -> list[_Col
         columns.append(_Column("E[x²]", medians, "right", weight=5))
         ranges = [_range(moment.q05[i], moment.q95[i]) for i in shown]
         columns.append(_Column("5-95%", ranges, style="dim", weight=2))
+    columns += _predicted(report, shown)
     if "dead" in summary:
         shares = summary["dead"].median
         dead = [_dead(report.rows[i], float(shares[i])) for i in shown]
@@ -129,7 +138,42 @@ def _columns(report: Measured, shown: Sequence[int], *, wide: bool) -> list[_Col
         median = summary["grad_rms"].median
         grads = ["" if undefined[i] else compact(median[i]) for i in shown]
         columns.append(_Column("grad rms", grads, "right", weight=4))
+    return columns + _asked_for(report, summary, shown)
+
+
+# What every report measures of activations; anything else was asked for.
+_USUAL = frozenset(
+    "mean var second_moment rms chan_sq_mean chan_var cos absmax frac_zero "
+    "frac_nonfinite dead".split()
+)
+
+
+def _asked_for(
+    report: Measured, summary: Mapping[str, Summary], shown: Sequence[int]
+) -> list[_Column]:
+    """Metrics that were asked for, where a row that is shown has one."""
+    columns = []
+    for name, values in report.forward.items():
+        known = ~np.isnan(values).all(axis=0)
+        if name not in _USUAL and known[shown].any():
+            median = summary[name].median
+            cells = [compact(median[i]) if known[i] else "" for i in shown]
+            columns.append(_Column(name, cells, "right", weight=3))
     return columns
+
+
+def _predicted(report: Measured, shown: Sequence[int]) -> list[_Column]:
+    """What theory expects, and how many standard errors the measured is above it."""
+    theory = report.predicted.get("second_moment")
+    if theory is None:
+        return []
+    far = report.predicted["second_moment_z"]
+    expected = ["-" if math.isnan(theory[i]) else compact(theory[i]) for i in shown]
+    away = ["-" if math.isnan(far[i]) else f"{far[i]:+.1f}" for i in shown]
+    return [
+        _Column("predicted", expected, "right", weight=5),
+        _Column("off/se", away, "right", weight=4),
+    ]
 
 
 def _width(column: _Column) -> int:

@@ -20,6 +20,9 @@ from jaxinit.report.text import to_ascii, visible
 # Parameters' gradients are worth a line once they span this factor.
 _TELLING = 1e3
 
+# Remedies that are shown besides those of the findings.
+_OTHERS = 3
+
 # Narrower ones have no room for a name and a number.
 MIN_WIDTH = 20
 
@@ -136,6 +139,11 @@ def _title(report: Measured) -> str:
 
 
 def _lines_below(report: Measured, all: bool) -> Iterator[str]:
+    if report.model:
+        yield ", ".join(
+            f"{name} {compact(float(np.median(values)))}"
+            for name, values in report.model.items()
+        )
     hidden = len(report.rows) - len(shown_rows(report, all))
     if hidden > 0:
         yield (
@@ -189,6 +197,10 @@ def _verdict(report: Measured, ascii: bool) -> Iterator[RenderableType]:
         entries.append(("", finding.message, ""))
         if finding.remedy is not None:
             entries.append(("→", finding.remedy, "cyan"))
+    shown = {finding.remedy for finding in report.findings}
+    others = [r for r in report.remedies if not {r.line, r.printed} & shown]
+    for remedy in others[:_OTHERS]:
+        entries.append(("or", remedy.printed, "dim cyan"))
     yield _listed(entries, ascii)
 
 

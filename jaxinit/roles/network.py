@@ -1,5 +1,6 @@
 """What a scheme sees of a model: its parameters and what each of them does."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from jaxinit.models.trace import Traced
 from jaxinit.program import versions
 from jaxinit.program.flow import Flow
 from jaxinit.roles.anchors import Anchors
+from jaxinit.roles.parts import Part
 from jaxinit.roles.structure import NO_HINTS, Hints, Structure, read_structure
 from jaxinit.roles.structure import ROLES as ROLES
 
@@ -34,6 +36,7 @@ class Parameter(NamedTuple):
       use: how it is used as a weight, with its real fans; ``None`` if it is none.
       layers: lengths of the scans that slice it, outermost first.
       layer_axes: the axes that they slice.
+      parts: for a fused kernel, the kernels that lie side by side in it.
     """
 
     leaf: int
@@ -44,6 +47,7 @@ class Parameter(NamedTuple):
     use: Use | None
     layers: tuple[int, ...] = ()
     layer_axes: tuple[int, ...] = ()
+    parts: tuple[Part, ...] = ()
 
     @property
     def name(self) -> str:
@@ -61,6 +65,7 @@ class Network:
       structure: its residual branches and attentions.
       params: its parameters, in the order of the model's leaves.
       given: the arguments that it was traced with; shapes in place of arrays.
+      hints: what the user said of it.
       taken: leaves that a rule of the user's has taken; a scheme leaves them alone.
     """
 
@@ -70,6 +75,7 @@ class Network:
     structure: Structure
     params: tuple[Parameter, ...]
     given: Arguments
+    hints: Hints = NO_HINTS
     taken: frozenset[int] = frozenset()
 
     def having(self, *roles: str) -> list[Parameter]:
@@ -132,7 +138,7 @@ def check_role(role: str) -> None:
 def read_network(traced: Traced, given: Arguments, hints: Hints = NO_HINTS) -> Network:
     """Reads a traced model: its layers, its structure, the roles of its parameters."""
     shapes = given._replace(inputs=tuple(given.shapes))
-    return Network(traced, read_sites(traced), *_reading(traced, hints), shapes)
+    return Network(traced, read_sites(traced), *_reading(traced, hints), shapes, hints)
 
 
 @cached(16)
@@ -141,7 +147,7 @@ def _reading(
 ) -> tuple[Anchors, Structure, tuple[Parameter, ...]]:
     sites = read_sites(traced)
     flow = Flow(
-        traced.apply,
+        traced.forward,
         traced.param_positions,
         traced.state_positions,
         [*traced.input_positions, *(traced.param_positions[i] for i in sites.latents)],
@@ -167,16 +173,32 @@ def _reading(
                 first.get(leaf),
                 tuple(aval.shape[axis] for axis in axes),
                 tuple(axes),
+                _parts_as_used(structure.parts.get(leaf, ()), first.get(leaf), aval),
             )
         )
     return anchors, structure, tuple(params)
 
 
+def _parts_as_used(
+    parts: tuple[Part, ...], use: Use | None, aval: Any
+) -> tuple[Part, ...]:
+    """The parts, if they cover the outputs of the leaf's first use."""
+    if use is None or use.groups > 1 or not use.in_axis:
+        return ()
+    size = math.prod(aval.shape[axis] for axis in use.out_axis)
+    return parts if sum(len(part.outputs) for part in parts) == size else ()
+
+
 @cached(16)
 def read_sites(traced: Traced) -> Sites:
     """The layers and joins of a traced model."""
+    return find_layers(traced)
+
+
+def find_layers(traced: Traced) -> Sites:
+    """The same for a program that is seen once, and not to be kept."""
     return find_sites(
-        traced.apply,
+        traced.forward,
         traced.param_positions,
         traced.input_positions,
         [parts[:-1] for parts in traced.params],

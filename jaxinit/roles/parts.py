@@ -3,199 +3,205 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
+from jaxinit.layers.event import Use
 from jaxinit.layers.fans import roles as axis_roles
 from jaxinit.program import primitives
-from jaxinit.program.axes import Layout, Shape, rearranged
-from jaxinit.program.flow import Flow, Node
+from jaxinit.program.flow import SLICE, Flow, Node
 from jaxinit.roles.anchors import Anchors
 from jaxinit.roles.attention import Attention
+from jaxinit.roles.slices import Slice, goes_on
+
+_MOST = 8
+"""More pieces than that are heads or channels, not kernels."""
 
 
 class Part(NamedTuple):
-    """Some of a fused kernel's outputs.
+    """Some of a fused kernel's outputs: a kernel that lies in it beside others.
 
     Attributes:
       leaf: the kernel.
-      axis: the axis of the leaf that numbers the parts.
-      start, stop: the part's entries along it.
-      role: ``"query"``, ``"key"``, ``"value"``; ``"gate"`` for what a nonlinearity
-        makes a factor of, ``"gated"`` for what it multiplies.
+      outputs: which of its outputs, numbered over its output axes in the order of
+        ``Use.out_axis``. Those of one part may lie in between those of others, as
+        where each head has its own queries, keys and values side by side.
+      roles: ``"query"``, ``"key"``, ``"value"``; ``"gate"`` for what a nonlinearity
+        makes a factor of, ``"gated"`` for what it multiplies; none where the program
+        does not tell.
     """
 
     leaf: int
-    axis: int
-    start: int
-    stop: int
-    role: str
+    outputs: tuple[int, ...]
+    roles: frozenset[str]
 
 
-class _Slice(NamedTuple):
-    """Where some outputs of a kernel lie.
+def find_parts(
+    anchors: Anchors, attentions: Sequence[Attention]
+) -> dict[int, tuple[Part, ...]]:
+    """The parts of fused kernels, by leaf; kernels that are one have none.
 
-    Attributes:
-      value: the value that holds them.
-      axis: the value's axis that numbers them; ``None`` where only one is left.
-      start, stop: which of the kernel's entries these are.
-      bent: whether they went through the nonlinearity of a gate.
-    """
-
-    value: int
-    axis: int | None
-    start: int
-    stop: int
-    bent: bool = False
-
-
-def find_parts(anchors: Anchors, attentions: Sequence[Attention]) -> tuple[Part, ...]:
-    """The parts of fused kernels, by leaf and position.
-
-    They are told apart where the kernel's output is split or sliced along the first
-    axis of what numbers its outputs. Parts that lie in between those of other heads
-    are not listed.
+    They are told apart where the kernel's output is cut up: what becomes queries is
+    one part, however many pieces it is cut into, and so are keys and values; other
+    outputs are cut where the model cuts them first.
 
     Args:
       anchors: the program's events.
       attentions: its attentions.
     """
-    found: dict[tuple[int, int], set[Part]] = {}
     targets: dict[int, set[str]] = {}
     for attention in attentions:
         for value, role in zip(
             attention.operands, ("query", "key", "value"), strict=True
         ):
             targets.setdefault(value, set()).add(role)
+    found: dict[int, tuple[Part, ...]] = {}
     for index, number in anchors.weights.items():
-        axis, length = _first_output(anchors, index)
         uses = [u for u in anchors.events[number].uses if u.out_axis]
-        if axis is None or len(uses) != 1:
+        if len(uses) != 1 or uses[0].groups > 1 or uses[0].leaf in found:
             continue
-        node = anchors.flow.nodes[index]
-        start = _Slice(node.results[0], axis, 0, length)
-        for part, role in _roles_of(anchors.flow, start, targets):
-            key = uses[0].leaf, uses[0].out_axis[0]
-            found.setdefault(key, set()).add(Part(*key, part.start, part.stop, role))
-    return tuple(
-        part for _, parts in sorted(found.items()) for part in sorted(_told(parts))
-    )
+        start = _outputs(anchors, index, uses[0])
+        if start is not None:
+            parts = _parts(anchors, start, targets)
+            leaf = uses[0].leaf
+            found[leaf] = tuple(Part(leaf, *part) for part in parts)
+    return {leaf: parts for leaf, parts in found.items() if len(parts) > 1}
 
 
-_PROJECTIONS = frozenset({"query", "key", "value"})
-
-
-def _told(parts: set[Part]) -> set[Part]:
-    """The parts that are of one kind: an attention's, or a gate and what it opens.
-
-    What a gate such as x * sigmoid(x) multiplies first is itself; rotary positions
-    multiply queries and keys, and gate nothing.
-    """
-    roles = {part.role for part in parts}
-    if roles & _PROJECTIONS:
-        parts = {part for part in parts if part.role in _PROJECTIONS}
-    elif "gate" in roles:
-        parts = parts - {p._replace(role="gated") for p in parts if p.role == "gate"}
-    else:
-        return set()
-    return parts if len({(part.start, part.stop) for part in parts}) > 1 else set()
-
-
-def _first_output(anchors: Anchors, index: int) -> tuple[int | None, int]:
-    """The axis of a layer's output along which its kernel's first output axis lies."""
+def _outputs(anchors: Anchors, index: int, use: Use) -> Slice | None:
+    """All outputs of the kernel that a node uses, in the node's result."""
     flow = anchors.flow
     node = flow.nodes[index]
     for position, operand in enumerate(node.operands):
         role = axis_roles(node.equation, position) if flow.is_param(operand) else None
         if role is not None and role.outputs:
-            axis = role.channels[len(role.batch)]
-            return axis, flow.values[operand].shape[role.outputs[0]]
-    return None, 0
+            sizes = [flow.values[operand].shape[axis] for axis in role.outputs]
+            axes = role.channels[len(role.batch) :]
+            if len(axes) != len(sizes) or list(axes) != sorted(axes):
+                return None
+            outputs = np.arange(np.prod(sizes)).reshape(sizes)
+            return Slice(node.results[0], tuple(axes), outputs)
+    return None
+
+
+_PROJECTIONS = frozenset({"query", "key", "value"})
+_Told = tuple[tuple[int, ...], frozenset[str]]
+
+
+def _parts(anchors: Anchors, start: Slice, targets: dict[int, set[str]]) -> list[_Told]:
+    """The parts that a kernel's outputs fall into, the first output's first."""
+    roles = list(_roles_of(anchors.flow, start, targets))
+    pieces = _pieces(anchors, start) or [start.members]
+    projections: dict[str, set[int]] = {}
+    for part, role in roles:
+        if role in _PROJECTIONS:
+            projections.setdefault(role, set()).update(part.members)
+    if projections:
+        pieces = _by_projection(start.members, pieces, projections)
+    gates = any(role == "gate" for _, role in roles)
+    told = []
+    for piece in pieces:
+        mine = {role for role, members in projections.items() if piece <= members}
+        if gates and not projections:
+            mine = {role for part, role in roles if part.members <= piece}
+            # What a gate such as x * sigmoid(x) multiplies first is itself.
+            mine -= {"gated"} if "gate" in mine else set()
+        told.append((tuple(sorted(piece)), frozenset(mine)))
+    return sorted(told, key=lambda part: part[0])
+
+
+def _by_projection(
+    whole: frozenset[int],
+    pieces: Sequence[frozenset[int]],
+    projections: dict[str, set[int]],
+) -> list[frozenset[int]]:
+    """Queries, keys and values, and the pieces of what is none of them."""
+    distinct = list({frozenset(members): None for members in projections.values()})
+    known = frozenset[int]().union(*distinct)
+    if sum(map(len, distinct)) > len(known):
+        return list(pieces)  # they share some outputs
+    rest = [piece - known for piece in pieces]
+    return [*distinct, *(piece for piece in rest if piece)]
+
+
+def _pieces(anchors: Anchors, part: Slice) -> list[frozenset[int]] | None:
+    """The pieces that outputs are cut into before anything else happens to them."""
+    flow, whole = anchors.flow, part.members
+    slices = dict[frozenset[int], None]()
+    for index, position in flow.users[part.value]:
+        node = flow.nodes[index]
+        if not _keeps(anchors, node):
+            continue
+        after = goes_on(flow, part, node, position)
+        cut = [new.members for new in after if new.members != whole]
+        if node.primitive == "slice":
+            slices.update(dict.fromkeys(cut))
+        elif 1 < len(cut) <= _MOST:
+            return cut
+        elif not cut:
+            for new in after:
+                found = _pieces(anchors, new)
+                if found:
+                    return found
+    if 1 < len(slices) <= _MOST and sum(map(len, slices)) == len(whole):
+        if frozenset[int]().union(*slices) == whole:
+            return list(slices)
+    return None
+
+
+def _keeps(anchors: Anchors, node: Node) -> bool:
+    """Whether a node gives what it takes, or pieces of it, up to a bias.
+
+    Of a cell's two kernels, on its input and on its state, the sum is cut into gates.
+    """
+    flow = anchors.flow
+    if node.primitive in ("add", "add_any"):
+        data = [v for v in node.operands if flow.data[v]]
+        return len(data) == 1 or all(_is_output(anchors, v) for v in data)
+    kept = primitives.KEEPS_ELEMENTS - {"rev"}
+    return node.primitive in kept | {"slice", "split", "unstack", "reshape", SLICE}
+
+
+def _is_output(anchors: Anchors, value: int) -> bool:
+    """Whether a value is what a kernel gives, up to a bias; also a step's of a loop."""
+    flow = anchors.flow
+    kept = primitives.KEEPS_ELEMENTS - {"rev"} | {"reshape", SLICE}
+    while True:
+        maker = flow.values[value].maker
+        if maker is None or maker in anchors.weights:
+            return maker is not None
+        node = flow.nodes[maker]
+        data = [v for v in node.operands if flow.data[v]]
+        adds = node.primitive in ("add", "add_any") and len(data) == 1
+        if not adds and node.primitive not in kept:
+            return False
+        value = data[0]
 
 
 def _roles_of(
-    flow: Flow, start: _Slice, targets: dict[int, set[str]]
-) -> Iterator[tuple[_Slice, str]]:
-    todo, seen = [start], set[_Slice]()
-    whole = start.stop - start.start
+    flow: Flow, start: Slice, targets: dict[int, set[str]]
+) -> Iterator[tuple[Slice, str]]:
+    todo, seen = [start], dict[tuple[object, ...], Slice]()
+    whole = start.outputs.size
     while todo:
         part = todo.pop()
-        if part in seen:
+        if part.name in seen:
             continue
-        seen.add(part)
-        some = part.stop - part.start < whole
-        for role in targets.get(part.value, ()) if some else ():
+        seen[part.name] = part
+        some = part.outputs.size < whole
+        for role in targets.get(part.value, ()):
             yield part, role
         for index, position in flow.users[part.value]:
             node = flow.nodes[index]
             data = [v for v in node.operands if flow.data[v]]
             if node.primitive == "mul" and len(data) == 2:
                 if any(
-                    s.value == node.operands[1 - position] and s[2:4] == part[2:4]
-                    for s in seen
+                    s.value == node.operands[1 - position]
+                    and np.array_equal(s.outputs, part.outputs)
+                    for s in seen.values()
                 ):  # x * sigmoid(x)
                     todo.append(part._replace(value=node.results[0], bent=True))
                     continue
                 if some:
                     yield part, "gate" if part.bent else "gated"
-            todo += _goes_on(flow, part, node, position)
-
-
-_BENDS = frozenset({"logistic", "erf", "erfc", "clamp"})
-_ALIKE = primitives.ELEMENTWISE - {"select_n"}
-
-
-def _goes_on(flow: Flow, part: _Slice, node: Node, position: int) -> list[_Slice]:
-    name, axis = node.primitive, part.axis
-    before = flow.values[part.value].shape
-    result = node.results[0]
-    after = flow.values[result].shape
-    if name == "split" and axis is not None and node.params["axis"] == axis:
-        return list(_split(part, node, before[axis]))
-    if name == "unstack" and axis is not None:
-        return list(_unstacked(part, axis, node, before))
-    if name == "slice" and position == 0 and axis is not None:
-        unit = (part.stop - part.start) // before[axis]
-        if node.params["strides"] not in (None, (1,) * len(before)):
-            return []
-        low, high = (
-            node.params["start_indices"][axis],
-            node.params["limit_indices"][axis],
-        )
-        at = part.start
-        return [
-            part._replace(value=result, start=at + low * unit, stop=at + high * unit)
-        ]
-    if name in _ALIKE and before == after:
-        bent = part.bent or name in _BENDS
-        return [part._replace(value=result, bent=bent)]
-    if name == "split" or (name == "concatenate" and node.params["dimension"] != axis):
-        return [part._replace(value=value) for value in node.results]
-    if name not in primitives.LAYOUT or position:
-        return []
-    if axis is None:
-        return [part._replace(value=result)]
-    marked = Layout((), tuple((i,) for i in range(len(before))))
-    moved = rearranged(node.equation, marked)
-    places = [] if moved is None else [i for i, a in enumerate(moved.axes) if axis in a]
-    if not places:
-        return [part._replace(value=result, axis=None)] if before[axis] == 1 else []
-    if moved is None or moved.axes[places[0]] != (axis,):
-        return []
-    return [part._replace(value=result, axis=places[0])]
-
-
-def _split(part: _Slice, node: Node, size: int) -> Iterator[_Slice]:
-    unit = (part.stop - part.start) // size
-    low = part.start
-    for value, width in zip(node.results, node.params["sizes"], strict=True):
-        yield part._replace(value=value, start=low, stop=low + int(width) * unit)
-        low += int(width) * unit
-
-
-def _unstacked(part: _Slice, axis: int, node: Node, shape: Shape) -> Iterator[_Slice]:
-    along = int(node.params["axis"])
-    unit = (part.stop - part.start) // shape[axis]
-    for number, value in enumerate(node.results):
-        if along == axis:
-            low = part.start + number * unit
-            yield part._replace(value=value, axis=None, start=low, stop=low + unit)
-        else:
-            yield part._replace(value=value, axis=axis - (along < axis))
+            if some or len(data) == 1:  # a whole output goes on into a stream
+                todo += goes_on(flow, part, node, position)

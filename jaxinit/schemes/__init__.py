@@ -14,7 +14,17 @@ from jaxinit.schemes.initialize import initialize as initialize
 from jaxinit.schemes.learned.gradinit import gradinit as gradinit
 from jaxinit.schemes.learned.learn_norms import gradient_quotient as gradient_quotient
 from jaxinit.schemes.learned.metainit import metainit as metainit
+from jaxinit.schemes.presets.diffusion import dit as dit
+from jaxinit.schemes.presets.dynamic_tanh import dynamic_tanh as dynamic_tanh
 from jaxinit.schemes.presets.framework import framework as framework
+from jaxinit.schemes.presets.hyper_connections import (
+    hyper_connection as hyper_connection,
+)
+from jaxinit.schemes.presets.language import llama as llama
+from jaxinit.schemes.presets.language import llama_depth as llama_depth
+from jaxinit.schemes.presets.language import nanochat as nanochat
+from jaxinit.schemes.presets.language import ngpt as ngpt
+from jaxinit.schemes.presets.language import olmo2 as olmo2
 from jaxinit.schemes.presets.vision import efficientnet as efficientnet
 from jaxinit.schemes.presets.vision import vit_jax as vit_jax
 from jaxinit.schemes.pretrain.denoising import (
@@ -62,6 +72,8 @@ from jaxinit.schemes.transformer.small_init import wang_init as wang_init
 from jaxinit.schemes.transformer.t5 import t5 as t5
 from jaxinit.schemes.transformer.t_fixup import t_fixup as t_fixup
 from jaxinit.schemes.untouched import UntouchedWarning as UntouchedWarning
+from jaxinit.schemes.width.complete_p import CompleteP as CompleteP
+from jaxinit.schemes.width.complete_p import complete_p as complete_p
 from jaxinit.schemes.width.depth_mup import DepthFactors as DepthFactors
 from jaxinit.schemes.width.depth_mup import depth_mup_factors as depth_mup_factors
 from jaxinit.schemes.width.depth_mup import (
@@ -69,6 +81,7 @@ from jaxinit.schemes.width.depth_mup import (
 )
 from jaxinit.schemes.width.infinite_axes import Width as Width
 from jaxinit.schemes.width.infinite_axes import mup_widths as mup_widths
+from jaxinit.schemes.width.matrix_optimizers import muon_matrices as muon_matrices
 from jaxinit.schemes.width.mup import mup as mup
 from jaxinit.schemes.width.mup_epsilon import mup_epsilons as mup_epsilons
 from jaxinit.schemes.width.mup_optimizer import mup_adamw as mup_adamw
@@ -76,10 +89,15 @@ from jaxinit.schemes.width.mup_optimizer import mup_multipliers as mup_multiplie
 from jaxinit.schemes.width.mup_optimizer import scale_by_mup as scale_by_mup
 from jaxinit.schemes.width.spectral import spectral as spectral
 from jaxinit.schemes.width.spectral import spectral_multipliers as spectral_multipliers
+from jaxinit.schemes.width.unit_mup import UnitMup as UnitMup
+from jaxinit.schemes.width.unit_mup import multiplied as multiplied
+from jaxinit.schemes.width.unit_mup import unit_mup as unit_mup
+from jaxinit.schemes.width.unit_mup import unit_mup_factors as unit_mup_factors
 
 __all__ = [
     "ROLES",
     "Assignment",
+    "CompleteP",
     "DeepNormConstants",
     "DepthFactors",
     "EncoderDecoder",
@@ -91,6 +109,7 @@ __all__ = [
     "ResidualBranch",
     "ResidualStructure",
     "Scheme",
+    "UnitMup",
     "UntouchedWarning",
     "Where",
     "Width",
@@ -99,6 +118,7 @@ __all__ = [
     "autoinit",
     "branch_scaling",
     "changed",
+    "complete_p",
     "data_dependent",
     "deepnorm",
     "deepnorm_alpha",
@@ -107,6 +127,8 @@ __all__ = [
     "depth_index",
     "depth_mup_factors",
     "depth_mup_multipliers",
+    "dit",
+    "dynamic_tanh",
     "efficientnet",
     "explain",
     "fixup",
@@ -116,17 +138,25 @@ __all__ = [
     "gradient_quotient",
     "gradinit",
     "greedy_pretrain",
+    "hyper_connection",
     "initialize",
     "layer_scale",
+    "llama",
+    "llama_depth",
     "lsuv",
     "metainit",
     "mimetic",
     "mitchell",
+    "multiplied",
+    "muon_matrices",
     "mup",
     "mup_adamw",
     "mup_epsilons",
     "mup_multipliers",
     "mup_widths",
+    "nanochat",
+    "ngpt",
+    "olmo2",
     "override",
     "path",
     "rbm",
@@ -142,6 +172,8 @@ __all__ = [
     "sub_ln",
     "t5",
     "t_fixup",
+    "unit_mup",
+    "unit_mup_factors",
     "vit_jax",
     "wang_init",
     "zero_gamma",

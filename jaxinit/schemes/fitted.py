@@ -16,7 +16,6 @@ from jaxinit.initializers._value import with_fans
 from jaxinit.initializers.axes import draw_each
 from jaxinit.initializers.fans import Fans
 from jaxinit.roles.network import Parameter
-from jaxinit.schemes.parts import Parts
 
 Array = jax.Array
 
@@ -25,8 +24,8 @@ def fitted(base: Initializer, weight: Parameter) -> Initializer:
     """``base`` for ``weight`` as its equation uses it.
 
     An initializer that needs only the fans is given the real ones. Any other is shown
-    the kernel as ``(*spatial, in, out)``, each stacked layer and each group of a
-    convolution by itself.
+    the kernel as ``(*spatial, in, out)``, each stacked layer, each group of a
+    convolution and each of the kernels that lie side by side in it by itself.
 
     Args:
       base: an initializer.
@@ -38,6 +37,8 @@ def fitted(base: Initializer, weight: Parameter) -> Initializer:
     Raises:
       ValueError: if the weight's axes are not known and ``base`` needs them.
     """
+    if weight.parts:
+        return by_part(weight, [fitted(base, one) for one in kernels_of(weight)])
     use = weight.use
     if use is None:
         raise ValueError(
@@ -47,6 +48,8 @@ def fitted(base: Initializer, weight: Parameter) -> Initializer:
     exact = with_fans(base, real_fans(weight))
     if exact is not None:
         return exact
+    if {*use.in_axis, *use.batch_axis} == {*range(len(weight.shape))}:
+        return _column(base, weight)
     if not use.in_axis or not use.out_axis:
         raise ValueError(
             f"the program does not tell which axes of {weight.name}, of shape "
@@ -63,23 +66,25 @@ def fitted(base: Initializer, weight: Parameter) -> Initializer:
     return with_axes(base, use.in_axis, use.out_axis, use.batch_axis)
 
 
-def fitted_by_part(
-    base: Initializer, weight: Parameter, parts: Parts | None
-) -> Initializer:
-    """As ``fitted``, each of the kernels that lie side by side by itself."""
-    if parts is None:
-        return fitted(base, weight)
+def by_part(weight: Parameter, inits: Sequence[Initializer]) -> Initializer:
+    """Draws each part of a fused kernel as a kernel of its own.
 
-    def part(size: int) -> Parameter:
-        shape = list(weight.shape)
-        shape[parts.axis] = size
-        assert weight.use is not None
-        share = weight.use.fan_out * size // weight.shape[parts.axis]
-        use = weight.use._replace(fan_out=share)
-        return weight._replace(shape=tuple(shape), use=use)
+    Args:
+      weight: a kernel.
+      inits: an initializer for each of ``kernels_of(weight)``.
 
-    each = [part(size) for size in parts.sizes]
-    inits = [fitted(base, one) for one in each]
+    Returns:
+      An initializer for the shape that the kernel has.
+    """
+    if not weight.parts:
+        return inits[0]
+    use = weight.use
+    assert use is not None
+    order = np.argsort(np.concatenate([part.outputs for part in weight.parts]))
+    rest = [axis for axis in range(len(weight.shape)) if axis not in use.out_axis]
+    stored = np.argsort([*rest, *use.out_axis]).tolist()
+    sizes = [weight.shape[axis] for axis in (*rest, *use.out_axis)]
+    shapes = [kernel.shape for kernel in kernels_of(weight)]
 
     def sampler(
         key: Array,
@@ -88,12 +93,59 @@ def fitted_by_part(
         sharding: NamedSharding | None,
     ) -> Array:
         del shape, sharding
-        keys = jax.random.split(key, len(each))
+        keys = jax.random.split(key, len(inits))
         drawn = [
-            call(init, k, one.shape, dtype, None)
-            for init, k, one in zip(inits, keys, each, strict=True)
+            call(init, k, shape, dtype, None)
+            for init, k, shape in zip(inits, keys, shapes, strict=True)
         ]
-        return jnp.concatenate(drawn, parts.axis)
+        whole = jnp.concatenate(drawn, -1)[..., order].reshape(sizes)
+        return jnp.transpose(whole, stored)
+
+    return from_sampler(sampler)
+
+
+def kernels_of(weight: Parameter) -> list[Parameter]:
+    """The kernels that lie in a weight, their outputs last; itself if it is one."""
+    use = weight.use
+    if use is None or not weight.parts:
+        return [weight]
+    rest = [axis for axis in range(len(weight.shape)) if axis not in use.out_axis]
+    count = math.prod(weight.shape[axis] for axis in use.out_axis)
+
+    def new(axes: Sequence[int]) -> tuple[int, ...]:
+        return tuple(rest.index(axis) for axis in axes)
+
+    whole = weight._replace(layer_axes=new(weight.layer_axes), parts=())
+    use = use._replace(
+        in_axis=new(use.in_axis),
+        out_axis=(len(rest),),
+        batch_axis=new(use.batch_axis),
+    )
+    return [
+        whole._replace(
+            shape=(*(weight.shape[axis] for axis in rest), len(part.outputs)),
+            use=use._replace(fan_out=use.fan_out * len(part.outputs) // count),
+        )
+        for part in weight.parts
+    ]
+
+
+def _column(base: Initializer, weight: Parameter) -> Initializer:
+    """Draws a vector that is summed over as the one column of a kernel."""
+    use, rank = weight.use, len(weight.shape)
+    assert use is not None
+    shape = (*weight.shape, 1)
+    column = weight._replace(shape=shape, use=use._replace(out_axis=(rank,)))
+    init = fitted(base, column)
+
+    def sampler(
+        key: Array,
+        shape: tuple[int, ...],
+        dtype: np.dtype,
+        sharding: NamedSharding | None,
+    ) -> Array:
+        del sharding
+        return call(init, key, (*shape, 1), dtype, None)[..., 0]
 
     return from_sampler(sampler)
 

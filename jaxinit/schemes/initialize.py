@@ -9,6 +9,7 @@ from jax.sharding import Sharding
 from jaxinit._configuration import measuring
 from jaxinit._keys import root_key
 from jaxinit.draw.own_init import as_arrays, is_shape
+from jaxinit.draw.shardings import constrained
 from jaxinit.models.annotations import annotated
 from jaxinit.models.arguments import arguments, streams_and_kwargs
 from jaxinit.models.trace import Traced, infer_inputs, trace
@@ -50,15 +51,17 @@ def initialize(
       model: as in ``analyze``: a linen module; an nnx class, factory or module; or a
         ``Functional``. An nnx module is not changed.
       scheme: a scheme, or an initializer, which then draws every weight with the
-        weight's real fans.
+        weight's real fans; or the name of one, as ``"he_normal"``
       key: a key, or an integer that makes one.
       *args: the model's inputs, as in ``model.init(key, *args)``. A
         ``jax.ShapeDtypeStruct`` will do where no values are needed; schemes that look
         at data need real ones.
       shardings: how the result is to be sharded; each device then draws its part. By
         default as an nnx module's annotations say, where ``jax.set_mesh`` set a mesh,
-        as nnx itself has it. One sharding for all, a tree of them like the result, or
-        a function from a parameter's path and shape to a sharding or ``None``.
+        as nnx itself has it, and as the model's own init constrains its results to a
+        mesh (``with_sharding_constraint``). One sharding for all, a tree of them like
+        the result, or a function from a parameter's path and shape to a sharding or
+        ``None``.
       output: which leaf of the model's output is the main one, by its path
         (``"logits"``) or position; by default one that no other is computed from.
       roles: for parameters by their path a role that they have besides those that the
@@ -163,7 +166,7 @@ def _placed(shardings: Any, traced: Traced, key: jax.Array) -> Shardings:
         return _by_leaf(shardings, traced)
     if isinstance(key, jax.core.Tracer):
         return {}
-    return annotated(_numbered(traced))
+    return {**constrained(traced), **annotated(_numbered(traced))}
 
 
 def _numbered(traced: Traced) -> Any:

@@ -9,8 +9,7 @@ import jax
 from jaxinit._typing import Initializer
 from jaxinit.initializers._value import law_of
 from jaxinit.roles.network import Network, Parameter
-from jaxinit.schemes.fitted import fitted_by_part
-from jaxinit.schemes.parts import Parts, parts_of
+from jaxinit.schemes.fitted import fitted
 
 Array = jax.Array
 
@@ -97,6 +96,14 @@ class Scheme:
         return None
 
 
+class Own(Scheme):
+    """What the model's own init draws."""
+
+    def leaves(self, parameter: Parameter) -> str:
+        del parameter
+        return "the model's own init is asked for"
+
+
 @dataclass(frozen=True)
 class _Everywhere(Scheme):
     """One initializer for every weight."""
@@ -105,14 +112,14 @@ class _Everywhere(Scheme):
 
     def assign(self, network: Network) -> list[Assignment]:
         weights = network.having("weight")
-        if not weights:
+        if not any("weight" in parameter.roles for parameter in network.params):
             raise ValueError(
                 f"an initializer as a scheme is for weights, and {network.traced.name} "
                 "has none. Use rules([(where, initializer)])."
             )
         rule = "every weight"
         return [
-            drawn(weight, self.init, rule, parts=parts_of(network, weight))
+            drawn(weight, self.init, rule)
             for weight in weights
             if "embedding" not in weight.roles
         ]
@@ -123,39 +130,45 @@ def drawn(
     init: Initializer,
     rule: str,
     law: str | None = None,
-    parts: Parts | None = None,
 ) -> Assignment:
     """Draws ``parameter`` with ``init``; as a weight, with its real fans.
 
     Args:
       parameter: what to draw.
       init: an initializer. For a weight it is shown ``(*spatial, in, out)``, whatever
-        the layout, once for each stacked layer and each group.
+        the layout, once for each stacked layer, each group and each part of a fused
+        kernel.
       rule: which rule this is.
       law: the law in a few words, by default read off ``init``.
-      parts: the kernels that lie side by side in it, to be drawn each by itself.
 
     Returns:
       The assignment.
     """
     init_here = init
     if parameter.use is not None and "embedding" not in parameter.roles:
-        init_here = fitted_by_part(init, parameter, parts)
+        init_here = fitted(init, parameter)
     return Assignment(parameter.leaf, init_here, rule, law or law_of(init))
 
 
 def as_scheme(scheme: Any) -> Scheme:
-    """A scheme as it is, or one initializer for every weight.
+    """A scheme as it is, or one initializer for every weight; either by its name.
 
     Raises:
       TypeError: if it is neither.
+      ValueError: if nothing has this name.
     """
+    if isinstance(scheme, str):
+        from jaxinit.schemes.named import resolved  # which looks into all schemes
+
+        found = resolved(scheme)
+        scheme = Own() if found is None else found
     if isinstance(scheme, Scheme):
         return scheme
     if isinstance(scheme, type) or not callable(scheme):
         raise TypeError(
             "`scheme` must be a scheme such as jaxinit.lsuv(), rules([...]) or an "
-            f"initializer such as jaxinit.he_normal(), got {scheme!r}."
+            "initializer such as jaxinit.he_normal(), or the name of one, as "
+            f"'he_normal', got {scheme!r}."
         )
     if getattr(scheme, "makes_initializers", False):
         name = getattr(scheme, "__name__", "he_normal")

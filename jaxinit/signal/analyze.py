@@ -1,7 +1,7 @@
 """``analyze``: from a model and its inputs to a report."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, overload
 
 import jax
@@ -9,10 +9,13 @@ import jax
 from jaxinit._configuration import measuring
 from jaxinit._progress import Bar
 from jaxinit.report.report import Report
+from jaxinit.roles.structure import as_hints
 from jaxinit.signal.checks import check_switch, model_arguments
+from jaxinit.signal.extra.measure import check_metrics
 from jaxinit.signal.measure import Options, measure, prepare
 from jaxinit.signal.measure import plan as plan_run
 from jaxinit.signal.plan import RunPlan
+from jaxinit.signal.remedies.trying import check_remedies, with_remedies
 from jaxinit.signal.seeds import Strategy
 
 
@@ -33,6 +36,7 @@ def analyze(
     seeds: int | Sequence[int] | None = None,
     key: int | jax.Array = 0,
     scheme: Any = None,
+    variables: Any = None,
     loss: Callable[[Any], jax.Array] | None = None,
     strategy: Strategy = "auto",
     chunk: int | None = None,
@@ -41,11 +45,17 @@ def analyze(
     devices: int | Sequence[jax.Device] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
+    output: int | str | None = None,
+    roles: Mapping[str, str] | None = None,
+    branches: Mapping[str, bool] | None = None,
     rngs: Sequence[str] = (),
     model_kwargs: dict[str, Any] | None = None,
     roll: bool | Literal["auto"] = "auto",
     plan: bool = False,
     judge: bool = True,
+    metrics: Sequence[str] = (),
+    predict: bool = False,
+    remedies: Literal["tried", "named", "none"] = "tried",
     **kwargs: Any,
 ) -> Report | RunPlan:
     r"""Measures how the signal travels through a model at initialization.
@@ -70,6 +80,10 @@ def analyze(
       scheme: measures the model as ``initialize`` would initialize it by this scheme,
         or by an initializer for every weight; by default by its own init. Schemes
         that look at data see the inputs.
+      variables: weights to measure in place of drawn ones, trained or loaded, of a
+        linen module or a ``Functional``: what its init returns, or many such as
+        "seeds", in a list or with one more axis in front of every leaf. They are cast
+        to the dtypes of the model's own.
       loss: takes the model's output, returns a scalar. Without it gradients start
         from a random probe: a standard normal cotangent at the output, which needs
         no labels and is what mean-field theory speaks of.
@@ -80,7 +94,9 @@ def analyze(
       time_budget: seconds after which no further seed is started.
       devices: over which seeds are spread: devices, or how many of the local ones; by
         default all of them, unless the model or an input has a place of its own, which
-        is kept. The numbers are those of one device.
+        is kept. The numbers are those of one device. Of the processes of
+        ``jax.distributed`` each runs a share of the seeds on its own devices, and all
+        return the report of all seeds.
       checkpoint: a folder in which finished seeds are kept as they finish. The same
         call, even after the process was killed, goes on from there; folders of several
         runs may be copied together.
@@ -91,12 +107,40 @@ def analyze(
       plan: returns what the call would take, rows, parameters, bytes and time, and
         allocates nothing.
       progress: whether to show progress; by default on a terminal.
+      output: as in ``initialize``: the main output, where there are several.
+      roles: as in ``initialize``: roles that the program does not show.
+      branches: as in ``initialize``: which sums add residual branches.
       rngs: names of random streams that a linen module uses beyond ``params`` and
         ``dropout``.
       model_kwargs: keyword arguments of the model whose names are taken here.
       judge: whether to gather the evidence that the verdict rests on besides the
         statistics (a few simulated gradient steps, slopes, the inputs). Without it
         the verdict knows sizes alone.
+      metrics: what to measure besides, each for a pass or more over the seeds; the
+        numbers come as further metrics of ``forward`` unless said otherwise.
+        Of rows: ``"kurtosis"``, ``"dormant"`` (share of units a tenth as large as the
+        layer or less), ``"eff_rank"`` and ``"token_cos"``, ``"token_rank"`` (rank of
+        samples, cosine and rank of the positions of a sample), ``"frac_subnormal"``
+        (below float16's normal numbers). Of joins of a skip and a branch:
+        ``"branch_ratio"``, ``"branch_cos"``, ``"branch_share"`` (of the variance of
+        the sum), ``"skip_attribution"`` (of the model's output, lost if the branch is
+        cut). Of attentions, at the row of the query: ``"attn_logit_max"``,
+        ``"attn_logit_std"``, ``"attn_entropy"`` (1: all keys alike),
+        ``"attn_one_hot"`` (share of rows with a weight above 0.99). Of routers:
+        ``"router_load"`` (the largest over the mean), ``"router_entropy"``,
+        ``"router_unused"``. ``"isometry"``: mean, relative variance and extremes of
+        the squared singular values of the Jacobian from inputs to outputs, in
+        ``report.model``. ``"exponents"``: shares of values by sign and exponent, in
+        ``report.histograms``.
+      predict: whether to set what mean-field theory expects beside what is measured:
+        second moments of dense layers, convolutions, elementwise functions, norms,
+        sums, dropout and lookups, growth of gradients from layer to layer, for the
+        realized variances of the weights. Where no law is known nothing is said.
+      remedies: what is done about findings. ``"tried"`` analyzes the model again with
+        changes that may mend it, on few seeds and with the compiled programs, until
+        one does; a healthy model costs nothing, any other at most 8 trials and about
+        as long as the analysis took. ``"named"`` lists what theory and practice name,
+        and ``"none"`` nothing beyond the findings' own lines.
       **kwargs: further keyword arguments of the model: ``train=True``, a mask,
         ``method=`` for another method than ``__call__``.
 
@@ -136,13 +180,28 @@ def analyze(
         checkpoint,
         roll,
         judge,
+        variables,
+        metrics=check_metrics(metrics),
+        predict=predict,
+        hints=as_hints(output, roles, branches),
     )
+    if scheme is not None and variables is not None:
+        raise ValueError(
+            "`scheme` draws weights and `variables` gives them, got both. Leave out "
+            "one."
+        )
     check_switch("progress", progress, none=True)
     check_switch("plan", plan)
+    check_switch("judge", judge)
+    if not isinstance(roll, str) or roll != "auto":
+        check_switch("roll", roll, auto=True)
+    check_switch("predict", predict)
+    check_remedies(remedies)
     given = model_arguments(kwargs, model_kwargs)
     with Bar(progress) as bar:
         bar.phase("tracing")
         if plan:
             return plan_run(model, args, given, options)
         prepared = prepare(model, args, given, options)
-        return measure(prepared, scheme, bar)
+        report = measure(prepared, scheme, bar)
+        return with_remedies(prepared, report, scheme, remedies, bar)

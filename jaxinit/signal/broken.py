@@ -89,7 +89,7 @@ def _look(
 
     def run(variables: Sequence[Array], key: Array, inputs: Sequence[Array]) -> Any:
         values = [*variables, key, *inputs]
-        records = replay(network.traced.apply, values, plan, hooks, {})[1]
+        records = replay(network.traced.forward, values, plan, hooks, {})[1]
         return {tap.number: record for tap, record in records.items()}
 
     return run

@@ -7,6 +7,7 @@ of writing is known by its checksum and left out.
 """
 
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -22,6 +23,7 @@ import numpy as np
 
 from jaxinit.draw.pieces import is_key
 from jaxinit.program import versions
+from jaxinit.signal.given import Given
 from jaxinit.signal.statistics import Analysis
 
 _FORMAT = 1
@@ -135,7 +137,10 @@ def fingerprint(
     digest = hashlib.sha256()
     _add_program(digest, traced.apply)
     digest.update(repr([traced.params, analysis.batch]).encode())
-    if scheme is None:
+    if isinstance(draw, Given):
+        for array in itertools.chain(*draw.sets):
+            _add_array(digest, array)
+    elif scheme is None:
         if traced.init is not None:
             _add_program(digest, traced.init)
     else:

@@ -74,24 +74,17 @@ def model_arguments(
     return {**kwargs, **model_kwargs}
 
 
-def check_switch(name: str, value: Any, *, none: bool = False) -> None:
-    """Raises unless ``value`` is True or False, or None where that is allowed."""
+def check_switch(
+    name: str, value: Any, *, none: bool = False, auto: bool = False
+) -> None:
+    """Raises unless ``value`` is True or False, or None where that is allowed.
+
+    Where ``"auto"`` is allowed too, ``auto`` is for the message alone.
+    """
     if not isinstance(value, bool | np.bool_) and not (none and value is None):
         allowed = "True, False or None" if none else "True or False"
+        allowed = f"'auto', {allowed}" if auto else allowed
         raise TypeError(f"`{name}` must be {allowed}, got {value!r:.80}.")
-
-
-def check_schemes(schemes: Any) -> None:
-    """Raises unless ``schemes`` maps names to something."""
-    if not isinstance(schemes, Mapping) or not all(
-        isinstance(name, str) and name for name in schemes
-    ):
-        raise TypeError(
-            "`schemes` must map names to schemes, as in {'he': jaxinit.he_normal()}, "
-            f"got {schemes!r:.200}."
-        )
-    if not schemes:
-        raise ValueError("`schemes` must hold at least one scheme, got none.")
 
 
 def check_model(traced: Traced) -> None:

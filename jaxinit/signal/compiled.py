@@ -126,7 +126,7 @@ class Compiled:
 
     def unpack(self, packed: Packed) -> Raw:
         """The records by what they are of, with a leading axis over seeds."""
-        structure, shapes = self._layout
+        structure, shapes, _ = self._layout
         ends = np.cumsum([math.prod(shape) for shape in shapes])
         parts = np.split(packed.values, ends[:-1], axis=-1)
         leaves = [
@@ -141,6 +141,12 @@ class Compiled:
         if self._layout is None:
             variables, key, inputs = abstract_arguments(self.analysis, 0)
             self._lowered(0, (variables, key, inputs), None)
+
+    @property
+    def record(self) -> tuple[int, Any]:
+        """How many numbers a seed leaves, and their dtype; once the layout is known."""
+        _, shapes, dtype = self._layout
+        return sum(math.prod(shape) for shape in shapes), dtype
 
     @property
     def weight(self) -> int:
@@ -217,8 +223,8 @@ class Compiled:
         """All records as one array: fetching hundreds would take longer than work."""
         bundled, loss = self._function(variables, key, inputs)
         leaves, structure = jax.tree.flatten(bundled)
-        self._layout = structure, [leaf.shape for leaf in leaves]
         wide = jnp.result_type(*(leaf.dtype for leaf in leaves))
+        self._layout = structure, [leaf.shape for leaf in leaves], wide
         flat = [leaf.reshape(-1).astype(wide) for leaf in leaves]
         return jnp.concatenate(flat), loss
 
@@ -243,7 +249,7 @@ def _abstract(traced: Traced, chunk: int) -> tuple[list[Any], Any, Any]:
 
 def _uses_key(analysis: Analysis) -> bool:
     """Whether numbers are drawn besides the weights."""
-    nodes = prune(analysis.traced.apply).nodes
+    nodes = prune(analysis.traced.forward).nodes
     return any(map(draws, nodes))
 
 
@@ -294,14 +300,13 @@ def compiled(analysis: Analysis, options: dict[str, Any] | None) -> Compiled:
     Returns:
       The programs, compiled when they first run.
     """
-    quick = options is not None
     name = (
         analysis.traced,
         analysis.batch,
         analysis.loss,
         analysis.backward,
         analysis.rolled,
-        quick,
+        tuple(sorted((options or {}).items())),
         configuration(),
     )
     return _cache.get(name, lambda: Compiled(analysis, options))

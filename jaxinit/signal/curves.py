@@ -63,7 +63,7 @@ def find_curves(network: Network) -> list[Curve]:
                 continue
             what: What = "tanh" if node.primitive == "tanh" else "logistic"
             gate = partner == "data"
-        elif (summed := _softmax_axis(flow, node)) is not None:
+        elif (summed := softmax_axis(flow, node)) is not None:
             what, axis = "softmax", summed
         else:
             continue
@@ -75,7 +75,7 @@ def find_curves(network: Network) -> list[Curve]:
             network.sites.numbers, network.sites.events, strict=True
         ):
             tokens = len(event.shape) == 3 and event.shape[1] > 2
-            if event.at is not None and tokens and event.kind in ("layer", "join"):
+            if tokens and event.kind in ("layer", "join"):
                 found.append(Curve("tokens", names[number], event.at))
     found += [
         Curve("input", front.row, front.source)
@@ -100,7 +100,7 @@ def look(
 
     def run(variables: Sequence[Any], key: Array, inputs: Sequence[Any]) -> Any:
         values = [*variables, key, *inputs]
-        outputs, records = replay(network.traced.apply, values, plan, hooks, {})
+        outputs, records = replay(network.traced.forward, values, plan, hooks, {})
         del outputs
         return {tap.number: record for tap, record in records.items()}
 
@@ -155,7 +155,7 @@ def _record(curve: Curve, value: Array) -> Array:
     )
 
 
-def _softmax_axis(flow: Flow, node: Node) -> int | None:
+def softmax_axis(flow: Flow, node: Node) -> int | None:
     """The axis of a softmax whose last step this is: exp(z) over its sum."""
     if node.primitive != "div" or len(node.operands) != 2:
         return None

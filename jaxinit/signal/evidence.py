@@ -13,19 +13,19 @@ import numpy as np
 from jaxinit._caches import cached
 from jaxinit.draw.compiling import quick_options
 from jaxinit.draw.own_init import Draw
+from jaxinit.layers.taps import plan_taps
 from jaxinit.roles.network import Network
 from jaxinit.signal.between import fronts
 from jaxinit.signal.broken import find_broken
+from jaxinit.signal.bundle import Analysis, find_rolled
 from jaxinit.signal.curves import Curve, fields, find_curves, look
+from jaxinit.signal.given import drawn
 from jaxinit.signal.reach import reach
 from jaxinit.signal.trial import NUM_STEPS, Steps, take_steps, trained_leaves
 
 Array = jax.Array
 
 NUM_SEEDS = 2
-# A quarter of its forward passes (a gradient counts as two more): what it looks at
-# takes longer to compile than what is looked at.
-_PASSES = NUM_SEEDS * (3 * NUM_STEPS + 1) // 4
 
 
 def gather(
@@ -34,7 +34,7 @@ def gather(
     root: Array,
     inputs: Sequence[Array],
     seeds: Sequence[int],
-    loss: Callable[[Any], Array] | None,
+    analysis: Analysis,
 ) -> dict[str, Any]:
     """Evidence about a model's parameters, curves, inputs and outputs.
 
@@ -44,22 +44,30 @@ def gather(
       root: the root key.
       inputs: what it is fed.
       seeds: which seeds to take weights of, the first few.
-      loss: the user's loss, or ``None`` for random projections of the output.
+      analysis: of the model, whose loss and loops are taken here too.
 
     Returns:
       ``params``: by name what each does and what steps did to it; ``curves``: of
       squashing functions, softmaxes, tokens and layers' inputs; ``fronts``: by row
       what lies in front of it; ``broken``: the operation that makes NaN, where one
-      does; ``inputs``: mean and deviation of each. All of types that JSON knows.
+      does; ``undefined``: the share of NaN among the outputs; ``inputs``: mean and
+      deviation of each. All of types that JSON knows.
     """
-    curves, run = _compiled(network.traced, loss)(network)
-    results, broken = [], None
+    curves, run = _compiled(network.traced, analysis.loss, analysis.rolled)(
+        network, analysis
+    )
+    results = []
     for seed in seeds[:NUM_SEEDS]:
         key = jax.random.fold_in(root, seed)
-        variables = draw(key, *inputs)
-        rest = jax.random.fold_in(key, 1)
-        results.append(jax.device_get(run(variables, rest, list(inputs))))
-        if broken is None and results[-1][0].nonfinite[0].any():
+        variables = drawn(draw, seed, key, inputs)
+        results.append(run(variables, jax.random.fold_in(key, 1), list(inputs)))
+    results = jax.device_get(results)
+    broken = None
+    for seed, (steps, _) in zip(seeds, results, strict=False):
+        if broken is None and (steps.nonfinite[0].any() or steps.undefined[0]):
+            key = jax.random.fold_in(root, seed)
+            variables = drawn(draw, seed, key, inputs)
+            rest = jax.random.fold_in(key, 1)
             broken = find_broken(network, variables, rest, list(inputs))
     steps = jax.tree.map(lambda *x: np.stack(x), *[s for s, _ in results])
     records = [
@@ -70,6 +78,7 @@ def gather(
         "seeds": len(results),
         "fronts": {front.row: front.facts for front in fronts(network)},
         "broken": broken,
+        "undefined": float(steps.undefined[:, 0].mean()),
         "params": _params(network, steps),
         "curves": [
             {"what": c.what, "row": c.row, "gate": c.gate, **fields(c, r)}
@@ -79,21 +88,30 @@ def gather(
     }
 
 
+_Made = tuple[list[Curve], Callable[..., tuple[Steps, dict[int, Array]]]]
+
+
 @cached(16)
 def _compiled(
-    traced: Any, loss: Any
-) -> Callable[[Network], tuple[list[Curve], Callable[..., Any]]]:
+    traced: Any, loss: Any, rolled: bool
+) -> Callable[[Network, Analysis], _Made]:
     """Compiles once for a traced model and loss; the network only reads it."""
-    made: list[tuple[list[Curve], Callable[..., Any]]] = []
+    del traced, loss, rolled
+    made: list[_Made] = []
 
-    def of(network: Network) -> tuple[list[Curve], Callable[..., Any]]:
+    def of(network: Network, analysis: Analysis) -> _Made:
         if not made:
+            sites = network.sites
+            options = quick_options(sites, 3 * NUM_SEEDS * NUM_STEPS)
+            repeats = find_rolled(analysis, plan_taps(sites.numbers, sites.events))
+            steps = take_steps(network, analysis.loss, repeats, options)
             curves = find_curves(network)
-            steps, looked = take_steps(network, loss), look(network, curves)
-            run = jax.jit(
-                lambda v, key, x: (steps(v, key, x), looked(v, key, x)),
-                compiler_options=quick_options(network.sites, _PASSES),
-            )
+            looked = jax.jit(look(network, curves), compiler_options=options)
+
+            def run(variables: Any, key: Array, inputs: Any) -> Any:
+                seen = looked(variables, key, inputs) if curves else {}
+                return steps(variables, key, inputs), seen
+
             made.append((curves, run))
         return made[0]
 

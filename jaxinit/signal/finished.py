@@ -1,11 +1,13 @@
 """The records of finished seeds: one row of numbers each, however many there are."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from jaxinit.signal.checkpoint import Checkpoint
 from jaxinit.signal.compiled import Packed
+from jaxinit.signal.processes import exchanged, is_mine
 
 
 class Records:
@@ -44,6 +46,21 @@ class Records:
         if self._kept is not None:
             self._kept.append([int(self._seeds[i]) for i in places], *packed)
 
+    def exchange(self, fields: int, dtype: Any) -> None:
+        """Enters what other processes have run of the plan, and tells them ours.
+
+        Args:
+          fields: numbers of a record.
+          dtype: of a record.
+        """
+        if self._values is None or self._loss is None:
+            self._enter([], Packed(np.empty((0, fields), dtype), np.empty(0, dtype)))
+        assert self._values is not None
+        assert self._loss is not None
+        places = [int(i) for i in np.flatnonzero(self._ran) if is_mine(int(i))]
+        mine = Packed(self._values[places], self._loss[places].astype(np.float64))
+        self._enter(*exchanged(places, mine, len(self._seeds)))
+
     def finished(self) -> tuple[np.ndarray, Packed]:
         assert self._values is not None
         assert self._loss is not None
@@ -60,4 +77,4 @@ class Records:
             self._loss = np.empty(count, packed.loss.dtype)
         self._values[places], self._loss[places] = packed.values, packed.loss
         self._ran[places] = True
-        self.done += len(places)
+        self.done = int(self._ran.sum())

@@ -65,6 +65,11 @@ def check_inputs(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
 
 
 def _check_array(leaf: Any, name: str) -> None:
+    if isinstance(leaf, np.ma.MaskedArray):
+        raise TypeError(
+            f"`{name}` must be a plain array, got one with a mask, which a model does "
+            "not see. Pass leaf.filled(value), and the mask by itself if it wants one."
+        )
     if any(not isinstance(n, int | np.integer) or n < 0 for n in leaf.shape):
         raise ValueError(
             f"`{name}` must have a shape of integers of at least 1, got {leaf.shape}. "

@@ -1,6 +1,7 @@
 """One measurement of a model: prepared once, run for each way to draw its weights."""
 
 import dataclasses
+import functools
 import math
 import os
 import time
@@ -22,8 +23,10 @@ from jaxinit.models.trace import Traced, infer_inputs, trace
 from jaxinit.report.findings import Finding
 from jaxinit.report.report import Report
 from jaxinit.roles.network import Network, read_network, read_sites
+from jaxinit.roles.structure import NO_HINTS, Hints
 from jaxinit.schemes.drawing import scheme_draw
 from jaxinit.schemes.initialize import check_data
+from jaxinit.schemes.named import resolved
 from jaxinit.schemes.scheme import as_scheme
 from jaxinit.schemes.untouched import warn_of_untouched
 from jaxinit.signal.bundle import should_roll
@@ -38,16 +41,21 @@ from jaxinit.signal.checks import (
 from jaxinit.signal.compiled import Compiled, compiled
 from jaxinit.signal.engine import Engine
 from jaxinit.signal.evidence import gather
+from jaxinit.signal.extra.measure import Extra, measure_extra
+from jaxinit.signal.given import Given, given
 from jaxinit.signal.inputs import Fed, batch_size, check_inputs, feed
 from jaxinit.signal.placement import mesh_of, placed_by, seed_devices, unplaced
 from jaxinit.signal.plan import RunPlan, plan_run
+from jaxinit.signal.predicted import predicted
+from jaxinit.signal.row_roles import with_roles
 from jaxinit.signal.seeds import Finished, Plan, Strategy, run
 from jaxinit.signal.statistics import Analysis, no_float_output
-from jaxinit.signal.tabulate import tabulate
+from jaxinit.signal.tabulate import Tables, tabulate
 from jaxinit.signal.trial import trained_leaves
 from jaxinit.verdict.judge import judged
 
 _MIN_SEEDS, _MAX_SEEDS = 8, 64
+_version = functools.cache(version)  # it reads files
 
 
 class Options(NamedTuple):
@@ -65,6 +73,10 @@ class Options(NamedTuple):
     checkpoint: str | os.PathLike[str] | None = None
     roll: bool | Literal["auto"] = "auto"
     judge: bool = True
+    variables: Any = None
+    metrics: Sequence[str] = ()
+    predict: bool = False
+    hints: Hints = NO_HINTS
 
 
 class Prepared(NamedTuple):
@@ -148,7 +160,7 @@ def prepare(
 ) -> Prepared:
     """Checks all arguments, traces the model and finds its layers."""
     traced, given, root = _traced(model, args, kwargs, options)
-    network = read_network(traced, given)
+    network = read_network(traced, given, options.hints)
     sites = network.sites
     _check_reached(network)
     input_key = jax.random.fold_in(root, 2**32 - 1)
@@ -180,23 +192,30 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
     network, programs = prepared.network, prepared.compiled
     traced, options = network.traced, prepared.options
     draw: Draw = own_draw(traced)
+    scheme = resolved(scheme)
     if scheme is not None:
         chosen = as_scheme(scheme)
         draw = scheme_draw(network, chosen)
         check_data(draw, prepared.fed.arrays, network)
         warn_of_untouched(network, draw.assignments, chosen)
-    draws = traced.draws or scheme is not None
-    indices = _seed_indices(options.seeds, draws, network.sites)
+    elif options.variables is not None:
+        draw = given(traced, options.variables)
+    if isinstance(draw, Given):
+        indices = _given_indices(options.seeds, len(draw.sets))
+    else:
+        draws = traced.draws or scheme is not None
+        indices = _seed_indices(options.seeds, draws, network.sites)
     check_draws(traced, draw.ignores_key, draw.depends_on_key)
     inputs = prepared.fed.arrays
+    placing = (*inputs, *draw.sets[0]) if isinstance(draw, Given) else inputs
     how = Plan(
         indices,
         options.strategy,
         options.chunk,
         options.memory_budget,
         options.time_budget,
-        seed_devices(options.devices, traced, inputs),
-        bool(placed_by(traced, inputs)),
+        seed_devices(options.devices, traced, placing),
+        bool(placed_by(traced, placing)),
     )
     kept = None
     if options.checkpoint is not None:
@@ -216,8 +235,9 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
         "backend": jax.default_backend(),
         "device": jax.local_devices()[0].device_kind,
         "devices": max(len(how.devices), 1),
+        "processes": jax.process_count(),
         "jax": jax.__version__,
-        "flax": version("flax"),
+        "flax": _version("flax"),
         "strategy": finished.strategy,
         "chunk": finished.chunk,
         "rolled": programs.analysis.rolled,
@@ -237,9 +257,44 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
     if options.judge and moves:
         with mesh_of(inputs):
             evidence = gather(
-                network, draw, prepared.root, inputs, how.seeds, options.loss
+                network, draw, prepared.root, inputs, how.seeds, programs.analysis
             )
-    return _report(prepared, programs.analysis, finished, notes, settings, evidence)
+    with mesh_of(inputs):
+        extra = measure_extra(
+            network,
+            prepared.analysis,
+            options.metrics,
+            draw,
+            prepared.root,
+            inputs,
+            list(finished.seeds),
+        )
+    tables = tabulate(programs.analysis, finished.raw)
+    theory: dict[str, np.ndarray] = {}
+    if options.predict:
+        with mesh_of(inputs):
+            theory, stopped = predicted(
+                network,
+                programs.analysis,
+                draw,
+                prepared.root,
+                inputs,
+                int(finished.seeds[0]),
+                tables,
+            )
+        if stopped is not None:
+            notes.append(f"Predictions end where no law is known: {stopped}")
+    return _report(
+        prepared,
+        programs.analysis,
+        finished,
+        tables,
+        notes,
+        settings,
+        evidence,
+        theory,
+        extra,
+    )
 
 
 def _seed_indices(
@@ -257,6 +312,20 @@ def _seed_indices(
     if seeds is None or isinstance(seeds, int | np.integer):
         return list(range(_count(seeds, sites)))
     return [int(seed) for seed in seeds]
+
+
+def _given_indices(seeds: int | Sequence[int] | None, count: int) -> list[int]:
+    """Which of the sets of weights that were given are measured."""
+    if seeds is None:
+        return list(range(count))
+    one = isinstance(seeds, int | np.integer)
+    found = list(range(int(seeds))) if one else [int(i) for i in seeds]  # type: ignore
+    if max(found) >= count:
+        raise ValueError(
+            f"`seeds` must number the sets of weights in `variables`, of which there "
+            f"are {count}, got {seeds}. Leave it out to measure all of them."
+        )
+    return found
 
 
 def _count(seeds: int | Sequence[int] | None, sites: Sites) -> int:
@@ -298,17 +367,19 @@ def _report(
     prepared: Prepared,
     analysis: Analysis,
     finished: Finished,
+    tables: Tables,
     notes: Sequence[str],
     settings: dict[str, Any],
     evidence: dict[str, Any],
+    theory: dict[str, np.ndarray],
+    extra: Extra,
 ) -> Report:
     fed, root = prepared.fed, prepared.root
-    tables = tabulate(analysis, finished.raw)
     traced, sites = analysis.traced, analysis.sites
     report = judged(
         Report(
-            rows=tables.rows,
-            forward=tables.forward,
+            rows=with_roles(tables.rows, prepared.network),
+            forward=tables.forward | extra.forward,
             backward=tables.backward,
             params=tables.params,
             weights=tables.weights,
@@ -322,6 +393,9 @@ def _report(
             notes=tuple(notes),
             settings=settings,
             evidence=evidence,
+            model=extra.model,
+            histograms=extra.histograms,
+            predicted=theory,
         )
     )
     lost = nonfinite_loss(report)

@@ -83,7 +83,7 @@ def forward_record(value: Array, axes: Axes) -> Array:
     that a mean far from zero does no harm.
     """
     is_complex = jnp.iscomplexobj(value)
-    x, size, axes = _real(value, axes)
+    x, size, axes = real_parts(value, axes)
     channels = tuple(axis % x.ndim for axis in axes.channels)
     others = tuple(axis for axis in range(x.ndim) if axis not in channels)
     per_channel: Any = 1 / max(math.prod(x.shape[axis] for axis in others), 1)
@@ -95,7 +95,7 @@ def forward_record(value: Array, axes: Axes) -> Array:
         number = lax.reduce_sum(counted, others)
         per_channel, whole = 1 / jnp.maximum(number, 1), (number > 0).astype(x.dtype)
     chan_absmax = lax.reduce_max(size, others).reshape(-1)
-    exponent, unit = _unit(lax.reduce_max(chan_absmax, (0,)))
+    exponent, unit = unit_of(lax.reduce_max(chan_absmax, (0,)))
     zero = lax.reduce_sum(_kept((size == 0).astype(x.dtype), counted), others)
     finite = _kept((size < jnp.inf).astype(x.dtype), counted)
     nonfinite = whole - lax.reduce_sum(finite, others) * per_channel
@@ -122,7 +122,7 @@ def forward_record(value: Array, axes: Axes) -> Array:
         means = means.at[0].set(jnp.sqrt(jnp.sum(shift * shift) / 2))
     absmax = lax.reduce_max(chan_absmax, (0,)) * unit
     one = jnp.ones((), x.dtype)
-    rest = [one, exponent, absmax, *_sum_of_units(x, axes.sample)]
+    rest = [one, exponent, absmax, *sum_of_units(x, axes.sample)]
     return lax.concatenate([means, *(scalar[None] for scalar in rest)], 0)
 
 
@@ -133,7 +133,7 @@ def _kept(x: Array, counted: Array | None) -> Array:
 
 def dead_record(value: Array, axes: Axes) -> Array:
     """The share of channels that are zero for all samples, as in ``DEAD``."""
-    _, size, axes = _real(value, axes)
+    _, size, axes = real_parts(value, axes)
     channels = tuple(axis % size.ndim for axis in axes.channels)
     others = tuple(axis for axis in range(size.ndim) if axis not in channels)
     zero = lax.reduce_max(size, others) == 0
@@ -150,10 +150,10 @@ def size_record(value: Array, kept: tuple[int, ...] = ()) -> Array:
     Returns:
       The records, of shape ``(*kept sizes, len(SIZE))``.
     """
-    x, size, _ = _real(value, Axes(None, ()))
+    x, size, _ = real_parts(value, Axes(None, ()))
     others = tuple(axis for axis in range(x.ndim) if axis not in kept)
     number = max(math.prod(x.shape[axis] for axis in others), 1)
-    exponent, unit = _unit(lax.reduce_max(size, others))
+    exponent, unit = unit_of(lax.reduce_max(size, others))
     x = x * lax.expand_dims(unit, others)
     mean_square = lax.reduce_sum(x * x, others) * (1 / number)
     record = jnp.stack([jnp.ones_like(exponent), exponent, mean_square], -1)
@@ -244,7 +244,7 @@ _MERGE_POWER = {
 }
 
 
-def _real(value: Array, axes: Axes) -> tuple[Array, Array, Axes]:
+def real_parts(value: Array, axes: Axes) -> tuple[Array, Array, Axes]:
     """In the record's dtype and of rank at least 1, with the elements' magnitudes.
 
     A complex number's parts become two channels, times the root of 2: the mean of
@@ -272,7 +272,7 @@ def _mean_of_parts(x: Array) -> Array:
     return jnp.mean(x, axis=tuple(range(x.ndim - 1)), keepdims=True)
 
 
-def _unit(absmax: Array) -> tuple[Array, Array]:
+def unit_of(absmax: Array) -> tuple[Array, Array]:
     """``(e, 2**-e)`` with ``absmax * 2**-e`` in [1, 2), from the number's own bits."""
     form: Any = jnp.finfo(absmax.dtype)  # type: ignore[no-untyped-call]
     whole = np.dtype(f"int{form.bits}").type
@@ -291,7 +291,7 @@ def _share(mask: Array, dtype: np.dtype) -> Array:
     return counted * (1 / max(mask.size, 1))
 
 
-def _sum_of_units(x: Array, sample: int | None) -> tuple[Array, Array]:
+def sum_of_units(x: Array, sample: int | None) -> tuple[Array, Array]:
     """For the mean cosine between two samples, over samples that are not zero.
 
     With unit rows u_b the sum over pairs is |sum of u_b|^2 - B: no Gram matrix.

@@ -18,6 +18,7 @@ from jaxinit.signal.engine import Engine
 from jaxinit.signal.finished import Records
 from jaxinit.signal.fitting import check_fits, too_large
 from jaxinit.signal.interrupts import as_interrupts
+from jaxinit.signal.processes import is_mine
 from jaxinit.signal.statistics import Raw
 
 Strategy = Literal["auto", "vmap", "loop"]
@@ -73,7 +74,8 @@ def run(
     """Runs ``plan``. Ctrl-C, a spent time budget and lack of memory end it in order.
 
     Ctrl-C (SIGTERM and SIGHUP act like it) and the time budget return the seeds that
-    are done, at least one. Out of memory halves the chunk and goes on.
+    are done, at least one. Out of memory halves the chunk and goes on. Of the processes
+    of ``jax.distributed`` each runs its share, and all return the seeds of all.
 
     Args:
       engine: what to run.
@@ -83,7 +85,8 @@ def run(
 
     Raises:
       KeyboardInterrupt: if not one seed was done.
-      RuntimeError: if a single seed does not fit the device's memory.
+      RuntimeError: if a single seed does not fit the device's memory, or another
+        process has ended.
       Exception: whatever the model raises as it runs, with a note that names the seed.
     """
     strategy = choose_strategy(engine, plan)
@@ -92,6 +95,9 @@ def run(
     start = time.perf_counter()
     first = records.done
     chunk = 1
+    shared = jax.process_count() > 1 and not plan.placed and len(plan.seeds) > 1
+    wanted = [i for i in records.missing if not shared or is_mine(i)]
+    total = records.done + len(wanted)
 
     def out_of_time() -> bool:
         spent = time.perf_counter() - start
@@ -99,23 +105,21 @@ def run(
 
     try:
         with as_interrupts():
-            if not records.missing:
+            if not wanted:
                 engine.compiled.know_layout()
             else:
                 source = _loop if strategy == "loop" and not _mesh(plan) else _chunks
                 for places, packed, at_once in source(
-                    engine, records.missing, plan, strategy, out_of_time
+                    engine, wanted, plan, strategy, out_of_time
                 ):
                     records.add(places, packed)
                     chunk = at_once
-                    reporter.count(records.done, len(plan.seeds), "seeds")
+                    reporter.count(records.done, total, "seeds")
     except KeyboardInterrupt as interrupt:
-        if not records.done:
+        if not records.done and not shared:
             raise
         by = f" by {interrupt}" if str(interrupt) else ""
-        notes.append(
-            f"interrupted{by}: {records.done} of {len(plan.seeds)} seeds were run"
-        )
+        notes.append(f"interrupted{by}: {records.done} of {total} seeds were run")
     except Exception as error:
         if records.done > first and kept is not None:
             error.add_note(
@@ -124,14 +128,19 @@ def run(
             )
         raise
     else:
-        if records.done < len(plan.seeds):
+        if records.done < total:
             notes.append(
                 f"time budget of {plan.time_budget:g} s spent: {records.done} of "
-                f"{len(plan.seeds)} seeds were run"
+                f"{total} seeds were run"
             )
     finally:
         if kept is not None:
             kept.close()
+    if shared:
+        engine.compiled.know_layout()
+        records.exchange(*engine.compiled.record)
+        if not records.done:
+            raise KeyboardInterrupt("before any process had done a seed")
     seeds, packed = records.finished()
     return Finished(
         engine.compiled.unpack(packed), seeds, strategy, chunk, tuple(notes)

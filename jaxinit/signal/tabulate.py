@@ -28,7 +28,7 @@ class Tables(NamedTuple):
     profiles: dict[str, Arrays]
 
 
-class _Cell(NamedTuple):
+class Cell(NamedTuple):
     """One row: an event, and which of the scanned layers if it is in a scan."""
 
     number: int
@@ -47,7 +47,7 @@ def tabulate(analysis: Analysis, raw: Raw) -> Tables:
     Returns:
       The tables, with scanned layers one row each.
     """
-    cells = _cells(analysis)
+    cells = find_cells(analysis)
     forward: list[Arrays] = []
     backward: list[np.ndarray] = []
     counts: list[int] = []
@@ -101,7 +101,7 @@ FORWARD = (
 PROFILED = FORWARD
 
 
-def _cells(analysis: Analysis) -> list[_Cell]:
+def find_cells(analysis: Analysis) -> list[Cell]:
     """The rows in the order of data: within a scan, layer by layer."""
     sites = analysis.sites
     names = row_names(sites, analysis.traced.params)
@@ -109,7 +109,7 @@ def _cells(analysis: Analysis) -> list[_Cell]:
     for number, event, name in zip(sites.numbers, sites.events, names, strict=True):
         layers = [loop for loop in event.loops if loop.kind == "layers"]
         for index in itertools.product(*(range(loop.length) for loop in layers)):
-            cell = _Cell(number, event, name + _suffix(index), index)
+            cell = Cell(number, event, name + suffix(index), index)
             keyed.append((_order(event, index), cell))
     keyed.sort(key=lambda pair: pair[0])
     return [cell for _, cell in keyed]
@@ -117,7 +117,6 @@ def _cells(analysis: Analysis) -> list[_Cell]:
 
 def _order(event: Event, index: tuple[int, ...]) -> tuple[int, ...]:
     """The event's place in the program, with a loop's step behind the loop's."""
-    assert event.at is not None
     position = {
         loop.path: loop.length - 1 - i if loop.reverse else i
         for loop, i in zip(
@@ -131,7 +130,7 @@ def _order(event: Event, index: tuple[int, ...]) -> tuple[int, ...]:
     return (*key, event.at.equation, event.at.result)
 
 
-def _per_step(records: Any, cell: _Cell) -> np.ndarray:
+def _per_step(records: Any, cell: Cell) -> np.ndarray:
     """A cell's records as ``(seeds, steps, fields)``."""
     x = np.asarray(records, np.float64)
     axis, layer = 1, 0
@@ -168,6 +167,8 @@ def _executed(count: np.ndarray, values: np.ndarray) -> np.ndarray:
 def _pooled(steps: Arrays) -> Arrays:
     """Statistics over all steps; see ``moments.merge`` for what is exact."""
     pooled = {name: _mean(steps[name]) for name in FORWARD}
+    if steps["mean"].shape[1] == 1:
+        return pooled
     pooled["var"] = pooled["var"] + _mean(
         np.square(steps["mean"] - pooled["mean"][:, None])
     )
@@ -184,16 +185,18 @@ def _pooled(steps: Arrays) -> Arrays:
 
 def _mean(x: np.ndarray) -> np.ndarray:
     """The mean over steps that ran; a step that did not is NaN throughout."""
+    if x.shape[1] == 1:
+        return x[:, 0]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        return np.asarray(np.nanmean(x, axis=1)) if x.shape[1] > 1 else x[:, 0]
+        return np.asarray(np.nanmean(x, axis=1))
 
 
 def _rows(
-    analysis: Analysis, cells: Sequence[_Cell], counts: Sequence[int]
+    analysis: Analysis, cells: Sequence[Cell], counts: Sequence[int]
 ) -> tuple[Row, ...]:
     names = [param_name(parts) for parts in analysis.traced.params]
-    by_number: dict[int, list[_Cell]] = {}
+    by_number: dict[int, list[Cell]] = {}
     for cell in cells:
         by_number.setdefault(cell.number, []).append(cell)
 
@@ -208,7 +211,7 @@ def _rows(
 
     def param_of(leaf: int, index: tuple[int, ...]) -> str:
         depth = len(analysis.sites.scanned.get(leaf, ()))
-        return names[leaf] + _suffix(index[:depth])
+        return names[leaf] + suffix(index[:depth])
 
     rows = []
     for cell, count in zip(cells, counts, strict=True):
@@ -285,7 +288,7 @@ def _weights(analysis: Analysis, raw: Raw) -> tuple[tuple[str, ...], Arrays]:
         split = weight2.shape[1:]
         size = math.prod(shapes[leaf]) / max(math.prod(split), 1)
         for index in itertools.product(*map(range, split)):
-            names.append(param_name(parts) + _suffix(index))
+            names.append(param_name(parts) + suffix(index))
             weight = np.sqrt(_column(weight2, index) * size)
             rms = np.sqrt(_column(grad2, index))
             norm = rms * math.sqrt(size)
@@ -307,7 +310,7 @@ def _column(x: np.ndarray, index: tuple[int, ...]) -> np.ndarray:
     return x
 
 
-def _suffix(index: tuple[int, ...]) -> str:
+def suffix(index: tuple[int, ...]) -> str:
     """Which layer of a scan: ``[3]``."""
     return f"[{','.join(map(str, index))}]" if index else ""
 

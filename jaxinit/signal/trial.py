@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
-from jaxinit.program import versions
+from jaxinit.program.repeats import Repeat, rolled
+from jaxinit.program.run import NO_HOOKS, Plan, replay
 from jaxinit.roles.network import Network
 
 Array = jax.Array
@@ -31,6 +31,7 @@ class Steps(NamedTuple):
     Attributes:
       moved: `(steps, params)`: whether any entry of the gradient is not zero.
       nonfinite: `(steps, params)`: whether one is NaN or infinite.
+      undefined: `(steps,)`: the share of the model's outputs that are NaN.
       magnified: `(params,)`: ``moved`` for a much larger loss.
       before: `(params,)`: the largest difference between two units over the largest
         entry; NaN where the parameter has no units.
@@ -40,6 +41,7 @@ class Steps(NamedTuple):
 
     moved: Array
     nonfinite: Array
+    undefined: Array
     magnified: Array
     before: Array
     after: Array
@@ -47,53 +49,101 @@ class Steps(NamedTuple):
 
 
 def take_steps(
-    network: Network, loss: Callable[[Any], Array] | None
+    network: Network,
+    loss: Callable[[Any], Array] | None,
+    repeats: Sequence[Repeat] = (),
+    options: dict[str, Any] | None = None,
 ) -> Callable[[Sequence[Array], Array, Sequence[Array]], Steps]:
-    """The function ``(variables, key, inputs) -> Steps`` of one seed."""
-    traced = network.traced
-    num_params = len(traced.params)
+    """The function ``(variables, key, inputs) -> Steps`` of one seed.
+
+    It is not for ``jit``: a step is compiled once and called for each. In one loop of
+    one program convolutions would take ten times as long on CPU.
+
+    Args:
+      network: the model, read.
+      loss: the user's loss, or ``None`` for random projections of the output.
+      repeats: blocks of the model that are run as a loop.
+      options: for the compiler.
+    """
     trained = trained_leaves(network)
+    gradient = _gradient(network, loss, trained, repeats)
 
-    def run(variables: Sequence[Array], key: Array, inputs: Sequence[Array]) -> Steps:
-        rest = list(variables[num_params:])
+    def step(variables: list[Array], key: Array, inputs: Sequence[Array]) -> Any:
+        gradients, undefined = gradient(variables, key, inputs, jnp.float32(1))
+        found = _any(gradients, _not_zero), _any(gradients, _not_finite), undefined
+        moved = list(variables)
+        for leaf, slope in zip(trained, gradients, strict=True):
+            moved[leaf] = _moved(variables[leaf], slope)
+        return moved, found
 
-        def objective(moving: list[Array], key: Array, scale: Array) -> Array:
-            params = list(variables[:num_params])
-            for leaf, value in zip(trained, moving, strict=True):
-                params[leaf] = value
-            model_key, probe_key = jax.random.split(key)
-            values = [*params, *rest, model_key, *inputs]
-            outputs = versions.evaluate(traced.apply, values)
-            if loss is not None:
-                return loss(traced.output(outputs)) * scale
-            return _projected(outputs, probe_key) * scale
+    def magnify(variables: list[Array], key: Array, inputs: Sequence[Array]) -> Array:
+        gradients, _ = gradient(variables, key, inputs, jnp.float32(_MAGNIFIED))
+        return _any(gradients, _not_zero)
 
-        gradient = jax.grad(objective)
-
-        def step(moving: list[Array], key: Array) -> tuple[list[Array], Any]:
-            gradients = gradient(moving, key, jnp.float32(1))
-            found = _any(gradients, _not_zero), _any(gradients, _not_finite)
-            moved = [_moved(p, g) for p, g in zip(moving, gradients, strict=True)]
-            return moved, found
-
-        first = [variables[leaf] for leaf in trained]
-        last, (moved, nonfinite) = lax.scan(
-            step, first, jax.random.split(key, NUM_STEPS)
-        )
-        magnified = jnp.zeros(len(trained), bool)
-        if _is_narrow(network):
-            magnified = _any(gradient(first, key, jnp.float32(_MAGNIFIED)), _not_zero)
-        squares = [jnp.mean(jnp.square(jnp.abs(_wide(p)))) for p in first]
-        return Steps(
-            moved,
-            nonfinite,
-            magnified,
-            _spreads(network, trained, first),
-            _spreads(network, trained, last),
+    def ends(first: list[Array], last: list[Array]) -> tuple[Array, Array, Array]:
+        before, after = [[x[leaf] for leaf in trained] for x in (first, last)]
+        squares = [jnp.mean(jnp.square(jnp.abs(_wide(p)))) for p in before]
+        return (
+            _spreads(network, trained, before),
+            _spreads(network, trained, after),
             jnp.stack(squares),
         )
 
+    step, magnify, ends = (
+        jax.jit(part, compiler_options=options) for part in (step, magnify, ends)
+    )
+
+    def run(variables: Sequence[Array], key: Array, inputs: Sequence[Array]) -> Steps:
+        first = last = list(variables)
+        found = []
+        for step_key in jax.random.split(key, NUM_STEPS):
+            last, moves = step(last, step_key, inputs)
+            found.append(moves)
+        moved, nonfinite, undefined = map(jnp.stack, zip(*found, strict=True))
+        magnified = jnp.zeros(len(trained), bool)
+        if _is_narrow(network):
+            magnified = magnify(first, key, inputs)
+        return Steps(moved, nonfinite, undefined, magnified, *ends(first, last))
+
     return run
+
+
+def _gradient(
+    network: Network,
+    loss: Callable[[Any], Array] | None,
+    trained: Sequence[int],
+    repeats: Sequence[Repeat],
+) -> Callable[
+    [Sequence[Array], Array, Sequence[Array], Array], tuple[list[Array], Array]
+]:
+    """``(variables, key, inputs, scale)`` to the gradients of the trained leaves.
+
+    Beside them stands the share of the model's outputs that are NaN.
+    """
+    traced = network.traced
+    program = rolled(traced.forward, repeats)
+
+    def gradient(
+        variables: Sequence[Array], key: Array, inputs: Sequence[Array], scale: Array
+    ) -> tuple[list[Array], Array]:
+        model_key, probe_key = jax.random.split(key)
+
+        def objective(moving: list[Array]) -> tuple[Array, Array]:
+            leaves = list(variables)
+            for leaf, value in zip(trained, moving, strict=True):
+                leaves[leaf] = value
+            values = [*leaves, model_key, *inputs]
+            outputs, _ = replay(program, values, Plan(), NO_HOOKS, {})
+            undefined = _undefined(outputs)
+            if loss is not None:
+                return loss(traced.output(outputs)) * scale, undefined
+            return _projected(outputs, probe_key) * scale, undefined
+
+        moving = [variables[leaf] for leaf in trained]
+        found: tuple[list[Array], Array] = jax.grad(objective, has_aux=True)(moving)
+        return found
+
+    return gradient
 
 
 def trained_leaves(network: Network) -> list[int]:
@@ -104,6 +154,14 @@ def trained_leaves(network: Network) -> list[int]:
 def _is_narrow(network: Network) -> bool:
     narrow = ("float16", "float8")
     return any(event.dtype.startswith(narrow) for event in network.sites.events)
+
+
+def _undefined(outputs: Sequence[Array]) -> Array:
+    """The share of NaN among the outputs; an infinity may be meant, as in a mask."""
+    floats = [out for out in outputs if jnp.issubdtype(out.dtype, jnp.inexact)]
+    count = sum(out.size for out in floats)
+    total: Array = sum((jnp.isnan(out).sum() for out in floats), jnp.zeros((), int))
+    return total / max(count, 1)
 
 
 def _projected(outputs: Sequence[Array], key: Array) -> Array:

@@ -1,7 +1,7 @@
 """Checks of what users pass, each with an error that says what to write."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -56,13 +56,8 @@ def check_shares(**shares: float) -> None:
             raise ValueError(f"`{name}` must be between 0 and 1, got {share!r}.")
 
 
-def check_schemes(schemes: Any, strategy: str, solutions: int) -> None:
-    """Raises unless schemes are named, and the other two are among what is allowed."""
-    if not isinstance(schemes, Mapping) or not schemes:
-        raise TypeError(
-            "`schemes` must map names to schemes, as in {'flax': None, 'he': "
-            f"jaxinit.he_normal()}}, got {schemes!r:.80}."
-        )
+def check_how(strategy: str, solutions: int) -> None:
+    """Raises unless both are among what is allowed."""
     if strategy not in ("auto", "vmap", "loop"):
         raise ValueError(
             f"`strategy` must be 'auto', 'vmap' or 'loop', got {strategy!r}."

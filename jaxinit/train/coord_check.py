@@ -14,6 +14,7 @@ from jaxinit._keys import root_key
 from jaxinit._progress import Bar
 from jaxinit.roles.network import Network
 from jaxinit.schemes.initialize import prepare
+from jaxinit.signal.inputs import feed
 from jaxinit.train.checks import check_counts, check_shares
 from jaxinit.train.coord_result import CoordCheck
 from jaxinit.train.coord_verdict import word
@@ -72,7 +73,8 @@ def coord_check(
     Args:
       make_model: from a width (or a depth) to a model, as in ``analyze``.
       widths: two or more, in rising order; three or more that span a factor of 8 tell.
-      x: the model's input, or a tuple of several.
+      x: the model's input, or a tuple of several. A ``jax.ShapeDtypeStruct`` is drawn,
+        as in ``analyze``.
       optimizer: an optax transformation with its learning rate in it; or a function
         from the width, or from the width and the parameters, to one, such as one with
         muP's multipliers.
@@ -125,7 +127,7 @@ def coord_check(
     if axis not in ("width", "depth"):
         raise ValueError(f"`axis` must be 'width' or 'depth', got {axis!r}.")
     root, kwargs = root_key(key), dict(model_kwargs or {})
-    inputs = tuple(x) if isinstance(x, tuple | list) else (x,)
+    given = tuple(x) if isinstance(x, tuple | list) else (x,)
     of_output = loss
     if loss is not None and y is None and num_arguments(loss) == 1:
         one = loss
@@ -138,11 +140,14 @@ def coord_check(
         def measure(number: int, loss_scale: float = 1.0) -> _One:
             size = sizes[number]
             bar.phase(f"{axis} {size}")
-            network, _ = prepare(make_model(size), inputs, kwargs, tuple(rngs), root)
+            network, arrays = prepare(
+                make_model(size), given, kwargs, tuple(rngs), root
+            )
+            inputs = _fed(network, arrays, root)
             draw = draw_of(network, scheme)
             # Each size has keys of its own: slopes of seeds are then independent.
             keys = seed_keys(jax.random.fold_in(root, number), numbers)
-            variables = draw.batched(keys, *map(jnp.asarray, inputs))
+            variables = draw.batched(keys, *inputs)
             tree = Training(network, scalar_loss(of_output), optax.sgd).tree(
                 [leaf[0] for leaf in variables[: len(network.params)]]
             )
@@ -150,7 +155,7 @@ def coord_check(
             training = Training(network, scalar_loss(of_output), lambda rate: chosen)
             watched = watch(network)
             run = measured(training, watched, steps, loss_scale)
-            batch = (tuple(map(jnp.asarray, inputs)), _target(y, network, root))
+            batch = inputs, _target(y, network, root)
             many = jax.jit(jax.vmap(run, in_axes=(0, 0, None)))
             return _One(network, watched, jax.device_get(many(variables, keys, batch)))
 
@@ -245,6 +250,14 @@ def _chosen(optimizer: Any, size: int, params: Any) -> Any:
             f"`optimizer` must return an optax transformation, got {chosen!r:.80}."
         )
     return chosen
+
+
+def _fed(
+    network: Network, given: tuple[Any, ...], root: jax.Array
+) -> tuple[jax.Array, ...]:
+    """The inputs as arrays; shapes are drawn, alike at all sizes."""
+    key = jax.random.fold_in(root, 2**32 - 2)
+    return feed(given, network.given.names, network.sites, key).arrays
 
 
 def _target(y: Any, network: Network, root: jax.Array) -> Any:

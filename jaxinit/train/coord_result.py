@@ -1,16 +1,14 @@
 """The result of a coordinate check: sizes against width, slopes, what is a bug."""
 
-import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from jaxinit.report.charts import Chart, Charts, over_seeds
+from jaxinit.report.sheet import Sheet
 from jaxinit.train.coord_verdict import Finding, Trend, diagnose, trends
-from jaxinit.train.result import Result, save_figure, table
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from jaxinit.train.result import Result
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,45 +88,53 @@ class CoordCheck(Result):
             )
         return records
 
-    def __str__(self) -> str:
+    def sheet(self) -> Sheet:
+        """A line for each layer, and the verdict."""
         steps = self.activations.shape[2] - 1
         head = ("layer", "at step 0", f"after {steps}", "change", "")
-        rows = [
+        rows = tuple(
             (
                 t.layer,
                 *(_slope(s) for s in (t.initial, t.final, t.update)),
                 f"{t.word}, bug" if t.is_bug else t.word,
             )
             for t in self.trends()
-        ]
+        )
         sizes = ", ".join(str(size) for size in self.sizes)
         title = f"{self.model}: slope of log2 rms on log2 {self.axis} ({sizes})"
-        below = [
+        below = (
             f"Mean slope over {len(self.seeds)} seeds (each by least squares over the "
             f"{self.axis}s) ± Student's {self.confidence:.0%} interval; flat within "
             f"{self.tolerance:g}.",
             "Verdict: " + ("ok, nothing depends on it" if self.ok else "bug"),
             *(f"  {f.kind}: {f.message}" for f in self.findings()),
-        ]
-        return table(title, head, rows, below)
+        )
+        return Sheet(title, head, rows, below)
 
-    def plot(self, path: str | os.PathLike[str] | None = None) -> "Figure":
-        """Sizes against the width, a panel a step; changes below the activations.
-
-        Args:
-          path: a file to write the figure to; its ending says of which kind.
-
-        Returns:
-          The figure.
-
-        Raises:
-          ImportError: if matplotlib is not installed.
-        """
-        from jaxinit.train.figures import draw_coord_check
-
-        figure = draw_coord_check(self)
-        save_figure(figure, path)
-        return figure
+    def charts(self) -> Charts:
+        """Sizes against the width, a chart a step; changes below the activations."""
+        found = []
+        for values, what in ((self.activations, "rms"), (self.updates, "change")):
+            row = []
+            for step in range(values.shape[2]):
+                curves = [
+                    over_seeds(
+                        name, self.sizes, values[:, :, step, i, 1].T, i, positive=True
+                    )
+                    for i, name in enumerate(self.layers)
+                ]
+                row.append(
+                    Chart(
+                        f"{what} after {step} steps",
+                        tuple(curves),
+                        self.axis,
+                        x_log=2,
+                        y_log=2,
+                        marks=True,
+                    )
+                )
+            found.append(row)
+        return found
 
 
 def _slope(slope: Any) -> str:

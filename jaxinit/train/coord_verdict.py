@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from jaxinit.train import intervals
-from jaxinit.train.intervals import Interval
+from jaxinit import _intervals as intervals
+from jaxinit._intervals import Interval
 
 if TYPE_CHECKING:
     from jaxinit.train.coord_result import CoordCheck

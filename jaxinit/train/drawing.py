@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxinit.draw.own_init import OwnDraw, own_draw
 from jaxinit.roles.network import Network
 from jaxinit.schemes.drawing import SchemeDraw, scheme_draw
+from jaxinit.schemes.named import resolved
 from jaxinit.schemes.scheme import as_scheme
 
 Array = jax.Array
@@ -21,6 +22,7 @@ def draw_of(network: Network, scheme: Any) -> OwnDraw | SchemeDraw:
       TypeError: if ``scheme`` is none of these.
       ValueError: if it does not apply to the network, or the model holds its weights.
     """
+    scheme = resolved(scheme)
     if scheme is not None:
         return scheme_draw(network, as_scheme(scheme))
     if not network.traced.draws:

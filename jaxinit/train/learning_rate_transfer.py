@@ -9,6 +9,7 @@ import numpy as np
 import optax  # type: ignore[import-untyped]
 
 from jaxinit.schemes.width.mup import mup
+from jaxinit.schemes.width.mup_optimizer import Optimizer as Family
 from jaxinit.schemes.width.mup_optimizer import mup_multipliers, scale_by_mup
 from jaxinit.train.batches import as_source
 from jaxinit.train.checks import as_rates, first_batch
@@ -31,7 +32,7 @@ def learning_rate_transfer(
     *,
     optimizer: Any,
     learning_rates: Sequence[float],
-    family: Literal["adam", "adamw", "sgd"] = "adam",
+    family: Family = "adam",
     base_width: int | None = None,
     parametrizations: Mapping[str, Parametrization] | None = None,
     steps: int = 100,
@@ -127,7 +128,7 @@ def _usual(
     make_model: Callable[[int], Any],
     base_width: int,
     optimizer: Any,
-    family: Literal["adam", "adamw", "sgd"],
+    family: Family,
     inputs: tuple[Any, ...],
 ) -> dict[str, Parametrization]:
     of_rate, base = as_optimizer(optimizer), make_model(base_width)

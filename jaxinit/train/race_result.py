@@ -1,18 +1,16 @@
 """The result of a race: curves, outcomes, and what can be said of the schemes."""
 
-import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from jaxinit.report.charts import Chart, Charts, over_seeds
+from jaxinit.report.sheet import Sheet
 from jaxinit.train import standing
 from jaxinit.train.outcomes import OUTCOMES
-from jaxinit.train.result import Result, save_figure, table
+from jaxinit.train.result import Result
 from jaxinit.train.standing import Duel, Standing
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +36,7 @@ class Race(Result):
       pairs: of solutions, records as of ``optima.Pair``.
       unmatched: why hidden units were not matched, or nothing.
       interrupted: whether it was stopped before all runs were done.
+      notes: by what could not be done, why.
       settings: how it was run.
     """
 
@@ -59,6 +58,7 @@ class Race(Result):
     pairs: tuple[dict[str, Any], ...]
     unmatched: str
     interrupted: bool
+    notes: dict[str, str]
     settings: dict[str, Any]
 
     def standings(self) -> tuple[Standing, ...]:
@@ -102,36 +102,51 @@ class Race(Result):
             )
         return records
 
-    def __str__(self) -> str:
+    def sheet(self) -> Sheet:
+        """A line for each scheme, and below it what can be said of them."""
         head = (
             *("scheme", "trains", "stalls", "diverges", "best rate", "rates that work"),
             *("final loss", "accuracy", "steps to target", "at initialization"),
         )
-        rows = [standing.row(s) for s in self.standings()]
+        rows = tuple(standing.row(s) for s in self.standings())
         shape = self.outcomes.shape
         title = (
             f"{self.model}: {shape[0]} schemes, {shape[1]} rates, {shape[2]} seeds, "
             f"{self.losses.shape[-1]} steps"
         )
-        return table(title, head, rows, standing.remarks(self), width=130)
+        return Sheet(title, head, rows, tuple(standing.remarks(self)))
 
-    def plot(self, path: str | os.PathLike[str] | None = None) -> "Figure":
+    def charts(self) -> Charts:
         """Loss curves with bands at each best rate, and the final loss against rates.
 
-        Args:
-          path: a file to write the figure to; its ending says of which kind.
-
-        Returns:
-          The figure.
-
-        Raises:
-          ImportError: if matplotlib is not installed.
+        Accuracies as well, where the target is of classes.
         """
-        from jaxinit.train.figures import draw_race
-
-        figure = draw_race(self)
-        save_figure(figure, path)
-        return figure
+        curves, rights, rates = [], [], []
+        steps, finals = np.arange(self.losses.shape[-1]), standing.finals(self)
+        for i, name in enumerate(self.schemes):
+            best = standing.best_rate(self, i)
+            if best is None:
+                continue
+            curves.append(over_seeds(name, steps, self.losses[i, best], i))
+            rights.append(over_seeds(name, steps, self.accuracies[i, best], i))
+            rates.append(over_seeds(name, self.learning_rates, finals[i].T, i))
+        each = "each at its best learning rate"
+        log = 10 if np.nanmin(self.losses, initial=1.0) > 0 else 0
+        label = "median and quartiles over seeds"
+        found = [
+            Chart(f"loss, {each}", tuple(curves), "step", label, y_log=log),
+            Chart(
+                "final loss",
+                tuple(rates),
+                "learning rate",
+                x_log=10,
+                level=self.reference,
+                marks=True,
+            ),
+        ]
+        if np.isfinite(self.accuracies).any():
+            found.insert(1, Chart(f"accuracy, {each}", tuple(rights), "step"))
+        return [found]
 
 
 def run_name(scheme: str, rate: Any, seed: Any) -> str:

@@ -1,21 +1,18 @@
-"""What all results share: exact JSON, text tables, figures in files."""
+"""What the results of training share beside the rest: exact JSON."""
 
 import dataclasses
-import io
 import json
 import os
 import pathlib
-from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from jaxinit.report.files import write
+from jaxinit.report.shown import Shown
 
 
-class Result:
+class Result(Shown):
     """A frozen dataclass of arrays, texts and numbers that survives JSON.
 
     Attributes:
@@ -76,36 +73,6 @@ class Result:
                 f"{document['schema']!r}, version {document['version']!r}."
             )
         return cls(**values)
-
-
-def table(
-    title: str,
-    head: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    below: Sequence[str],
-    width: int = 110,
-) -> str:
-    """A table as plain text, with lines below it."""
-    drawn = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for number, name in enumerate(head):
-        drawn.add_column(name, justify="left" if number == 0 else "right")
-    for row in rows:
-        drawn.add_row(*(cell.replace("[", r"\[") for cell in row))
-    stream = io.StringIO()
-    console = Console(file=stream, width=width, highlight=False, markup=True)
-    console.print(drawn)
-    for line in below:
-        console.print(line, markup=False)
-    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines())
-
-
-def save_figure(figure: Any, path: str | os.PathLike[str] | None) -> None:
-    """Writes a matplotlib figure, if there is a path."""
-    if path is not None:
-        suffix = pathlib.Path(path).suffix.lower()
-        stream = io.BytesIO()
-        figure.savefig(stream, format=suffix[1:] or "png", dpi=150)
-        write(path, stream.getvalue())
 
 
 def _fields(owner: Any) -> tuple[dataclasses.Field[Any], ...]:

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from jaxinit.train import intervals
-from jaxinit.train.intervals import Interval
+from jaxinit import _intervals as intervals
+from jaxinit._intervals import Interval
 from jaxinit.train.outcomes import FAILED, NOT_RUN, last
 
 if TYPE_CHECKING:
@@ -208,6 +208,7 @@ def remarks(race: "Race") -> list[str]:
     for reason in dict.fromkeys(race.reasons.values()):
         names = [name for name, why in race.reasons.items() if why == reason]
         lines.append(f"{len(names)} runs failed ({names[0]}, ...): {reason}")
+    lines += [f"{what}: {why}" for what, why in race.notes.items()]
     if race.interrupted:
         missing = int((race.outcomes == NOT_RUN).sum())
         lines.append(f"Interrupted: {missing} runs were not done.")

@@ -1,17 +1,15 @@
 """The result of a transfer of learning rates: the best rate against the width."""
 
 import math
-import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from jaxinit.train.intervals import Interval
-from jaxinit.train.result import Result, save_figure, table
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from jaxinit._intervals import Interval
+from jaxinit.report.charts import Chart, Charts, over_seeds
+from jaxinit.report.sheet import Sheet
+from jaxinit.train.result import Result
 
 _RESAMPLES = 400
 
@@ -98,7 +96,8 @@ class RateTransfer(Result):
             for kind, size, rate, seed in np.ndindex(*self.finals.shape)
         ]
 
-    def __str__(self) -> str:
+    def sheet(self) -> Sheet:
+        """The best rates of each parametrization, and how they move with the size."""
         head = ("parametrization", *(f"{self.axis} {s}" for s in self.sizes), "slope")
         rows = []
         for name, best, slope in zip(
@@ -106,35 +105,33 @@ class RateTransfer(Result):
         ):
             ends = f"{slope.value:+.2f} ({slope.low:+.2f} to {slope.high:+.2f})"
             rows.append((name, *(f"{rate:.3g}" for rate in best), ends))
-        below = [
+        below = (
             "Slope of log2 best rate on log2 size, with the bootstrap's interval over "
             f"{len(self.seeds)} seeds; 0 means that the rate carries over. A best rate "
             "at the end of the rates that were tried may lie beyond them.",
             *(f"{len(self.reasons)} runs failed: {why}" for why in self._first_reason),
-        ]
-        return table("Best learning rate", head, rows, below)
+        )
+        return Sheet("Best learning rate", head, tuple(rows), below)
+
+    def charts(self) -> Charts:
+        """Final loss against the rate, a line a size, a chart a parametrization."""
+        row: list[Chart] = []
+        for kind, finals in zip(self.parametrizations, self.finals, strict=True):
+            curves = [
+                over_seeds(f"{self.axis} {size}", self.learning_rates, values.T, number)
+                for number, (size, values) in enumerate(
+                    zip(self.sizes, finals, strict=True)
+                )
+            ]
+            label = "final loss, median and quartiles" if not row else ""
+            row.append(
+                Chart(kind, tuple(curves), "learning rate", label, x_log=10, marks=True)
+            )
+        return [row]
 
     @property
     def _first_reason(self) -> list[str]:
         return list(self.reasons.values())[:1]
-
-    def plot(self, path: str | os.PathLike[str] | None = None) -> "Figure":
-        """Final loss against the rate, a line a size, a panel a parametrization.
-
-        Args:
-          path: a file to write the figure to; its ending says of which kind.
-
-        Returns:
-          The figure.
-
-        Raises:
-          ImportError: if matplotlib is not installed.
-        """
-        from jaxinit.train.figures import draw_transfer
-
-        figure = draw_transfer(self)
-        save_figure(figure, path)
-        return figure
 
 
 def _best(finals: np.ndarray, rates: np.ndarray) -> np.ndarray:

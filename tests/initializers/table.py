@@ -143,6 +143,19 @@ BASE = [
         empty=(3, 24, 0),
         layers="convolution",
     ),
+    Member(
+        "convolutional_orthogonal",
+        ji.convolutional_orthogonal(),
+        layers="convolution",
+        **_CONV,
+    ),
+    Member("kronecker_orthogonal", ji.kronecker_orthogonal(1.3), std=1.3 / 16),
+    Member(
+        "kronecker_orthogonal[wide]",
+        ji.kronecker_orthogonal(),
+        shape=(16, 24),
+        empty=(16, 0),
+    ),
     Member("scaled_orthogonal", ji.scaled_orthogonal(), std=1 / 16),
     Member(
         "scaled_orthogonal[delta]",
@@ -151,7 +164,15 @@ BASE = [
         **_CONV,
     ),
     Member("spectral_orthogonal", ji.spectral_orthogonal(), std=math.sqrt(0.5) / 16),
+    Member(
+        "spectral_normal",
+        ji.spectral_normal(),
+        std=math.sqrt(0.5) / (16 + math.sqrt(128)),
+        elementwise=True,
+    ),
     Member("identity", ji.identity(0.7), random=False, elementwise=True),
+    Member("idinit", ji.idinit(), layers="matrix", **_FIXED),
+    Member("idinit[loose]", ji.idinit(0.5, 1e-2), layers="matrix", elementwise=True),
     Member(
         "dirac",
         ji.dirac(),
@@ -188,6 +209,7 @@ OTHER_NAMES = {
     "for_keras",
     "from_config",
     "irnn",
+    "keras_objects",
     "lru_gamma_log",
     "random_walk_gain",
     "to_config",

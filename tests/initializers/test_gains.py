@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxinit.initializers._activations import elementwise
 from jaxinit.initializers.gains import calculate_gain, critical_init
 from jaxinit.initializers.moments import activation_moments
 
@@ -281,17 +282,50 @@ def test_wrong_arguments_are_named():
         calculate_gain("gelu", "torch")
 
 
-def test_a_spike_between_the_nodes_is_seen():
-    low, high = 0.3137, 0.3147
-    probability = (math.erf(high / math.sqrt(2)) - math.erf(low / math.sqrt(2))) / 2
-    # E[relu^2] + 100^2 P + 200 E[z in the spike].
-    moment = 0.5 + probability * (1e4 + 200 * (low + high) / 2)
+@pytest.mark.parametrize(
+    ("width", "height"), [(1e-3, 100.0), (1e-6, 1e4), (1e-10, 1e5)]
+)
+def test_a_spike_between_the_nodes_is_seen(width, height):
+    low, high = 0.3137, 0.3137 + width
+    probability = width * math.exp(-(low**2) / 2) / math.sqrt(2 * math.pi)
+    # E[relu^2] + height^2 P + 2 height E[z in the spike], all but for its middle.
+    moment = 0.5 + probability * (height**2 + 2 * height * low)
 
     gain = calculate_gain(
-        lambda x: jax.nn.relu(x) + 100.0 * ((x > low) & (x < high)).astype(x.dtype)
+        lambda x: jax.nn.relu(x) + height * ((x > low) & (x < high)).astype(x.dtype)
     )
 
-    assert gain == pytest.approx(1 / math.sqrt(moment), rel=1e-7)
+    assert gain == pytest.approx(1 / math.sqrt(moment), rel=max(width, 1e-6))
+
+
+def test_a_smooth_spike_is_seen():
+    def bump(x):
+        return jax.nn.relu(x) + 1e3 * jnp.exp(-(((2 * x - 0.7) / 1e-6) ** 2))
+
+    density = math.exp(-(0.35**2) / 2) / math.sqrt(2 * math.pi)
+    # The integrals of the bump and of its square: widths 1e-6/2 and that over sqrt(2).
+    first = 1e3 * density * math.sqrt(math.pi) * 5e-7
+    second = 1e6 * density * math.sqrt(math.pi / 2) * 5e-7
+    moment = 0.5 + second + 2 * 0.35 * first
+
+    assert calculate_gain(bump) == pytest.approx(moment**-0.5, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("function", "points"),
+    [
+        (lambda x: x, ()),
+        (jax.nn.relu, (0.0,)),
+        (jax.nn.hard_tanh, (-1.0, 0.0, 1.0)),
+        (lambda x: jnp.where(3 - 2 * x > 4, x, 0), (-0.5, 0.0)),
+        (lambda x: jnp.abs(x - 0.25) * jnp.maximum(0.5, x / 4), (0.25, 2.0)),
+        (lambda x: jnp.sin(-x + jnp.float32(0.5)), (0.5,)),
+        (lambda x: jax.jit(lambda y: jnp.exp(y - 1))(x + 3), (-2.0,)),
+        (lambda x: jax.lax.cond(True, jnp.sin, jnp.cos, x * 2), (0.0,)),
+    ],
+)
+def test_where_a_program_turns(function, points):
+    assert elementwise(function).turning_points() == points
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxinit.initializers import dirac, identity
+from jaxinit.initializers import dirac, identity, idinit
+from tests.initializers.checks import assert_moments
 from tests.initializers.test_delta_orthogonal import convolve
 
 KEY = jax.random.key(0)
@@ -60,3 +61,22 @@ def test_errors():
         dirac(3)(KEY, (3, 1, 4))
     with pytest.raises(ValueError, match="got int16"):
         dirac(dtype=jnp.int16)
+
+
+@pytest.mark.parametrize(
+    ("shape", "out"),
+    [((3, 3), [1, 2, 4]), ((3, 5), [1, 2, 4, 1, 2]), ((3, 2), [5, 2])],
+)
+def test_idinit_repeats_inputs_or_adds_them_up(shape, out):
+    w = idinit()(KEY, shape)
+
+    np.testing.assert_array_equal(jnp.array([1.0, 2.0, 4.0]) @ w, out)
+    assert np.linalg.matrix_rank(np.asarray(w)) == min(shape)
+
+
+def test_idinit_is_loosened_by_normal_noise():
+    noise = idinit(0.5, 0.1)(KEY, (64, 96)) - idinit(0.5)(KEY, (64, 96))
+
+    assert_moments(noise, mean=0.0, std=0.1)
+    with pytest.raises(ValueError, match="Use `dirac`"):
+        idinit()(KEY, (3, 4, 4))

@@ -5,7 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxinit.initializers import scaled_orthogonal, spectral_orthogonal
+from jaxinit.initializers import (
+    scaled_orthogonal,
+    spectral_normal,
+    spectral_orthogonal,
+)
 from tests.initializers.checks import widened
 from tests.initializers.test_delta_orthogonal import convolve
 
@@ -72,3 +76,14 @@ def test_errors():
         spectral_orthogonal(-1.0)
     with pytest.raises(ValueError, match=r"two axes or more .*got \(4,\)"):
         scaled_orthogonal()(KEY, (4,))
+
+
+@pytest.mark.parametrize("shape", [(600, 150), (150, 600), (4, 100, 100)])
+def test_the_largest_singular_value_of_a_normal_kernel_is_near(shape):
+    w = spectral_normal(2.0)(KEY, shape)
+
+    matrix = widened(w).reshape(-1, shape[-1])
+    wanted = 2 * np.sqrt(matrix.shape[1] / matrix.shape[0])
+    # It lies below its limit by the order of in^(-2/3).
+    largest = np.linalg.norm(matrix, 2)
+    assert 0.95 * wanted < largest < 1.02 * wanted

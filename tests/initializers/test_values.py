@@ -47,7 +47,8 @@ def test_any_difference_counts():
         ji.he_normal(in_axis=0),
         ji.he_normal(dtype=jnp.bfloat16),
         ji.he_uniform(),
-        ji.constant(np.arange(3)),
+        ji.from_array(np.float16(2.0)),
+        ji.from_array(2.0),
         ji.constant(np.arange(3.0) + 1),
         ji.constant(0.0),
         ji.constant(-0.0),
@@ -71,6 +72,9 @@ def test_any_difference_counts():
         ),
         (lambda: ji.kaiming_normal(), lambda: ji.he_normal()),
         (lambda: ji.zeros, lambda: ji.zeros_init()),
+        (lambda: ji.constant([0, 1]), lambda: ji.constant(np.arange(2.0))),
+        (lambda: ji.normal(np.int8([1, 2])), lambda: ji.normal(np.array([1.0, 2.0]))),
+        (lambda: ji.masked(ji.zeros, [0, 1]), lambda: ji.masked(ji.zeros, [0.0, True])),
         (lambda: ji.stacked(ji.zeros, [0, 1]), lambda: ji.stacked(ji.zeros, (0, 1))),
     ],
 )
@@ -120,6 +124,11 @@ def test_pickled_ones_draw_the_same():
             "2/fan_in, each slice by itself)",
         ),
         (ji.orthogonal(), "orthogonal(): orthogonal"),
+        (
+            ji.masked(ji.constant([0, 1]), np.array([True, False])),
+            "masked(constant([0.0, 1.0]), [True, False]): the given array of shape "
+            "(2,), masked",
+        ),
     ],
 )
 def test_they_print_as_their_call_and_law(init, text):

@@ -20,7 +20,7 @@ def read(model, *args, **kwargs):
     """Events by name."""
     traced = trace(model, arguments(args, kwargs))
     sites = find_sites(
-        traced.apply,
+        traced.forward,
         traced.param_positions,
         traced.input_positions,
         [parts[:-1] for parts in traced.params],

@@ -48,7 +48,7 @@ def case(name: str) -> Case:
     given = arguments(args, dict(entry.kwargs))
     traced = trace(model_of(name), given, entry.streams)
     sites = find_sites(
-        traced.apply,
+        traced.forward,
         traced.param_positions,
         traced.input_positions,
         [parts[:-1] for parts in traced.params],

@@ -7,6 +7,7 @@ import pytest
 from jax import lax
 
 from jaxinit.program import versions
+from jaxinit.program.program import build
 from jaxinit.program.prune import prune, reached
 from tests.zoo import feedforward, transformer
 
@@ -34,7 +35,7 @@ def traced(function, *args):
 def test_the_forward_pass_of_an_init_is_dropped(model, x):
     program = traced(lambda key: model.init(key, x), jax.random.key(0))
 
-    kept = primitives(prune(program))
+    kept = primitives(prune(build(program)))
 
     assert "dot_general" not in kept
     assert "random_bits" in kept
@@ -52,7 +53,7 @@ doubled.defjvp(lambda primals, tangents: (doubled(*primals), doubled(*tangents))
 def test_calls_are_opened(wrap):
     program = traced(lambda x: wrap(doubled)(x)[0], 1.0)
 
-    assert primitives(prune(program)) == ["mul"]
+    assert primitives(prune(build(program))) == ["mul"]
 
 
 def test_scans_keep_what_is_read():
@@ -65,9 +66,8 @@ def test_scans_keep_what_is_read():
         (used, *_), (ys, _) = lax.scan(body, carry, jnp.arange(3.0))
         return used, ys
 
-    (node,) = [
-        n for n in prune(traced(run, 1.0, jnp.eye(2))).nodes if n.primitive == "scan"
-    ]
+    block = prune(build(traced(run, 1.0, jnp.eye(2))))
+    (node,) = [n for n in block.nodes if n.primitive == "scan"]
 
     assert node.counts == (0, 2)
     assert len(node.operands) == 3
@@ -82,7 +82,8 @@ def test_while_loops_keep_what_ends_them():
             lambda s: s[0] < 3, lambda s: (s[0] + 1, s[1] * 2, s[2] @ s[2]), state
         )[1]
 
-    (node,) = [n for n in prune(traced(run, 1.0)).nodes if n.primitive == "while"]
+    block = prune(build(traced(run, 1.0)))
+    (node,) = [n for n in block.nodes if n.primitive == "while"]
 
     assert len(node.results) == 2
     assert "dot_general" not in primitives(node.blocks[1])
@@ -94,7 +95,7 @@ def test_branches_keep_what_any_of_them_reads():
             pick, lambda: (x + 1, dead @ dead), lambda: (y * 2, dead @ dead.T)
         )[0]
 
-    block = prune(traced(run, True, 1.0, 2.0, jnp.eye(2)))
+    block = prune(build(traced(run, True, 1.0, 2.0, jnp.eye(2))))
     (node,) = [n for n in block.nodes if n.primitive == "cond"]
 
     assert len(node.operands) == 3
@@ -109,7 +110,7 @@ def test_dependence_is_followed_through_loops():
 
         return lax.scan(body, (x, y, 0.0), length=3)
 
-    block = prune(traced(run, 1.0, 1.0))
+    block = prune(build(traced(run, 1.0, 1.0)))
 
     assert reached(block, [True, False])[1] == [True, True, False, False]
     assert reached(block, [False, True])[1] == [False, True, False, False]
@@ -121,4 +122,4 @@ def test_what_a_loop_does_depends_on_how_long_it_runs():
             lambda s: s[0] < stop, lambda s: (s[0] + 1, s[1] * 2), (0, 1.0)
         )
 
-    assert reached(prune(traced(run, 3)), [True])[1] == [True, True]
+    assert reached(prune(build(traced(run, 3))), [True])[1] == [True, True]

@@ -44,6 +44,8 @@ def _mutated(rng):
             old = holder[path[-1]]
         except (KeyError, IndexError, TypeError):
             continue  # the first change took it away
+        if isinstance(holder, str):
+            continue  # ... or put a text in its place
         how = rng.randrange(6)
         if how == 0:
             del holder[path[-1]]

@@ -54,22 +54,98 @@ def rotary(p, x):
     return attend(turned(q), turned(k), v)
 
 
+def by_head(p, x):
+    """Each head has its queries, keys and values side by side."""
+    q, k, v = jnp.moveaxis((x @ p["w"]).reshape(2, 5, 2, 3, 4), 3, 0)
+    return attend(q, k, v)
+
+
+def last_of_heads(p, x):
+    return attend(*jnp.split(jnp.einsum("btd,dhe->bthe", x, p["w"]), 3, -1))
+
+
+def out_in(p, x):
+    """As torch stores it; heads are cut one by one."""
+    h = (x @ p["w"].T).reshape(2, 5, 3, 2, 4)
+    q, k, v = (
+        jnp.stack([h[:, :, part, head] for head in range(2)], 2) for part in range(3)
+    )
+    return attend(q, k, v)
+
+
+def strided(p, x):
+    h = x @ p["w"]
+    q, k, v = (h[..., start::3].reshape(2, 5, 2, 4) for start in range(3))
+    return attend(q, k, v)
+
+
+def beside_a_gate(p, x):
+    """A block whose attention and MLP read one kernel."""
+    h = x @ p["w"]
+    q, k, v = (h[..., i : i + 8].reshape(2, 5, 2, 4) for i in (0, 8, 16))
+    return attend(q, k, v).sum() + jax.nn.relu(h[..., 24:])
+
+
+def rows(*starts_and_stops):
+    return tuple(i for start, stop in starts_and_stops for i in range(start, stop))
+
+
+QKV, GATES = ("query", "key", "value"), ("gate", "gated")
+THIRDS = [rows((8 * i, 8 * i + 8)) for i in range(3)]
+HEADS = [rows((4 * i, 4 * i + 4), (4 * i + 12, 4 * i + 16)) for i in range(3)]
 CASES = {
-    rotary: ((8, 24), 1, [(0, 8, "query"), (8, 16, "key"), (16, 24, "value")]),
-    packed: ((8, 24), 1, [(0, 8, "query"), (8, 16, "key"), (16, 24, "value")]),
-    stacked: ((8, 3, 2, 4), 1, [(0, 1, "query"), (1, 2, "key"), (2, 3, "value")]),
-    grouped: ((8, 16), 1, [(0, 8, "query"), (8, 12, "key"), (12, 16, "value")]),
-    swiglu: ((8, 12), 1, [(0, 6, "gate"), (6, 12, "gated")]),
-    geglu: ((8, 2, 6), 1, [(0, 1, "gated"), (1, 2, "gate")]),
+    rotary: ((8, 24), THIRDS, QKV),
+    packed: ((8, 24), THIRDS, QKV),
+    stacked: ((8, 3, 2, 4), THIRDS, QKV),
+    grouped: ((8, 16), [rows((0, 8)), rows((8, 12)), rows((12, 16))], QKV),
+    by_head: ((8, 24), HEADS, QKV),
+    last_of_heads: ((8, 2, 12), HEADS, QKV),
+    out_in: ((24, 8), THIRDS, QKV),
+    strided: ((8, 24), [tuple(range(i, 24, 3)) for i in range(3)], QKV),
+    beside_a_gate: ((8, 32), [*THIRDS, rows((24, 32))], (*QKV, None)),
+    swiglu: ((8, 12), [rows((0, 6)), rows((6, 12))], GATES),
+    geglu: ((8, 2, 6), [rows((0, 6)), rows((6, 12))], GATES[::-1]),
 }
 
 
 @pytest.mark.parametrize("apply", CASES)
 def test_the_parts_of_a_fused_kernel(apply):
-    shape, axis, expected = CASES[apply]
-    found = read(function({"w": shape}, apply), X).structure.parts
+    shape, outputs, roles = CASES[apply]
+    found = read(function({"w": shape}, apply), X).structure.parts[0]
 
-    assert [tuple(part) for part in found] == [(0, axis, *part) for part in expected]
+    expected = [{role} - {None} for role in roles]
+    assert [(p.outputs, p.roles) for p in found] == [
+        *zip(outputs, expected, strict=True)
+    ]
+
+
+def test_gates_of_a_cell_whose_two_kernels_are_added():
+    def step(p, h, x):
+        i, f, g, o = jnp.split(x + h @ p["on_state"], 4, -1)
+        c = jax.nn.sigmoid(f) * h + jax.nn.sigmoid(i) * jnp.tanh(g)
+        return jax.nn.sigmoid(o) * jnp.tanh(c)
+
+    def apply(p, x):
+        inputs = jnp.moveaxis(x @ p["on_input"] + p["bias"], 1, 0)
+        start = jnp.zeros((2, 4))
+        return jax.lax.scan(lambda h, x: (step(p, h, x), None), start, inputs)[0]
+
+    shapes = {"on_input": (8, 16), "on_state": (4, 16), "bias": (16,)}
+    found = read(function(shapes, apply), X).structure.parts
+
+    gates = [tuple(range(4 * i, 4 * i + 4)) for i in range(4)]
+    assert [[p.outputs for p in parts] for parts in found.values()] == [gates, gates]
+
+
+def test_heads_of_one_projection_are_no_parts():
+    def apply(p, x):
+        q, k, v = (jnp.split(x @ p[n], 2, -1) for n in "qkv")
+        return sum(
+            attend(*(h[:, :, None] for h in head)) for head in zip(q, k, v, strict=True)
+        )
+
+    model = function({"q": (8, 8), "k": (8, 8), "v": (8, 8)}, apply)
+    assert read(model, X).structure.parts == {}
 
 
 def test_kernels_of_their_own_have_no_parts():
@@ -78,4 +154,4 @@ def test_kernels_of_their_own_have_no_parts():
         first, second = jnp.split(gate * (x @ p["b"]), 2, -1)
         return jnp.concatenate([first, -second], -1)
 
-    assert read(function({"a": (8, 8), "b": (8, 8)}, apply), X).structure.parts == ()
+    assert read(function({"a": (8, 8), "b": (8, 8)}, apply), X).structure.parts == {}

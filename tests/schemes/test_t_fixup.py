@@ -78,7 +78,7 @@ def test_without_norms_the_signal_does_not_depend_on_depth(scheme):
 
 
 def fused(depth=2, width=8):
-    """Blocks that make queries, keys and values at once."""
+    """Blocks that make queries, keys and values at once, in an order not told."""
 
     def init(key, x):
         shape = (depth, width, 3 * width)
@@ -88,7 +88,7 @@ def fused(depth=2, width=8):
         }
 
     def step(x, p):
-        split = jnp.split(x @ p["qkv"], 3, axis=-1)
+        split = jnp.split((x @ p["qkv"])[..., np.arange(3 * width)], 3, axis=-1)
         q, k, v = (y.reshape(*x.shape[:2], 2, width // 2) for y in split)
         out = jax.nn.dot_product_attention(q, k, v).reshape(x.shape)
         return x + out @ p["o"], None

@@ -67,9 +67,10 @@ def test_fused_projections_are_drawn_apart():
     assert_law(kernel, uniform(math.sqrt(6 / 32)))
 
 
-def test_the_line_for_kernels_whose_parts_are_interleaved_works_as_printed():
+def test_the_line_for_kernels_whose_parts_are_not_told_works_as_printed():
     def apply(p, x):
-        heads = (x @ p["w"].T).reshape(1, 5, 2, 3, 8)  # torch: (out, in), by head
+        h = (x @ p["w"].T)[..., np.arange(48)]  # torch: (out, in), by head
+        heads = h.reshape(1, 5, 2, 3, 8)
         q, k, v = (heads[:, :, :, i] for i in range(3))
         weights = jax.nn.softmax(jnp.einsum("bqhd,bkhd->bhqk", q, k) / 8**0.5)
         mixed = jnp.einsum("bhqk,bkhd->bqhd", weights, v).reshape(1, 5, 16)

@@ -119,6 +119,8 @@ def note(report, text):
         ({"checkpoint": 3}, TypeError, "`checkpoint` must be the path of a folder or"),
         ({"progress": "yes"}, TypeError, "`progress` must be True, False or None, got"),
         ({"plan": 1}, TypeError, "`plan` must be True or False, got 1."),
+        ({"judge": "x"}, TypeError, "`judge` must be True or False, got 'x'."),
+        ({"roll": "on"}, TypeError, "`roll` must be 'auto', True or False, got 'on'."),
         ({"devices": "cpu"}, TypeError, "`devices` must be a number of devices or a s"),
         ({"scheme": "he"}, TypeError, "`scheme` must be a scheme such as jaxinit.lsuv"),
         ({"model_kwargs": [1]}, TypeError, "`model_kwargs` must map names of the mode"),
@@ -166,6 +168,7 @@ def test_no_model(model, message):
         (jnp.ones((4, 0)), ValueError, "`args[0]` must not be empty, got shape (4, 0)"),
         (np.array(["a"]), TypeError, "must hold numbers, booleans or random keys, got"),
         (np.array([None]), TypeError, "got dtype object. Turn it into numbers first"),
+        (np.ma.masked_less(np.ones((4, 3)), 0), TypeError, "got one with a mask"),
         (
             jax.ShapeDtypeStruct((-1, 6), jnp.float32),
             ValueError,

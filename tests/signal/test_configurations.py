@@ -296,4 +296,10 @@ def test_on_two_devices():
     )
 
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.split() == ["shard_map", "committed", "explicit", "mesh"]
+    assert done.stdout.split() == [
+        "shard_map",
+        "constrained",
+        "committed",
+        "explicit",
+        "mesh",
+    ]

@@ -58,10 +58,24 @@ def main() -> None:
     assert abs(float((X @ scaled).var()) - 1) < 1e-4
     print("shard_map")
 
+    # What the model's own init constrains stays where it is, whoever draws it.
+    spread = NamedSharding(mesh, P(None, "t"))
+    constrained = Functional(
+        lambda key, x: {
+            "w": jax.lax.with_sharding_constraint(
+                jax.jit(lambda k: jax.random.normal(k, (8, 32)))(key), spread
+            )
+        },
+        lambda p, x: x @ p["w"],
+    )
+    for scheme in (jaxinit.he_normal(), jaxinit.lsuv()):
+        assert jaxinit.initialize(constrained, scheme, 0, X)["w"].sharding == spread
+    print("constrained")
+
     spec = NamedSharding(mesh, P(None, "t"))
 
     def committed(key, x):
-        w = jax.random.normal(key, (8, 4))
+        w = 8**-0.5 * jax.random.normal(key, (8, 4))
         return {"w": jax.lax.with_sharding_constraint(w, spec)}
 
     assert measured(Functional(committed, lambda p, x: x @ p["w"]), X).verdict == "ok"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxinit.train.intervals import of_mean, of_share, slopes, t_quantile
+from jaxinit._intervals import of_mean, of_share, slopes, t_quantile
 
 
 @pytest.mark.parametrize(

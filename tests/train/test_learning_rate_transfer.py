@@ -9,6 +9,7 @@ import optax
 import pytest
 
 import jaxinit
+from tests.schemes.wide_models import MLP
 
 WIDTHS = [16, 128]
 
@@ -84,3 +85,28 @@ def test_the_base_must_be_narrower():
             learning_rates=[0.1],
             base_width=16,
         )
+
+
+def test_the_usual_pair_is_standard_and_mup():
+    """Adam on an MLP eight times as wide: muP's best rate stays, the other falls."""
+    x = np.asarray(jax.random.normal(jax.random.key(0), (64, 8)), np.float32)
+    y = np.sin(2 * x[:, :3]).astype(np.float32)
+    found = jaxinit.learning_rate_transfer(
+        MLP,
+        [32, 256],
+        (x, y),
+        optimizer=optax.adam,
+        base_width=16,
+        learning_rates=[2.0**-n for n in range(3, 12)],
+        steps=20,
+        seeds=3,
+        batch_size=64,
+    )
+
+    assert found.parametrizations == ("standard", "muP")
+    standard, mup = found.slopes()
+    assert standard.value < -0.5, str(found)
+    assert abs(mup.value) < 0.35, str(found)
+    # And muP gives nothing away at its best.
+    wide = found.finals[:, 1].min(axis=(1, 2))
+    assert wide[1] < 1.5 * wide[0]

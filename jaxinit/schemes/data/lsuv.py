@@ -18,7 +18,6 @@ from jaxinit.schemes.data.rescale import (
     Point,
     layers_to_scale,
 )
-from jaxinit.schemes.parts import parts_of
 from jaxinit.schemes.scheme import Assignment, Refine, Refined, Scheme, drawn
 
 Array = jax.Array
@@ -167,7 +166,7 @@ class _Lsuv(Scheme):
         biases = {leaf for layer in layers for leaf in layer.biases}
         found = [
             *(
-                drawn(p, self.base, "weights", parts=parts_of(network, p))
+                drawn(p, self.base, "weights")
                 for p in (network.params[i] for i in sorted(weights))
             ),
             *(drawn(network.params[i], zeros, "their biases") for i in sorted(biases)),

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from jaxinit.roles.network import Network, Parameter
-from jaxinit.schemes.scheme import Assignment, Refine, Refined, Scheme, as_scheme
+from jaxinit.schemes.scheme import Assignment, Own, Refine, Refined, Scheme, as_scheme
 
 Array = jax.Array
 Learn = Callable[[list[Array], list[Array], Array, Sequence[Array]], list[Array]]
@@ -17,15 +17,7 @@ Learn = Callable[[list[Array], list[Array], Array, Sequence[Array]], list[Array]
 
 def starting(start: Any) -> Scheme:
     """The scheme that learning begins with; an empty one keeps the model's own init."""
-    return _Own() if start is None else as_scheme(start)
-
-
-class _Own(Scheme):
-    """What the model's own init draws."""
-
-    def leaves(self, parameter: Parameter) -> str:
-        del parameter
-        return "where learning starts"
+    return Own() if start is None else as_scheme(start)
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from jaxinit.initializers._value import law_of, with_fans
 from jaxinit.initializers.fans import Fans
 from jaxinit.initializers.normal import truncated_std
 from jaxinit.roles.network import Network, Parameter
+from jaxinit.schemes.fitted import by_part, kernels_of
 from jaxinit.schemes.presets._of_layers import Layers, norms, shape_fan_in
 from jaxinit.schemes.presets.cells import Cell, find_cells
 from jaxinit.schemes.scheme import Assignment, Scheme, drawn
@@ -63,6 +64,9 @@ def framework(name: FrameworkName) -> Scheme:
       :math:`1/\sqrt{gh}` for :math:`g` gates. Gates in kernels of their own are drawn
       apart. The forget gate of an LSTM has bias 1;
     - ``haiku``: as other kernels, each by itself, as in ``hk.VanillaRNN``.
+
+    Kernels that lie side by side in one array (packed queries, keys and values, gated
+    layers) are drawn each by itself; those of cells as the framework has them.
 
     Keras counts fans by the shape of a kernel: attention kernels ``(d, heads, size)``
     have a fan-in of ``d * heads`` and a fan-out of ``d * size``, and a convolution's
@@ -128,9 +132,7 @@ class _Framework(Scheme):
             if "embedding" in weight.roles:
                 found[weight.leaf] = drawn(weight, self.table, "tables")
             elif self.name == "keras":
-                found[weight.leaf] = self._glorot(
-                    weight, _keras_fans(weight), "kernels"
-                )
+                found[weight.leaf] = self._glorot(weight, "kernels")
             else:
                 found[weight.leaf] = drawn(weight, self.kernel, "kernels")
         for bias in layers.biases():
@@ -145,15 +147,24 @@ class _Framework(Scheme):
                     found[assignment.leaf] = assignment
         return list(found.values())
 
-    def _glorot(self, weight: Parameter, fans: Fans, rule: str) -> Assignment:
-        init = with_fans(self.kernel, fans)
-        assert init is not None
+    def _glorot(
+        self, weight: Parameter, rule: str, fans: Fans | None = None
+    ) -> Assignment:
+        def drawn_as(one: Parameter) -> Initializer:
+            init = with_fans(self.kernel, fans or _keras_fans(one))
+            assert init is not None
+            return init
+
+        if fans is not None:
+            weight = weight._replace(parts=())
+        init = by_part(weight, [drawn_as(one) for one in kernels_of(weight)])
         return Assignment(weight.leaf, init, rule, law_of(self.kernel))
 
     def _in_cell(self, cell: Cell, network: Network) -> Iterator[Assignment]:
         if self.name == "flax":
             for kernel in cell.recurrent:
-                yield drawn(kernel, orthogonal(), "kernels on a state")
+                whole = kernel._replace(parts=())
+                yield drawn(whole, orthogonal(), "kernels on a state")
         elif self.name in ("torch", "equinox"):
             bound = fan_in_uniform_bias(cell.state)
             for p in (*cell.recurrent, *cell.inputs, *cell.biases):
@@ -162,11 +173,12 @@ class _Framework(Scheme):
             total = sum(_columns(kernel) for kernel in cell.recurrent)
             for kernel in cell.recurrent:
                 init = _first_columns(orthogonal(), total)
-                yield drawn(kernel, init, "kernels on a state", "orthogonal")
+                whole = kernel._replace(parts=())
+                yield drawn(whole, init, "kernels on a state", "orthogonal")
             total = sum(_columns(kernel) for kernel in cell.inputs)
             for kernel in cell.inputs:
                 fans = Fans(shape_fan_in(kernel), total)
-                yield self._glorot(kernel, fans, "kernels on an input")
+                yield self._glorot(kernel, "kernels on an input", fans)
             if cell.has_output_gate:
                 yield from _unit_forget_biases(cell, network)
 

@@ -12,7 +12,6 @@ from jaxinit.initializers import (
 )
 from jaxinit.initializers._check import check_number
 from jaxinit.roles.network import Network
-from jaxinit.schemes.parts import parts_of
 from jaxinit.schemes.presets._of_layers import Layers, norms
 from jaxinit.schemes.residual.structure import readouts
 from jaxinit.schemes.scheme import Assignment, Scheme, drawn
@@ -82,8 +81,7 @@ class _VitJax(Scheme):
             if "embedding" in weight.roles:
                 continue
             several = len(weight.roles & {"query", "key", "value"})
-            parts = parts_of(network, weight) if several > 1 else None
-            if several > 1 and (parts is None or len(parts.sizes) != several):
+            if several > 1 and len(weight.parts) < several:
                 raise ValueError(
                     "vit_jax() draws queries, keys and values apart, and "
                     f"{weight.name} of shape {weight.shape} holds several, in a layout "
@@ -96,9 +94,7 @@ class _VitJax(Scheme):
             elif layers.is_convolution(weight):
                 found.append(drawn(weight, lecun_normal(), "convolutions"))
             else:
-                found.append(
-                    drawn(weight, glorot_uniform(), "dense kernels", parts=parts)
-                )
+                found.append(drawn(weight, glorot_uniform(), "dense kernels"))
         inside = {
             leaf
             for branch in network.structure.branches

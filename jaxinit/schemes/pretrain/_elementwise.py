@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinit.program import versions
-from jaxinit.program.liveness import live_equations
 from jaxinit.program.primitives import ELEMENTWISE, IDENTITIES
+from jaxinit.program.program import CALLS, Constant, Node, build
+from jaxinit.program.read import read
 
 Array = jax.Array
 
@@ -33,39 +34,29 @@ def elementwise(program: versions.Program) -> Callable[[Array], Array]:
     """
 
     def function(value: Array) -> Array:
-        (result,) = _run(program, [value])
+        (result,) = read(build(program), [value], _Elementwise())
         return jnp.broadcast_to(result, value.shape)
 
     return function
 
 
-def _run(program: versions.Program, values: Sequence[Any]) -> list[Any]:
-    """Runs a program on values of other shapes; what does not vary stays a scalar."""
-    known: dict[Any, Any] = dict(
-        zip(program.jaxpr.constvars, program.consts, strict=True)
-    )
-    known.update(zip(program.jaxpr.invars, values, strict=True))
+class _Elementwise:
+    """Values of other shapes than were traced; what does not vary stays a scalar."""
 
-    def read(atom: Any) -> Any:
-        return atom.val if isinstance(atom, versions.Literal) else known[atom]
+    def constant(self, constant: Constant | None) -> Any:
+        return None if constant is None else constant.value
 
-    live = live_equations(program.jaxpr, None)
-    for equation in (program.jaxpr.eqns[index] for index in sorted(live)):
-        operands = [read(atom) for atom in equation.invars]
-        inner = versions.called_program(equation)
-        name = equation.primitive.name
-        if inner is not None:
-            results = _run(inner, operands)
-        elif name == "broadcast_in_dim" and np.ndim(operands[0]) == 0:
-            results = operands
-        elif name in ELEMENTWISE | IDENTITIES:
-            shape = np.broadcast_shapes(*(np.shape(x) for x in operands))
-            spread = [
-                jnp.broadcast_to(jnp.asarray(x, atom.aval.dtype), shape)
-                for x, atom in zip(operands, equation.invars, strict=True)
-            ]
-            results = versions.bind(equation, spread)
-        else:
+    def node(self, node: Node, operands: list[Any]) -> Sequence[Any]:
+        name, equation = node.primitive, node.equation
+        if node.kind in CALLS:
+            return read(node.bodies[0], operands, self)
+        if name == "broadcast_in_dim" and np.ndim(operands[0]) == 0:
+            return operands
+        if name not in ELEMENTWISE | IDENTITIES:
             raise NotElementwise(f"`{name}` does not work on each element by itself")
-        known.update(zip(equation.outvars, results, strict=True))
-    return [read(atom) for atom in program.jaxpr.outvars]
+        shape = np.broadcast_shapes(*(np.shape(x) for x in operands))
+        spread = [
+            jnp.broadcast_to(jnp.asarray(x, atom.aval.dtype), shape)
+            for x, atom in zip(operands, equation.invars, strict=True)
+        ]
+        return versions.bind(equation, spread)

@@ -105,8 +105,8 @@ class _Fixup(Scheme):
     def _he(self, weight: Parameter, factor: float) -> Initializer:
         parts = len(weight.roles & {"query", "key", "value"})
         he = variance_scaling(2.0, self.mode, "normal")
-        if parts > 1 and self.mode == "fan_out":
-            # Side by side in one kernel; each has its share of the outputs.
+        if parts > 1 and not weight.parts and self.mode == "fan_out":
+            # Side by side in one kernel, nobody knows how; each has its share.
             factor = factor * parts**0.5
         return he if factor == 1 else scale(he, factor)
 

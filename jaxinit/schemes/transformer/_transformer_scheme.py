@@ -9,9 +9,14 @@ from jaxinit.initializers import normal, scale, truncated_normal
 from jaxinit.initializers._value import law_of
 from jaxinit.roles.network import Network, Parameter
 from jaxinit.schemes._norms_and_biases import norms_and_biases
-from jaxinit.schemes.fitted import by_layer, fitted
+from jaxinit.schemes.fitted import by_layer, by_part, fitted, kernels_of
 from jaxinit.schemes.scheme import Assignment, Scheme, drawn
-from jaxinit.schemes.transformer._blocks import Blocks, Layer, read_blocks
+from jaxinit.schemes.transformer._blocks import (
+    PROJECTIONS,
+    Blocks,
+    Layer,
+    read_blocks,
+)
 
 TABLES = ("embedding", "position", "token")
 Factor = float | np.ndarray
@@ -98,6 +103,32 @@ def times(
     return Assignment(parameter.leaf, init, rule, law)
 
 
+def drawn_by_part(
+    layer: Layer, law: Callable[[str, Parameter], Initializer]
+) -> Assignment | None:
+    """Draws each part of a fused projection by the law of what it makes.
+
+    Args:
+      layer: the weight.
+      law: for ``"query"``, ``"key"``, ``"value"`` or ``"inner"`` and the part as a
+        kernel of its own, an initializer.
+
+    Returns:
+      The assignment; ``None`` for a weight that is one, and where the program does
+      not tell which of its outputs are what.
+    """
+    weight = layer.parameter
+    told = [part.roles & set(PROJECTIONS) for part in weight.parts]
+    if not any(told) or max(map(len, told)) > 1:
+        return None
+    each = [next(iter(roles), "inner") for roles in told]
+    kernels = kernels_of(weight)
+    inits = [law(what, one) for what, one in zip(each, kernels, strict=True)]
+    rule = ", ".join(dict.fromkeys(RULES[what] for what in each))
+    text = "; ".join(dict.fromkeys(map(law_of, inits)))
+    return Assignment(weight.leaf, by_part(weight, inits), rule, text)
+
+
 def gaussian(
     parameter: Parameter, std: Factor, rule: str, *, cut: float | None = None
 ) -> Assignment:
@@ -173,11 +204,14 @@ def need_one_part(layer: Layer, call: str, example: Callable[[str, Layer], str])
         axes = parameter.layer_axes
         text = f"stacked({text}, axis={axes[0] if len(axes) == 1 else axes})"
     words = ", ".join(f"'{part}'" for part in parts)
+    divided = f"if in equal blocks along its {last}, "
+    init = f"as_stored({text})"
+    if parameter.shape[axis] % len(parts):
+        divided, init = "to draw it by one law, ", example(parts[0], layer)
     raise ValueError(
         f"{call} draws {words} by laws of their own, and {parameter.name} of shape "
         f"{parameter.shape} is all of them, in an order that it does not show. Say how "
-        f"it is divided; if in equal blocks along its {last}, "
-        f"override({call}, [({parameter.name!r}, as_stored({text}))])."
+        f"it is divided; {divided}override({call}, [({parameter.name!r}, {init})])."
     )
 
 

@@ -5,16 +5,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from jaxinit.initializers import variance_scaling
+from jaxinit._typing import Initializer
+from jaxinit.initializers import scale, variance_scaling
 from jaxinit.initializers._check import check_count
 from jaxinit.roles.network import Network, Parameter
-from jaxinit.schemes.fitted import real_fans
+from jaxinit.schemes.fitted import fitted, real_fans
 from jaxinit.schemes.initialize import prepare
 from jaxinit.schemes.scheme import Assignment, Scheme
 from jaxinit.schemes.transformer._blocks import Blocks, Layer, read_blocks
 from jaxinit.schemes.transformer._transformer_scheme import (
     RULES,
     TransformerScheme,
+    drawn_by_part,
     need_attention,
     need_one_part,
     times,
@@ -161,7 +163,8 @@ def deepnorm() -> Scheme:
 
     Raises:
       ValueError: when used, if the model has no attention inside a residual branch, or
-        one layer makes several of queries, keys and values.
+        one layer makes several of queries, keys and values, and the program does not
+        tell which of its outputs are which.
 
     Examples:
       >>> import jaxinit
@@ -216,6 +219,15 @@ class _DeepNorm(TransformerScheme):
         if not blocks.stack(layer).num_blocks:
             return None
 
+        glorot = variance_scaling(1.0, "fan_avg", "normal")
+
+        def law(part: str, kernel: Parameter) -> Initializer:
+            return fitted(scale(glorot, self._gain(part, layer, blocks)), kernel)
+
+        by_part = drawn_by_part(layer, law)
+        if by_part is not None:
+            return by_part
+
         def example(part: str, layer: Layer) -> str:
             fan_in, fan_out = real_fans(layer.parameter)
             std = math.sqrt(2 / (fan_in + fan_out / len(layer.parts)))
@@ -223,7 +235,6 @@ class _DeepNorm(TransformerScheme):
 
         part = need_one_part(layer, self.call, example)
         gain = self._gain(part, layer, blocks)
-        glorot = variance_scaling(1.0, "fan_avg", "normal")
         return times(layer.parameter, glorot, gain, RULES[part])
 
     def outside(self, parameter: Parameter, blocks: Blocks) -> None:

@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 
+from jaxinit._typing import Initializer
+from jaxinit.initializers import normal
 from jaxinit.roles.network import Network, Parameter
 from jaxinit.schemes.fitted import real_fans
 from jaxinit.schemes.scheme import Assignment, Scheme
 from jaxinit.schemes.transformer._blocks import Blocks, Layer, read_blocks
 from jaxinit.schemes.transformer._transformer_scheme import (
     TransformerScheme,
+    drawn_by_part,
     gaussian,
     need_attention,
     need_one_part,
@@ -42,7 +45,8 @@ def t5() -> Scheme:
 
     Raises:
       ValueError: when used, if the model has no attention inside a residual branch, or
-        a projection makes queries together with keys or values.
+        a projection makes queries together with keys or values, and the program does
+        not tell which of its outputs are which.
 
     Examples:
       >>> import jaxinit
@@ -70,6 +74,14 @@ class _T5(TransformerScheme):
         fan_in = real_fans(layer.parameter).fan_in
         if "query" not in layer.parts:
             return gaussian(layer.parameter, fan_in**-0.5, "inside a branch")
+
+        def law(part: str, kernel: Parameter) -> Initializer:
+            return normal(_std(part, fan_in, layer))
+
+        if layer.head_size:
+            by_part = drawn_by_part(layer, law)
+            if by_part is not None:
+                return by_part
         need_one_part(layer, self.call, _example)
         if not layer.head_size:
             raise ValueError(
@@ -78,8 +90,7 @@ class _T5(TransformerScheme):
                 f"rule of its own: override(t5(), [({layer.parameter.name!r}, "
                 "normal(stddev))])."
             )
-        std = (fan_in * layer.head_size) ** -0.5
-        return gaussian(layer.parameter, std, "queries")
+        return gaussian(layer.parameter, _std("query", fan_in, layer), "queries")
 
     def outside(self, parameter: Parameter, blocks: Blocks) -> Assignment:
         std = real_fans(parameter).fan_in ** -0.5
@@ -95,7 +106,9 @@ class _T5(TransformerScheme):
 
 def _example(part: str, layer: Layer) -> str:
     fan_in = real_fans(layer.parameter).fan_in
-    std = fan_in**-0.5
-    if part == "query" and layer.head_size:
-        std *= layer.head_size**-0.5
-    return f"normal({std:.6g})"
+    return f"normal({_std(part, fan_in, layer):.6g})"
+
+
+def _std(part: str, fan_in: float, layer: Layer) -> float:
+    size = layer.head_size if part == "query" and layer.head_size else 1
+    return float((fan_in * size) ** -0.5)

@@ -3,14 +3,16 @@
 import math
 from dataclasses import dataclass
 
-from jaxinit.initializers import glorot_uniform
+from jaxinit._typing import Initializer
+from jaxinit.initializers import glorot_uniform, scale
 from jaxinit.roles.network import Network, Parameter
-from jaxinit.schemes.fitted import real_fans
+from jaxinit.schemes.fitted import fitted, real_fans
 from jaxinit.schemes.scheme import Assignment, Scheme
 from jaxinit.schemes.transformer._blocks import Blocks, Layer, read_blocks
 from jaxinit.schemes.transformer._transformer_scheme import (
     RULES,
     TransformerScheme,
+    drawn_by_part,
     gaussian,
     need_attention,
     need_one_part,
@@ -50,7 +52,8 @@ def t_fixup(*, reference_qk_gain: bool = False) -> Scheme:
 
     Raises:
       ValueError: when used, if the model has no attention inside a residual branch, or
-        one layer makes several of queries, keys and values.
+        one layer makes several of queries, keys and values, and the program does not
+        tell which of its outputs are which.
 
     Examples:
       >>> import jaxinit
@@ -87,6 +90,14 @@ class _TFixup(TransformerScheme):
         return blocks
 
     def inside(self, layer: Layer, blocks: Blocks) -> Assignment:
+        def law(part: str, kernel: Parameter) -> Initializer:
+            factor = self._factor(part, layer, blocks)
+            return fitted(scale(glorot_uniform(), factor), kernel)
+
+        by_part = drawn_by_part(layer, law)
+        if by_part is not None:
+            return by_part
+
         def example(part: str, layer: Layer) -> str:
             fan_in, fan_out = real_fans(layer.parameter)
             std = math.sqrt(2 / (fan_in + fan_out / len(layer.parts)))

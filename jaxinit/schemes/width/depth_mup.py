@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from jaxinit.roles.network import Network
 from jaxinit.schemes.initialize import prepare
 from jaxinit.schemes.width.mup_optimizer import (
     Optimizer,
@@ -65,7 +66,8 @@ def depth_mup_factors(
       base_branches: :math:`L_\text{base}`, those of the model whose hyperparameters
         are carried over; with 1 the factors are those of the papers' formulas.
       exponent: :math:`\alpha`.
-      optimizer: ``"sgd"``, ``"adam"``, ``"adamw"`` or ``"lion"``.
+      optimizer: as in ``mup_multipliers``. Those whose updates do not depend on the
+        scale of the gradient go as Adam.
 
     Returns:
       The factors. ``depth_mup_multipliers`` lays the learning rates out as a pytree.
@@ -157,22 +159,34 @@ def depth_mup_multipliers(
       As ``depth_mup_factors``.
     """
     network, _ = prepare(model, args, {**kwargs, **(model_kwargs or {})}, rngs)
+    inside = inside_branches(network)
+    factors = depth_mup_factors(
+        network.structure.num_branches,
+        base_branches,
+        exponent=exponent,
+        optimizer=optimizer,
+    )
+    return tree_like_params(
+        network.traced,
+        [factors.learning_rate if p.leaf in inside else 1.0 for p in network.params],
+    )
+
+
+def inside_branches(network: Network) -> set[int]:
+    """The leaves of weights, biases and norms inside residual branches.
+
+    Raises:
+      ValueError: if there are no branches.
+    """
     structure = network.structure
     if not structure.branches:
         raise ValueError(
             f"depth-muP is for residual networks, and {network.traced.name} adds no "
             "branch into a stream. Use mup_multipliers alone."
         )
-    factors = depth_mup_factors(
-        structure.num_branches, base_branches, exponent=exponent, optimizer=optimizer
-    )
-    inside = {
+    return {
         leaf
         for branch in structure.branches
         for number in (*branch.layers, *branch.norms, *branch.gains)
         for leaf in network.event(number).params
     }
-    return tree_like_params(
-        network.traced,
-        [factors.learning_rate if p.leaf in inside else 1.0 for p in network.params],
-    )

@@ -17,7 +17,7 @@ from jaxinit.initializers._value import law_of, with_fans
 from jaxinit.models.arguments import Arguments, arguments
 from jaxinit.models.trace import adapt
 from jaxinit.roles.network import Network, Parameter
-from jaxinit.schemes.fitted import fitted, real_fans
+from jaxinit.schemes.fitted import by_part, fitted, kernels_of, real_fans
 from jaxinit.schemes.scheme import Assignment, Scheme
 from jaxinit.schemes.width.infinite_axes import Width, base_network, find_widths
 from jaxinit.schemes.width.own_rms import own_rms, rms_of, with_rms
@@ -226,6 +226,9 @@ def _from_base(
     init: Initializer, parameter: Parameter, narrow: Parameter, factor: float
 ) -> Initializer:
     """``factor`` times ``init`` as it is at the base width."""
+    if parameter.parts and len(parameter.parts) == len(narrow.parts):
+        pairs = zip(kernels_of(parameter), kernels_of(narrow), strict=True)
+        return by_part(parameter, [_from_base(init, *p, factor) for p in pairs])
     exact = with_fans(init, real_fans(narrow))
     if exact is not None:
         return scale(exact, factor)

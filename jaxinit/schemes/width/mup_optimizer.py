@@ -1,5 +1,6 @@
 """The learning rates of muP, one for each parameter, for optax."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args
 
@@ -8,12 +9,14 @@ import numpy as np
 import optax  # type: ignore[import-untyped]
 
 from jaxinit.models.trace import Traced
+from jaxinit.roles.network import Parameter
 from jaxinit.schemes.initialize import prepare
 from jaxinit.schemes.width.infinite_axes import Width, base_network, find_widths
+from jaxinit.schemes.width.matrix_optimizers import muon_rate, shampoo_rate
 from jaxinit.schemes.width.mup import Readout, check_ends, check_readout
 from jaxinit.transfer._leaves import some, tree_of
 
-Optimizer = Literal["sgd", "adam", "adamw", "lion"]
+Optimizer = Literal["sgd", "adam", "adamw", "lion", "muon", "shampoo"]
 OPTIMIZERS = get_args(Optimizer)
 
 
@@ -33,14 +36,14 @@ def mup_multipliers(
     With :math:`m` and :math:`k` the ratios of fan-in and fan-out to those of the base
     model (for a bias or a gain, :math:`k` is the ratio of sizes):
 
-    ==================================  ===========  =================
-    parameter                           Adam, AdamW  SGD
-    ==================================  ===========  =================
-    inputs, embeddings, biases, gains   1            :math:`k`
-    hidden weights                      :math:`1/m`  :math:`k/m`
-    output weights                      :math:`1/m`  :math:`1/m`
-    readout, with an output multiplier  1            :math:`m`
-    ==================================  ===========  =================
+    ==================================  ===========  ============  ==================
+    parameter                           Adam, AdamW  SGD           spectral norm 1
+    ==================================  ===========  ============  ==================
+    inputs, embeddings, biases, gains   1            :math:`k`     :math:`\sqrt k`
+    hidden weights                      :math:`1/m`  :math:`k/m`   :math:`\sqrt{k/m}`
+    output weights                      :math:`1/m`  :math:`1/m`   :math:`1/\sqrt m`
+    readout, with an output multiplier  1            :math:`m`     :math:`\sqrt m`
+    ==================================  ===========  ============  ==================
 
     In SGD, :math:`k/m` is 1 if all widths grow alike. A table that is both embedding
     and readout is trained as an embedding. Adam's ``eps`` should stay well below the
@@ -48,13 +51,19 @@ def mup_multipliers(
     signs have the same size whatever the gradients', so that it goes as Adam without
     an ``eps``; its row follows from that, and is in no table of the paper.
 
+    The last column is for optimizers whose update of a whole array has the spectral
+    norm 1, as Shampoo's without accumulation (``"shampoo"``). It follows from the
+    spectral condition. ``"muon"`` is ``optax.contrib.muon`` as it is by default, which
+    makes up for outputs that grow by itself, with the matrices of ``muon_matrices``;
+    it trains all else, tables among them, by Adam.
+
     Args:
       model: the target, as in ``initialize``.
       base: a model of the same architecture at the base width, as in ``mup``.
       *args: the target's inputs; shapes will do.
-      optimizer: ``"sgd"`` (with or without momentum), ``"adam"``, ``"adamw"`` or
-        ``"lion"``; the last three are alike. Optimizers whose updates do not depend on
-        the scale of the gradient go as Adam.
+      optimizer: ``"sgd"`` (with or without momentum); ``"adam"``, ``"adamw"`` or
+        ``"lion"``, which are alike, as are all whose updates do not depend on the
+        scale of the gradient, entry by entry; ``"muon"``; or ``"shampoo"``.
       readout: as given to ``mup``.
       base_args: as in ``mup``.
       rngs: as in ``initialize``.
@@ -80,7 +89,9 @@ def mup_multipliers(
 
     References:
       Yang et al., "Tensor Programs V: Tuning Large Neural Networks via Zero-Shot
-      Hyperparameter Transfer", 2022, tables 3 and 8 and appendix B.3.
+      Hyperparameter Transfer", 2022, tables 3 and 8 and appendix B.3. Yang, Simon and
+      Bernstein, "A Spectral Condition for Feature Learning", 2023, condition 1.
+      Bernstein and Newhouse, "Old Optimizer, New Norm: An Anthology", 2024.
     """
     check_readout(readout)
     check_optimizer(optimizer)
@@ -88,11 +99,11 @@ def mup_multipliers(
     widths = find_widths(network, base_network(base, network, base_args, rngs))
     ends = check_ends(network, widths, readout)
     lifted = ends if readout == "multiplier" else frozenset()
-    rate = _sgd if optimizer == "sgd" else _adam
-    return tree_like_params(
-        network.traced,
-        [rate(width, leaf in lifted) for leaf, width in widths.items()],
-    )
+    rates = [
+        _rate(optimizer, network.params[leaf], width, leaf in lifted)
+        for leaf, width in widths.items()
+    ]
+    return tree_like_params(network.traced, rates)
 
 
 def scale_by_mup(multipliers: Any) -> optax.GradientTransformation:
@@ -231,6 +242,17 @@ def check_optimizer(optimizer: str) -> None:
 def tree_like_params(traced: Traced, values: Sequence[float]) -> Any:
     """One number for each parameter, in a pytree like the model's parameters."""
     return traced.variables([*values, *[0.0] * traced.num_state]).params
+
+
+def _rate(optimizer: str, parameter: Parameter, width: Width, lifted: bool) -> float:
+    if optimizer == "sgd":
+        return _sgd(width, lifted)
+    if optimizer == "shampoo":
+        return math.sqrt(width.fan_in) if lifted else shampoo_rate(width)
+    plain = _adam(width, lifted)
+    if optimizer == "muon":
+        return muon_rate(parameter, width, plain, lifted)
+    return plain
 
 
 def _adam(width: Width, lifted: bool) -> float:

@@ -5,10 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
+from jaxinit._typing import Initializer
 from jaxinit.initializers import normal, spectral_orthogonal
 from jaxinit.roles.network import Network, Parameter
+from jaxinit.schemes.fitted import by_part, fitted, kernels_of
 from jaxinit.schemes.initialize import prepare
 from jaxinit.schemes.scheme import Assignment, Scheme, drawn
+from jaxinit.schemes.width.matrix_optimizers import spectral_rate
 from jaxinit.schemes.width.mup_optimizer import (
     Optimizer,
     check_optimizer,
@@ -93,7 +96,9 @@ def spectral_multipliers(
     Args:
       model: as in ``initialize``.
       *args: the model's inputs; shapes will do.
-      optimizer: ``"sgd"``, ``"adam"``, ``"adamw"`` or ``"lion"``.
+      optimizer: as in ``mup_multipliers``. Of ``"shampoo"`` all factors, of ``"muon"``
+        those of matrices are :math:`\sqrt{\text{out}/\text{in}}`, less what optax
+        multiplies by itself.
       rngs: as in ``initialize``.
       model_kwargs: as in ``initialize``.
       **kwargs: further keyword arguments of the model.
@@ -120,8 +125,11 @@ def spectral_multipliers(
     rates = []
     for parameter in network.params:
         matrix = _matrix(parameter, network)
-        rate = 1.0 if optimizer != "sgd" else matrix.outputs
-        rates.append(rate / matrix.inputs)
+        plain = matrix.outputs / matrix.inputs
+        if optimizer in ("muon", "shampoo"):
+            rates.append(spectral_rate(parameter, optimizer, plain))
+        else:
+            rates.append(plain if optimizer == "sgd" else 1 / matrix.inputs)
     return tree_like_params(network.traced, rates)
 
 
@@ -142,17 +150,22 @@ class _Spectral(Scheme):
             if "embedding" in parameter.roles:
                 assignments.append(drawn(parameter, normal(1.0), "tables"))
                 continue
-            init = spectral_orthogonal()
-            if self.law == "normal":
-                init = normal(min(1.0, norm) / math.sqrt(inputs))
             law = f"{self.law}, spectral norm {norm:.4g}"
-            assignments.append(drawn(parameter, init, "kernels", law))
+            each = [self._kernel(one, network) for one in kernels_of(parameter)]
+            init = by_part(parameter, each)
+            assignments.append(Assignment(parameter.leaf, init, "kernels", law))
         if not assignments:
             raise ValueError(
                 f"the spectral parametrization is for weights, and "
                 f"{network.traced.name} has none left. Use its own init."
             )
         return assignments
+
+    def _kernel(self, parameter: Parameter, network: Network) -> Initializer:
+        if self.law != "normal":
+            return fitted(spectral_orthogonal(), parameter)
+        inputs, outputs = _matrix(parameter, network)
+        return normal(min(1.0, math.sqrt(outputs / inputs)) / math.sqrt(inputs))
 
 
 def _matrix(parameter: Parameter, network: Network) -> _Matrix:

@@ -1,0 +1,105 @@
+"""Writes the pages' tables of what papers published beside what was measured.
+
+    python -m examples.papers --quick --keep && python docs/scripts/papers.py
+
+From the records in `benchmarks/results/papers/` alone. `docs/papers.md` shows all of
+them; other pages quote some, between markers that name the study and the claim's place:
+`<!-- claim: he_2015 1 -->`. A test holds the pages equal to this.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+RECORDS = ROOT / "benchmarks" / "results" / "papers"
+QUOTING = ("which-initialization.md",)
+QUOTE = re.compile(r"(<!-- claim: (\w+) (\d+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+INTRODUCTION = """# Papers, measured again
+
+Each script in `examples/papers/` measures what a paper claims, at a size that a CPU
+can bear, and says what was scaled down. A result that does not reproduce is shown as
+such; a small network that disagrees with a paper does not refute it. This page is
+made from the records of those runs by `python docs/scripts/papers.py`.
+
+| paper | claims that hold here |
+|---|---|
+"""
+
+
+def records() -> dict[str, dict[str, Any]]:
+    """By name."""
+    found = [json.loads(path.read_text()) for path in sorted(RECORDS.glob("*.json"))]
+    return {record["name"]: record for record in found}
+
+
+def papers_page() -> str:
+    """All studies, with their figures."""
+    found = records()
+    text = INTRODUCTION
+    for name, record in found.items():
+        held = sum(claim["holds"] for claim in record["claims"])
+        title = record["paper"].split(",")[0]
+        year = record["paper"][-4:]
+        text += f"| [{title}, {year}](#{name}) | {held} of {len(record['claims'])} |\n"
+    for name, record in found.items():
+        text += (
+            f"\n## {name}\n\n{record['paper']}.\n\n"
+            f"![{record['claims'][0]['what']}](images/papers/{name}.svg)\n\n"
+            "| | published | measured | |\n|---|---|---|---|\n"
+            + "".join(_row(claim) for claim in record["claims"])
+            + f"\nScaled down: {record['scaled']} Run with `python -m examples.papers."
+            f"{name}{_flag(record)}`, {_size(record)}; {record['machine']}, jax "
+            f"{record['jax']}.\n"
+        )
+    return text
+
+
+def _row(claim: dict[str, Any]) -> str:
+    cells = (claim["what"], claim["published"], claim["measured"], _word(claim))
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
+
+
+def _word(claim: dict[str, Any]) -> str:
+    return "holds" if claim["holds"] else "**does not hold here**"
+
+
+def _flag(record: dict[str, Any]) -> str:
+    return "" if record["mode"] == "full" else f" --{record['mode']}"
+
+
+def _size(record: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {_values(v)}" for key, v in record["size"].items())
+
+
+def _values(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_values, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def quoted(text: str) -> str:
+    """The text with its quotations renewed."""
+    found = records()
+
+    def renew(match: re.Match[str]) -> str:
+        record = found[match[2]]
+        claim = record["claims"][int(match[3])]
+        said = (
+            f"> {claim['what']}. Published: {claim['published']}. Measured: "
+            f"{claim['measured']}; {_word(claim)} "
+            f"([{match[2]}](papers.md#{match[2]})).\n"
+        )
+        return match[1] + said + match[4]
+
+    return QUOTE.sub(renew, text)
+
+
+if __name__ == "__main__":
+    (DOCS / "papers.md").write_text(papers_page())
+    for name in QUOTING:
+        page = DOCS / name
+        page.write_text(quoted(page.read_text()))

@@ -1,0 +1,1 @@
+"""jaxinit beside what a training script uses: each file a whole, small script."""

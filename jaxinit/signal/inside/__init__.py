@@ -1,0 +1,1 @@
+"""Statistics taken inside a step of training; `observe` is their door."""

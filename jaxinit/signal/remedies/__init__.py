@@ -1,0 +1,1 @@
+"""Remedies: named by cause, tried by analyzing the model again, ranked."""

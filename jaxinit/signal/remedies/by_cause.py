@@ -1,0 +1,392 @@
+"""What may mend each kind of finding, the likeliest first."""
+
+import ast
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from jaxinit.report.findings import Finding
+from jaxinit.report.measured import Measured
+from jaxinit.report.numbers import some
+from jaxinit.signal.remedies import laws
+from jaxinit.signal.remedies.candidate import NORMALIZE, Candidate, evaluated
+from jaxinit.verdict.evidence import curves, of_param, params, weight_gain
+from jaxinit.verdict.remedies import common_activation, num_joins
+
+Found = Iterator[Candidate | None]
+
+# A kernel whose mean square is within these bounds, times 1/fan_in, is not off.
+_USUAL = (0.2, 8.0)
+# A sum of as many branches of variance one as there are joins.
+_SMALL_CHANGE = 0.05
+
+
+def candidates(report: Measured) -> list[Candidate]:
+    """Remedies for the findings of a report, by cause, without repetition.
+
+    Args:
+      report: a report whose evidence was gathered.
+
+    Returns:
+      First what suits the most severe finding. Nothing that the model already has.
+    """
+    if not params(report):
+        return []
+    found: list[Candidate | None] = []
+    for finding in report.findings:
+        found += _as_named(report, finding)
+        found += _BY_KIND.get(finding.kind, _nothing)(report, finding)
+    top = report.findings[0]
+    if top.kind in _BY_KIND and top.metric != "token_cos":
+        found += _everywhere(report)
+    unique: dict[str, Candidate] = {}
+    for candidate in found:
+        if candidate is not None:
+            name = f"{candidate.scheme}{candidate.normalize}"
+            unique.setdefault(name, candidate)
+    return list(unique.values())
+
+
+def _as_named(report: Measured, finding: Finding) -> Found:
+    """The line of the finding itself, where it is initializers: there, everywhere."""
+    code, _, where = (finding.remedy or "").partition("  # ")
+    whole: Candidate | None = None
+    for number, (word, what) in enumerate(_arguments(code)):
+        each = [c for c in _placed(report, finding, word, what, where) if c]
+        if not number:
+            yield from each
+            whole = each[0] if each else None
+        else:
+            whole = whole.and_also(each[0]) if whole and each else whole
+            yield whole
+
+
+def _arguments(code: str) -> list[tuple[str, str]]:
+    """Keyword arguments, ``kernel_init=...`` and so on, whose values are known."""
+    try:
+        call = ast.parse(f"f({code})", mode="eval").body
+        assert isinstance(call, ast.Call)
+        found = [(str(k.arg), ast.unparse(k.value)) for k in call.keywords]
+        for _, what in found:
+            evaluated(what)
+    except Exception:  # it is no such code, or holds a name of the user's
+        return []
+    return [(w, what) for w, what in found if w.endswith("_init") and not call.args]
+
+
+def _placed(
+    report: Measured, finding: Finding, word: str, what: str, where: str
+) -> Found:
+    """One argument for the parameters that it may be meant for."""
+    if word == "kernel_init" and "branch" in where:
+        places = [laws.having(report, "branch_end")]
+    elif word == "kernel_init":
+        places = [_kernels_of(report, finding.row), laws.hidden(report)]
+    elif word == "bias_init":
+        gates = [c["row"] for c in curves(report, "logistic") if c.get("gate")]
+        at_gates = [n for row in gates for n in _params_of(report, row, *_BIASES)]
+        here = _params_of(report, finding.row, *_BIASES)
+        places = [list(dict.fromkeys(at_gates)), here, laws.having(report, *_BIASES)]
+    else:
+        places = [laws.having(report, *_ROLES_OF.get(word, ()))]
+    if math.isfinite(finding.stderr):  # found by a slope, which no single layer makes
+        places.reverse()
+    law = laws.named(what)
+    for names in places:
+        if names and word == "kernel_init" and law is not None:
+            yield laws.kernels(report, names, law)
+        elif names and word != "kernel_init":
+            yield laws.drawn(report, names, what)
+
+
+_BIASES = ("bias", "gate_bias", "forget_gate_bias")
+_ROLES_OF = {
+    "scale_init": ("gain",),
+    "recurrent_kernel_init": ("recurrent",),
+    "embedding_init": ("embedding",),
+}
+
+
+def _nothing(report: Measured, finding: Finding) -> Found:
+    del report, finding
+    yield from ()
+
+
+def _everywhere(report: Measured) -> Found:
+    """Usual laws for all kernels, and biases of zero with them."""
+    names = laws.hidden(report)
+    chosen = laws.for_activation(common_activation(report))
+    biased = _biases(report, laws.having(report, "bias", "readout_bias", "gate_bias"))
+    for law in chosen:
+        yield laws.kernels(report, names, law)
+    yield biased
+    for law in chosen:
+        one = laws.kernels(report, names, law)
+        if one is not None and biased is not None:
+            yield one.and_also(biased)
+    readouts = laws.having(report, "readout", but=("embedding",))
+    last = laws.kernels(report, readouts, laws.LECUN)
+    one = laws.kernels(report, names, chosen[0])
+    if last is not None and one is not None:
+        yield one.and_also(last)
+
+
+def _size(report: Measured, finding: Finding) -> Found:
+    """A signal or gradient that grows or falls: at one layer, or with depth."""
+    one = _kernels_of(report, finding.row)
+    if finding.metric == "second_moment" and finding.stderr != finding.stderr:
+        yield from _jump(report, finding, one)
+    if finding.kind == "exploding":
+        yield from _branches(report)
+    names = laws.hidden(report)
+    for law in laws.for_activation(common_activation(report)):
+        yield laws.kernels(report, names, law)
+    yield from _rescaled(report, finding)
+
+
+def _jump(report: Measured, finding: Finding, names: list[str]) -> Found:
+    """One layer that is off: its kernel, or an operation in front of it."""
+    row = next((r for r in report.rows if r.name == finding.row), None)
+    gain = None if row is None else weight_gain(report, row)
+    if row is None or gain is None or not math.isfinite(finding.value):
+        return
+    if not _USUAL[0] < gain < _USUAL[1]:
+        for law in laws.for_activation(row.activation):
+            yield laws.kernels(report, names, law)
+    factor = 2.0 ** min(max(finding.value / 2, -60.0), 60.0)
+    change = laws.changed(report, names, f"w / {factor:.3g}")
+    line, _, where = (finding.remedy or "").partition("  # ")
+    if line.startswith("h = "):
+        yield replace(
+            change,
+            code=line,
+            where=where,
+            simulates=True,
+        )
+    else:
+        yield change
+
+
+def _branches(report: Measured) -> Found:
+    """The ends of residual branches, smaller or zero."""
+    joins, ends = num_joins(report), laws.having(report, "branch_end")
+    if not joins or not ends:
+        return
+    yield laws.kernels(report, ends, laws.scaled(1 / joins))
+    yield laws.drawn(report, ends, "jaxinit.zeros")
+
+
+def _rescaled(report: Measured, finding: Finding) -> Found:
+    """Kernels, or gains of kernels, times what was measured to be missing."""
+    if not math.isfinite(finding.value) or finding.stderr != finding.stderr:
+        return
+    bits = 2 * finding.value if finding.metric == "grad_rms" else finding.value
+    square = 2.0 ** min(max(-bits, -60.0), 60.0)
+    if abs(square - 1) < _SMALL_CHANGE:
+        return
+    names = laws.hidden(report)
+    known = [params(report)[n] for n in names if params(report)[n].get("fan_in")]
+    sizes = sorted(e["mean_square"] * e["fan_in"] for e in known if "mean_square" in e)
+    gains = laws.having(report, "gain")
+    if gains:
+        rms = [math.sqrt(params(report)[n].get("mean_square", 1.0)) for n in gains]
+        value = sorted(rms)[len(rms) // 2] * math.sqrt(square)
+        yield laws.drawn(report, gains, f"jaxinit.constant({value:.3g})")
+    if sizes:
+        yield laws.kernels(report, names, laws.scaled(sizes[len(sizes) // 2] * square))
+
+
+def _dead(report: Measured, finding: Finding) -> Found:
+    yield _biases(report, _params_of(report, finding.row, "bias"))
+    yield _biases(report, laws.having(report, "bias"))
+    yield _normalized(report)
+    yield from _everywhere(report)
+
+
+def _saturated(report: Measured, finding: Finding) -> Found:
+    if finding.metric == "softmax":
+        yield from _attention(report)
+        return
+    one = _kernels_of(report, finding.row)
+    bias = _biases(report, _params_of(report, finding.row, "bias", "gate_bias"))
+    every = _biases(report, laws.having(report, "bias", "gate_bias"))
+    yield bias
+    yield every
+    yield laws.kernels(report, one, laws.LECUN)
+    recurrent = laws.kernels(report, laws.having(report, "recurrent"), laws.ORTHOGONAL)
+    inputs = laws.having(report, "weight", but=("recurrent", "readout", "embedding"))
+    rest = laws.kernels(report, inputs, laws.LECUN)
+    for first in (rest, recurrent):
+        for second in (None, every, recurrent):
+            if first is not None:
+                yield first if second is None else first.and_also(second)
+    yield _normalized(report)
+
+
+def _attention(report: Measured) -> Found:
+    """Queries and keys of another size: what 1/sqrt(head_dim) would do as well."""
+    pair = laws.having(report, "query", "key")
+    queries = [n for n in laws.having(report, "query") if "shape" in params(report)[n]]
+    shapes = [params(report)[n]["shape"] for n in queries]
+    gains = [
+        e["mean_square"] * e["fan_in"]
+        for e in (params(report)[n] for n in pair)
+        if e.get("fan_in") and "mean_square" in e
+    ]
+    divided = None
+    if shapes and shapes[0]:
+        size = int(shapes[0][-1])
+        change = laws.changed(report, queries, f"w / {math.sqrt(size):.4g}")
+        divided = replace(
+            change,
+            code=f"logits = logits / jnp.sqrt({size})",
+            where=f"q @ k.T of the queries from {some(queries)}",
+            simulates=True,
+        )
+    drawn = laws.kernels(report, pair, laws.LECUN)
+    if gains and max(gains) > _USUAL[1]:
+        yield drawn
+    yield divided
+    yield drawn
+    if drawn is not None and divided is not None:
+        yield divided.and_also(drawn)
+
+
+def _collapsed(report: Measured, finding: Finding) -> Found:
+    if finding.metric != "token_cos":
+        yield from _everywhere(report)
+
+
+def _symmetric(report: Measured, finding: Finding) -> Found:
+    del finding
+    equal = [
+        n
+        for n, e in params(report).items()
+        if e.get("units_before", 1.0) < 1e-5 and e.get("fan_in")
+    ]
+    for law in laws.for_activation(common_activation(report))[:2]:
+        yield laws.kernels(report, equal, law)
+        yield laws.kernels(report, laws.hidden(report), law)
+
+
+def _trapped(report: Measured, finding: Finding) -> Found:
+    """Of zeros that wait for each other, one kind opened; then all of them."""
+    del finding
+    zero = [
+        n for n, e in params(report).items() if e.get("mean_square") == 0 and e["roles"]
+    ]
+    weights = [n for n in zero if params(report)[n].get("fan_in")]
+    factors = [
+        n for n in zero if {"gain", "norm_scale"} & set(params(report)[n]["roles"])
+    ]
+    law = laws.for_activation(common_activation(report))[0]
+    drawn = laws.kernels(report, weights, law)
+    opened = laws.drawn(report, factors, "jaxinit.ones") if factors else None
+    norms = [n for n in factors if "norm_scale" in params(report)[n]["roles"]]
+    yield laws.drawn(report, norms, "jaxinit.ones") if norms else None
+    for name in reversed(weights):
+        yield laws.kernels(report, [name], law)
+    yield drawn
+    yield opened
+    if drawn is not None and opened is not None:
+        yield drawn.and_also(opened)
+
+
+def _time(report: Measured, finding: Finding) -> Found:
+    forget = laws.having(report, "forget_gate_bias")
+    if finding.kind == "time-vanishing":
+        yield _ones(report, forget)
+        yield _ones(report, laws.having(report, "gate_bias"))
+    recurrent = laws.having(report, "recurrent")
+    yield laws.kernels(report, recurrent, laws.ORTHOGONAL)
+    yield laws.kernels(report, recurrent, laws.LECUN)
+    if finding.kind == "time-exploding":
+        yield laws.drawn(report, recurrent, "jaxinit.orthogonal(0.7)")
+    one = laws.kernels(report, recurrent, laws.ORTHOGONAL)
+    bias = _ones(report, forget)
+    if one is not None and bias is not None:
+        yield one.and_also(bias)
+
+
+def _inputs(report: Measured, finding: Finding) -> Found:
+    del finding
+    yield _normalized(report)
+
+
+def _readout(report: Measured, finding: Finding) -> Found:
+    names = _kernels_of(report, finding.row) or laws.having(report, "readout")
+    tables = [n for n in names if "embedding" in params(report)[n]["roles"]]
+    for name in tables:
+        width = int(params(report)[name]["shape"][-1])
+        yield laws.drawn(report, [name], f"jaxinit.normal({width**-0.5:.3g})")
+        yield laws.drawn(report, [name], "jaxinit.normal(0.02)")
+    rest = [n for n in names if n not in tables]
+    yield laws.kernels(report, rest, laws.LECUN)
+    if rest:
+        yield laws.drawn(report, rest, "jaxinit.zeros")
+
+
+def _unstable(report: Measured, finding: Finding) -> Found:
+    del finding
+    names = laws.hidden(report)
+    for law in laws.for_activation(common_activation(report)):
+        if law.gain is None:
+            yield laws.kernels(report, names, law)
+
+
+def _any_kernels(report: Measured, finding: Finding) -> Found:
+    del finding
+    yield from _everywhere(report)
+
+
+_BY_KIND: dict[str, Callable[[Measured, Finding], Found]] = {
+    "non-finite": _any_kernels,
+    "input": _inputs,
+    "symmetric": _symmetric,
+    "trapped": _trapped,
+    "exploding": _size,
+    "vanishing": _size,
+    "time-exploding": _time,
+    "time-vanishing": _time,
+    "dead": _dead,
+    "saturated": _saturated,
+    "rank-collapsed": _collapsed,
+    "dtype-range": _any_kernels,
+    "loss-at-init": _readout,
+    "seed-unstable": _unstable,
+}
+
+
+def _normalized(report: Measured) -> Candidate | None:
+    fed = report.evidence.get("inputs", ())
+    if all(abs(x["mean"]) < 0.5 and 0.5 < x["std"] < 2 for x in fed):
+        return None
+    return Candidate(NORMALIZE, "with the training data's", normalize=True)
+
+
+def _biases(report: Measured, names: list[str]) -> Candidate | None:
+    """Zero for those biases that are not."""
+    known = params(report)
+    names = [n for n in names if known[n].get("mean_square", 0.0) != 0.0]
+    names = [n for n in names if not known[n].get("fan_in")]
+    return laws.drawn(report, names, "jaxinit.zeros") if names else None
+
+
+def _ones(report: Measured, names: list[str]) -> Candidate | None:
+    return laws.drawn(report, names, "jaxinit.ones") if names else None
+
+
+def _kernels_of(report: Measured, row: str | None) -> list[str]:
+    """The kernels that act in a row."""
+    return [n for n in _params_of(report, row) if of_param(report, n).get("fan_in")]
+
+
+def _params_of(report: Measured, row: str | None, *roles: str) -> list[str]:
+    found = [p for r in report.rows if r.name == row for p in r.params]
+    names = [n if n in params(report) else n.split("[")[0] for n in found]
+    return [
+        n
+        for n in names
+        if n in params(report)
+        and (not roles or set(roles) & set(params(report)[n]["roles"]))
+    ]

@@ -1,0 +1,70 @@
+"""Seeds over two processes, with four devices each."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import jaxinit
+from tests.signal.two_processes import SEEDS, Noisy, X
+
+pytestmark = pytest.mark.internals
+
+
+def run(*more):
+    """Both processes, to their ends: return codes, outputs and errors."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = str(free.getsockname()[1])
+    flags = os.environ.get("XLA_FLAGS", "")
+    flags += " --xla_force_host_platform_device_count=4"
+    command = [sys.executable, "-m", "tests.signal.two_processes", port]
+    both = [
+        subprocess.Popen(
+            [*command, str(index), *more],
+            env={**os.environ, "XLA_FLAGS": flags},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for index in range(2)
+    ]
+    said = [process.communicate(timeout=300) for process in both]
+    return [process.returncode for process in both], *zip(*said, strict=True)
+
+
+def test_both_processes_know_the_numbers_of_one():
+    codes, outputs, errors = run()
+    assert codes == [0, 0], errors
+    first, second = (json.loads(out.splitlines()[-1]) for out in outputs)
+
+    alone = jaxinit.analyze(Noisy(), X, seeds=SEEDS, judge=False)
+
+    assert first.pop("ran") == [0, 2, 4, 6, 8, 10]  # nothing is computed twice
+    assert second.pop("ran") == [1, 3, 5, 7, 9]
+    assert first == second
+    assert first["devices"] == 4
+    assert first["processes"] == 2
+    for group in ("forward", "backward", "weights"):
+        for metric, values in getattr(alone, group).items():
+            # Up to the order of float32 sums.
+            np.testing.assert_allclose(
+                np.asarray(first[group][metric], np.float64),
+                values,
+                rtol=1e-4,
+                atol=1e-6,
+                err_msg=metric,
+            )
+
+
+def test_a_process_that_dies_ends_the_other_with_an_error_that_says_so():
+    codes, _, errors = run("die")
+
+    assert codes[1] == 9
+    assert codes[0] not in (0, 9)
+    told = ("one of them has ended", "another task died")  # ours, or jax's own
+    assert any(text in errors[0] for text in told), errors[0]

@@ -1,0 +1,57 @@
+"""Run by `test_processes`: one of two processes, each with four devices of eight.
+
+    python -m tests.signal.two_processes PORT INDEX [die]
+
+Prints the facts as JSON. With ``die`` the second process ends in the middle of its
+seeds.
+"""
+
+import json
+import os
+import sys
+
+import jax
+import numpy as np
+from flax import linen as nn
+
+import jaxinit
+from jaxinit.signal.engine import Engine
+
+SEEDS = 11
+X = np.asarray(np.random.default_rng(1).normal(size=(16, 8)), np.float32)
+
+
+class Noisy(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        x = nn.Dropout(0.5, deterministic=False)(nn.relu(nn.Dense(16)(x)))
+        return nn.Dense(4)(x)
+
+
+def main() -> None:
+    port, index, *rest = sys.argv[1:]
+    # The other process is to notice within a minute.
+    jax.distributed.initialize(
+        f"localhost:{port}", 2, int(index), heartbeat_timeout_seconds=20
+    )
+    ran: set[int] = set()
+    batched = Engine.run_batched
+
+    def run_batched(self, seeds, *given):
+        if rest and index == "1":
+            os._exit(9)
+        ran.update(map(int, seeds))
+        return batched(self, seeds, *given)
+
+    Engine.run_batched = run_batched
+    report = jaxinit.analyze(Noisy(), X, seeds=SEEDS, judge=False)
+    facts = {
+        group: {k: v.tolist() for k, v in getattr(report, group).items()}
+        for group in ("forward", "backward", "weights")
+    }
+    facts |= {k: report.settings[k] for k in ("devices", "processes")}
+    print(json.dumps(facts | {"ran": sorted(ran)}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
