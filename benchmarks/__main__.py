@@ -35,7 +35,7 @@ from benchmarks import scaling
 from benchmarks.contenders import BARE
 from benchmarks.models import WORKLOADS
 from benchmarks.serve import ROOT, Failed, Worker
-from benchmarks.targets import judged
+from benchmarks.targets import floor, judged
 
 RESULTS = ROOT / "benchmarks" / "results"
 CONTENDERS = ("jaxinit", "judged", "flax", *BARE, "hooks")
@@ -68,7 +68,7 @@ class Suite:
         ]
 
     def pages(self) -> list[str]:
-        return ["seeds", "depth"] if self.options.quick else list(scaling.PAGES)
+        return ["depth"] if self.options.quick else list(scaling.PAGES)
 
     def contenders(self) -> list[str]:
         return [
@@ -113,7 +113,7 @@ class Suite:
                 cost = _cost(first[way], later[way])
                 self.results[name, seeds, way] = cost
                 lines.append(_line(way, cost, later[way][-1]))
-        lines += self._ceiling(spec, name, seeds)
+        lines += self._ratios(name, seeds) + self._ceiling(spec, name, seeds)
         self.say(lines, bar)
 
     def scale(self, bar: Progress, task: Any) -> None:
@@ -143,6 +143,8 @@ class Suite:
         command = ["-m", "benchmarks.initializers"]
         if self.options.quick:
             command += ["--quick", "--repeats", "1", "--only", "overhead"]
+        if self.options.torch_python:
+            command += ["--torch-python", self.options.torch_python]
         bar.update(task, description="initializers")
         done = subprocess.run(
             [sys.executable, *command],
@@ -162,7 +164,7 @@ class Suite:
 
     def path(self, suffix: str) -> Path:
         quick = "-quick" if self.options.quick else ""
-        return RESULTS / f"suite-{self.backend}{quick}{suffix}"
+        return RESULTS / f"analyze-{self.backend}{quick}{suffix}"
 
     def _start(self, spec: dict[str, Any], way: str) -> Worker:
         hooks = way == "hooks"
@@ -187,6 +189,18 @@ class Suite:
         for worker in workers.values():
             worker.end()
         return later
+
+    def _ratios(self, name: str, seeds: int) -> list[str]:
+        """The README's numbers are read from this line: of cold and of warm calls."""
+        try:
+            ratios = [
+                self.results[name, seeds, "jaxinit"][what]
+                / floor(self.results, name, seeds, what)
+                for what in ("cold", "warm")
+            ]
+        except KeyError:
+            return []
+        return [f"  analyze / best baseline {ratios[0]:13.2f}{ratios[1]:28.2f}"]
 
     def _ceiling(self, spec: dict[str, Any], name: str, seeds: int) -> list[str]:
         """How much of what a product of matrices reaches here the analysis reaches."""
@@ -266,7 +280,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     assert __doc__ is not None
     parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--quick", action="store_true", help="small sizes, 8 seeds")
+    parser.add_argument(
+        "--quick", action="store_true", help="under two minutes: small sizes, 8 seeds"
+    )
     parser.add_argument("--only", nargs="+", choices=WORKLOADS, help="workloads")
     parser.add_argument(
         "--seeds", nargs="+", type=int, help="default 8 64 512; quick 8"
@@ -290,10 +306,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         default=["workloads", "scaling", "initializers"],
     )
     options = parser.parse_args(arguments)
+    if options.torch_python:  # processes run in the repository's root
+        options.torch_python = os.path.abspath(options.torch_python)
     quick = options.quick
     options.seeds = options.seeds or ([8] if quick else [8, 64, 512])
-    # In small sizes the deeper of two like models says nothing new.
-    every = [name for name in WORKLOADS if not (quick and name == "gpt-48")]
+    # In small sizes the deeper of like models say nothing new.
+    every = [name for name in WORKLOADS if not (quick and name.startswith("gpt-48"))]
     options.only = options.only or every
     options.repeats = options.repeats or (1 if quick else 3)
     options.contenders = options.contenders or (

@@ -1,7 +1,7 @@
 """Times the drawing of weights: `jaxinit.fast_init` beside a model's own init.
 
-    python -m benchmarks.init [--models convnet resnet gpt mlp] [--repeats N] [--quick]
-        [--save]
+    python -m benchmarks.init [--models convnet resnet-18 gpt-12 mlp] [--repeats N]
+        [--quick] [--save]
 
 - fast: `jaxinit.fast_init`, from tracing to the first weights;
 - jitted: `jax.jit(model.init)`;
@@ -26,78 +26,22 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from flax import linen as nn
 
-from examples.resnet import ResNet
+from benchmarks.models import WORKLOADS
 from jaxinit import fast_init
 
 RESULTS = Path(__file__).parent / "results" / "init.txt"
 
 
-class MLP(nn.Module):
-    """50 dense layers of width 256."""
-
-    @nn.compact
-    def __call__(self, x):
-        for _ in range(50):
-            x = nn.tanh(nn.Dense(256)(x))
-        return x
+MODELS = ("convnet", "resnet-18", "gpt-12", "mlp")
 
 
-class ConvNet(nn.Module):
-    """14 convolutions of 16 channels with BatchNorm."""
-
-    @nn.compact
-    def __call__(self, x):
-        for _ in range(14):
-            x = nn.Conv(16, (3, 3))(x)
-            x = nn.relu(nn.BatchNorm(use_running_average=False)(x))
-        return nn.Dense(10)(x.mean(axis=(1, 2)))
-
-
-class Block(nn.Module):
-    """A pre-LN transformer block of width 384."""
-
-    @nn.compact
-    def __call__(self, x):
-        mask = nn.make_causal_mask(jnp.ones(x.shape[:2]))
-        x = x + nn.MultiHeadDotProductAttention(6)(nn.LayerNorm()(x), mask=mask)
-        return x + nn.Dense(384)(nn.gelu(nn.Dense(4 * 384)(nn.LayerNorm()(x))))
-
-
-class GPT(nn.Module):
-    """12 blocks in a Python loop; the embedding is also the head."""
-
-    @nn.compact
-    def __call__(self, tokens):
-        embed = nn.Embed(256, 384)
-        x = embed(tokens) + nn.Embed(64, 384)(jnp.arange(tokens.shape[1]))
-        for _ in range(12):
-            x = Block()(x)
-        return embed.attend(nn.LayerNorm()(x))
-
-
-MODELS: dict[str, tuple[str, Callable[[], Any]]] = {
-    "convnet": (
-        "convnet, 14 layers x 16 channels",
-        lambda: (ConvNet(), np.ones((2, 16, 16, 3), np.float32), {}),
-    ),
-    "resnet": (
-        "ResNet-18, 64 features",
-        lambda: (
-            ResNet(features=64),
-            np.ones((2, 32, 32, 3), np.float32),
-            {"train": True},
-        ),
-    ),
-    "gpt": (
-        "GPT, 12 blocks x 384",
-        lambda: (GPT(), np.ones((2, 64), np.int32), {}),
-    ),
-    "mlp": ("MLP, 50 x 256", lambda: (MLP(), np.ones((2, 256), np.float32), {})),
-}
+def made(name: str) -> tuple[Any, jax.Array, dict[str, Any]]:
+    """A workload's model, its input and keyword arguments; an init needs one sample."""
+    workload = WORKLOADS[name]
+    model, x = workload.made(workload.full | {"batch": 1})
+    return model, x, workload.kwargs
 
 
 class Time(NamedTuple):
@@ -115,7 +59,7 @@ def timed(function: Callable[[], Any]) -> tuple[Any, Time]:
 
 def compiled(name: str, repeats: int) -> dict[str, Any]:
     """``fast_init`` and the jitted init: cold one after the other, warm in turns."""
-    model, x, kwargs = MODELS[name][1]()
+    model, x, kwargs = made(name)
     keys = _ready(repeats)
 
     def init(key, x):
@@ -146,7 +90,7 @@ def compiled(name: str, repeats: int) -> dict[str, Any]:
 
 
 def eager(name: str) -> Time:
-    model, x, kwargs = MODELS[name][1]()
+    model, x, kwargs = made(name)
     key = _ready(1)[0]
     return timed(lambda: model.init(key, x, **kwargs))[1]
 
@@ -170,7 +114,7 @@ def report(names: list[str], repeats: int, write: Callable[[str], None]) -> None
         "cold in seconds, (summed over cores); warm in milliseconds, median of "
         f"{repeats}",
         "",
-        f"{'model':34}{'numbers':>9}  {'fast':>13}{'jitted':>15}{'of it compile':>15}"
+        f"{'model':44}{'numbers':>9}  {'fast':>13}{'jitted':>15}{'of it compile':>15}"
         f"{'eager':>15}  {'fast':>9}{'jitted':>9}  same bits",
     ]
     write("\n".join(lines))
@@ -178,7 +122,9 @@ def report(names: list[str], repeats: int, write: Callable[[str], None]) -> None
         times = _fresh(compiled, name, repeats)
         cold = [times["fast"], times["jitted"], times["compiling"]]
         cold.append(_fresh(eager, name))
-        row = f"{MODELS[name][0]:34}{times['numbers'] / 1e6:8.2f}M"
+        workload = WORKLOADS[name]
+        title = workload.title.format(**workload.full).rpartition(", batch")[0]
+        row = f"{title:44}{times['numbers'] / 1e6:8.2f}M"
         row += "".join(f"{t.wall:8.2f} ({t.cores:4.1f})" for t in cold) + "  "
         row += "".join(f"{1e3 * times['warm'][way]:9.2f}" for way in times["warm"])
         row += f"  {'yes' if times['identical'] else 'NO'}"

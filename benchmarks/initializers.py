@@ -1,27 +1,35 @@
 """Times the initializers beside those of `jax.nn.initializers` and `torch.nn.init`.
 
     python -m benchmarks.initializers [--repeats N] [--quick] [--only PART] [--save]
+                                      [--torch-python PATH]
 
 - compiling: `jax.jit` of a draw, for kernels of convolutions; caches are cleared before
-  every measurement, and the two sides take turns. Also for all kernels of a
-  convolutional network in one program, as `jax.jit(model.init)` has them;
+  every measurement. Also for all kernels of a convolutional network in one program, as
+  `jax.jit(model.init)` has them;
 - running: the compiled draw, and the initializer called eagerly, to the last element;
 - overhead: an eager call for an array of a few elements, for every name that both have;
-- torch: the eager draw beside PyTorch's, which fills an array that is there already.
-  Left out where torch is not installed;
-- orthogonal: the same, with the largest error of `W'W - I` (spectral norm, in float64).
-  `cholesky` is the method for shards and accelerators, run here for comparison.
+- orthogonal: the eager draw of large matrices, with the largest error of `W'W - I`
+  (spectral norm, in float64). `cholesky` is the method for shards and accelerators,
+  `kronecker` the product of small ones, both for comparison.
 
-Numbers are medians, of five times as many runs for the short draws. Beside wall clock
-stands the time on all cores of this process, which other work on the machine disturbs
-less; it says nothing of work on an accelerator. Each backend has its own file of
-results; on an accelerator `--only orthogonal` is the part with a promise of its own.
+All contenders draw the same shapes and take turns. PyTorch, which does not compile,
+stands beside the eager calls; it runs in a process of its own, of the Python that
+`--torch-python` names (by default this one; left out where that has no torch).
+
+Numbers are medians, of five times as many runs for the short draws. A ratio is our time
+over theirs: below 1 we are faster. Ratios are given by the wall clock and by the time
+on all cores of the process, which other work on the machine disturbs less; it says
+nothing of work on an accelerator. Each backend has its own file of results; on an
+accelerator `--only orthogonal` is the part with a promise of its own.
 """
 
 import argparse
+import json
 import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from itertools import chain
@@ -54,10 +62,51 @@ class Timing(NamedTuple):
     cpu: float
 
 
+class Torch:
+    """PyTorch in its own process; knows no initializer where it cannot be had."""
+
+    def __init__(self, python: str) -> None:
+        self.names: list[str] = []
+        self.version = "none"
+        worker = Path(__file__).with_name("torch_worker.py")
+        self._process = subprocess.Popen(
+            [python, str(worker)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        hello = self._process.stdout.readline()
+        if hello:
+            self.version, self.names = json.loads(hello).values()
+
+    def draw(
+        self, name: str, shape: tuple[int, ...], dtype: str = "float32", calls: int = 1
+    ) -> dict[str, Callable[[], "Timing"]]:
+        """The contender "torch", unless it has no initializer of the name."""
+        if name not in self.names:
+            return {}
+        request = {"name": name, "shape": shape, "dtype": dtype, "calls": calls}
+
+        def run() -> Timing:
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+            return Timing(**json.loads(self._process.stdout.readline()))
+
+        return {"torch": run}
+
+    def close(self) -> None:
+        self._process.stdin.close()
+        self._process.wait()
+
+
 def timed(run: Callable[[], object]) -> Timing:
-    """One measurement."""
+    """One measurement: the contender's own, if it returns one."""
     wall, cpu = time.perf_counter(), time.process_time()
-    jax.block_until_ready(run())
+    done = run()
+    if isinstance(done, Timing):
+        return done
+    jax.block_until_ready(done)
     return Timing(time.perf_counter() - wall, time.process_time() - cpu)
 
 
@@ -73,20 +122,29 @@ def in_turns(runs: dict[str, Callable[[], object]], repeats: int) -> dict[str, T
     }
 
 
-def line(what: str, found: dict[str, Timing], unit: float, name: str) -> str:
-    """Ours beside theirs."""
-    ours, theirs = found["jaxinit"], found["jax.nn"]
-    return (
-        f"{what:<48}{ours.wall / unit:9.2f} {theirs.wall / unit:9.2f} {name}"
-        f"{ours.wall / theirs.wall:8.2f}   "
-        f"{ours.cpu / unit:9.2f} {theirs.cpu / unit:9.2f} {name}"
-        f"{ours.cpu / theirs.cpu:8.2f}"
-    )
+RIVALS = ("jax.nn", "torch")
 
 
-def header(title: str) -> str:
-    columns = f"{'jaxinit':>9} {'jax.nn':>9}    {'ratio':>8}"
-    return f"\n{title:<48}{columns}   {columns}\n{'':<48}{'wall':>9}{'':24}{'cores':>9}"
+def line(what: str, found: dict[str, Timing], unit: float) -> str:
+    """Our time, theirs, and the ratios by the wall and by the cores."""
+    ours = found["jaxinit"]
+    words = [f"{what:<44}{ours.wall / unit:9.2f}"]
+    for rival in RIVALS:
+        shown = f"{found[rival].wall / unit:9.2f}" if rival in found else f"{'-':>9}"
+        words.append(shown)
+    for rival in RIVALS:
+        if rival in found:
+            theirs = found[rival]
+            words.append(f"{ours.wall / theirs.wall:8.2f} {ours.cpu / theirs.cpu:7.2f}")
+        else:
+            words.append(f"{'-':>8} {'-':>7}")
+    return " ".join(words)
+
+
+def header(title: str, unit: str) -> str:
+    names = " ".join(f"{name:>9}" for name in ("jaxinit", *RIVALS))
+    ratios = " ".join(f"{'/' + name:>8} {'cores':>7}" for name in RIVALS)
+    return f"\n{f'{title}, {unit}':<44}{names} {ratios}"
 
 
 def compiler(build: Callable[[object], object], shapes: list[tuple[int, ...]]):
@@ -102,25 +160,25 @@ def compiler(build: Callable[[object], object], shapes: list[tuple[int, ...]]):
     return run
 
 
-def compiling(repeats: int) -> Iterator[str]:
-    yield header("compile a draw")
+def compiling(repeats: int, network: list[tuple[int, ...]]) -> Iterator[str]:
+    yield header("compile a draw", "s")
     cases = [
         (f"{name} {shape}", build, [shape])
         for name, build in DRAWS.items()
         for shape in (CONV_SHAPES if name == "he_normal" else CONV_SHAPES[:1])
     ]
-    many = f"he_normal, {len(NETWORK)} kernels at once"
-    cases.append((many, DRAWS["he_normal"], NETWORK))
+    many = f"he_normal, {len(network)} kernels at once"
+    cases.append((many, DRAWS["he_normal"], network))
     for what, build, shapes in cases:
         contenders = {
             "jaxinit": compiler(build(ji), shapes),
             "jax.nn": compiler(build(jax.nn.initializers), shapes),
         }
-        yield line(what, in_turns(contenders, repeats), 1.0, "s ")
+        yield line(what, in_turns(contenders, repeats), 1.0)
 
 
-def running(repeats: int, side: int) -> Iterator[str]:
-    yield header("run a draw")
+def running(repeats: int, side: int, torch: Torch) -> Iterator[str]:
+    yield header("run a draw", "ms")
     for name, build in DRAWS.items():
         for dtype in (jnp.float32, jnp.bfloat16):
             for shape in [(side, side), (3, 3, side // 4, side // 4)]:
@@ -133,11 +191,12 @@ def running(repeats: int, side: int) -> Iterator[str]:
                     draw = jax.jit(lambda key, f=init, s=shape, d=dtype: f(key, s, d))
                     compiled[label] = lambda f=draw: f(KEY)
                     eager[label] = lambda f=init, s=shape, d=dtype: f(KEY, s, d)
+                kind = np.dtype(dtype).name
+                eager |= torch.draw(name, shape, kind)
                 for way, contenders in [("compiled", compiled), ("eager", eager)]:
                     in_turns(contenders, 1)
-                    what = f"{name} {shape} {np.dtype(dtype).name} {way}"
-                    found = in_turns(contenders, repeats)
-                    yield line(what, found, 1e-3, "ms")
+                    what = f"{name} {shape} {kind} {way}"
+                    yield line(what, in_turns(contenders, repeats), 1e-3)
 
 
 # What they have in common: how to build it, and a shape of a few elements.
@@ -160,8 +219,8 @@ BUILD = {
 }
 
 
-def overhead(repeats: int, calls: int = 100) -> Iterator[str]:
-    yield header(f"eager calls for a few elements, {calls} of them")
+def overhead(repeats: int, torch: Torch, calls: int = 100) -> Iterator[str]:
+    yield header(f"{calls} eager calls, few elements", "ms")
     for name, shape in COMMON.items():
         build = BUILD.get(name, lambda module, name=name: getattr(module, name)())
 
@@ -170,32 +229,9 @@ def overhead(repeats: int, calls: int = 100) -> Iterator[str]:
             return lambda: [init(KEY, shape, jnp.float32) for _ in range(calls)]
 
         contenders = {"jaxinit": many(ji), "jax.nn": many(jax.nn.initializers)}
+        contenders |= torch.draw(name, shape, calls=calls)
         in_turns(contenders, 1)
-        yield line(name, in_turns(contenders, repeats), 1e-3, "ms")
-
-
-def beside_torch(repeats: int, side: int) -> Iterator[str]:
-    try:
-        import torch
-    except ImportError:
-        yield "\ntorch is not installed: pip install torch"
-        return
-    weights = torch.empty(side, side)
-    fill = torch.nn.init
-    theirs = {
-        "normal": lambda: fill.normal_(weights),
-        "he_normal": lambda: fill.kaiming_normal_(weights),
-        "glorot_uniform": lambda: fill.xavier_uniform_(weights),
-        "truncated_normal": lambda: fill.trunc_normal_(weights),
-        "orthogonal": lambda: fill.orthogonal_(weights),
-    }
-    title = f"eager, {(side, side)}, torch {torch.__version__}"
-    yield header(title).replace("jax.nn", " torch")
-    for name, run in theirs.items():
-        init = getattr(ji, name)()
-        contenders = {"jaxinit": lambda f=init: f(KEY, (side, side)), "jax.nn": run}
-        in_turns(contenders, 1)
-        yield line(name, in_turns(contenders, repeats), 1e-3, "ms")
+        yield line(name, in_turns(contenders, repeats), 1e-3)
 
 
 def orthogonality(w: jax.Array) -> float:
@@ -208,26 +244,30 @@ def orthogonality(w: jax.Array) -> float:
     return float(np.linalg.norm(vector))
 
 
-def orthogonal(repeats: int, shapes: list[tuple[int, int]]) -> Iterator[str]:
-    yield header("orthogonal, float32")
+def orthogonal(
+    repeats: int, shapes: list[tuple[int, int]], torch: Torch
+) -> Iterator[str]:
+    yield header("orthogonal, float32", "ms")
     errors = ["\nlargest error |W'W - I|"]
     cholesky = jax.jit(
         lambda key, shape: _cholesky_qr(jax.random.normal(key, shape)),
         static_argnums=1,
     )
     for shape in shapes:
-        contenders = {
+        draws = {
             "jaxinit": lambda s=shape: ji.orthogonal()(KEY, s),
             "jax.nn": lambda s=shape: jax.nn.initializers.orthogonal()(KEY, s),
             "cholesky": lambda s=shape: cholesky(KEY, s),
+            "kronecker": lambda s=shape: ji.kronecker_orthogonal()(KEY, s),
         }
+        contenders = draws | torch.draw("orthogonal", shape)
         in_turns(contenders, 1)
         # The largest take a minute each; one measurement will do.
         found = in_turns(contenders, repeats if min(shape) < 4096 else 1)
-        yield line(f"{shape}", found, 1e-3, "ms")
-        third = {"jaxinit": found["cholesky"], "jax.nn": found["jax.nn"]}
-        yield line(f"{shape} by cholesky", third, 1e-3, "ms")
-        worst = {name: orthogonality(run()) for name, run in contenders.items()}
+        yield line(f"{shape}", found, 1e-3)
+        for other in ("cholesky", "kronecker"):
+            yield line(f"{shape} by {other}", found | {"jaxinit": found[other]}, 1e-3)
+        worst = {name: orthogonality(run()) for name, run in draws.items()}
         errors.append(
             f"{shape!s:<20}"
             + "".join(f"{name} {error:.1e}   " for name, error in worst.items())
@@ -245,7 +285,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="small sizes")
-    choices = ["compiling", "running", "overhead", "torch", "orthogonal"]
+    parser.add_argument("--torch-python", default=sys.executable, metavar="PATH")
+    choices = ["compiling", "running", "overhead", "orthogonal"]
     parser.add_argument("--only", choices=choices)
     parser.add_argument("--save", action="store_true", help=f"also write to {RESULTS}")
     args = parser.parse_args()
@@ -253,13 +294,13 @@ def main() -> None:
     square = [256] if args.quick else [512, 2048, 4096]
     shapes = [*((n, n) for n in square), (9 * square[0], square[0])]
     cores = len(os.sched_getaffinity(0))
+    torch = Torch(args.torch_python)
     parts = {
-        "compiling": compiling(args.repeats),
+        "compiling": compiling(args.repeats, NETWORK[: 3 if args.quick else None]),
         # Short, so that more of them are needed against the noise.
-        "running": running(5 * args.repeats, side),
-        "overhead": overhead(5 * args.repeats),
-        "torch": beside_torch(args.repeats, side),
-        "orthogonal": orthogonal(args.repeats, shapes),
+        "running": running(5 * args.repeats, side, torch),
+        "overhead": overhead(5 * args.repeats, torch),
+        "orthogonal": orthogonal(args.repeats, shapes, torch),
     }
     chosen = [parts[args.only]] if args.only else parts.values()
     lines = []
@@ -267,7 +308,8 @@ def main() -> None:
         [
             f"{platform.processor() or platform.machine()}, {cores} cores, backend "
             f"{jax.default_backend()} ({jax.devices()[0].device_kind}), "
-            f"python {platform.python_version()}, jax {jax.__version__}",
+            f"python {platform.python_version()}, jax {jax.__version__}, torch "
+            f"{torch.version}",
             f"load average at the start: {os.getloadavg()[0]:.1f}; "
             f"medians of {args.repeats}",
         ],
@@ -275,6 +317,7 @@ def main() -> None:
     ):
         print(text, flush=True)
         lines.append(text)
+    torch.close()
     if args.save:
         results().write_text("\n".join(lines) + "\n")
 

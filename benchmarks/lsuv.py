@@ -86,7 +86,9 @@ def contenders(
         lambda earlier, later: later,
     )
     measure = jax.jit(
-        lambda params: replay(program, [*params, *state, key, x], plan, hooks, {})[1]
+        lambda params: replay(
+            network.traced.forward, [*params, *state, key, x], plan, hooks, {}
+        )[1]
     )
     slices = [
         (layer, index)

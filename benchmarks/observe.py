@@ -3,10 +3,12 @@
     python -m benchmarks.observe [--quick] [--every 10 100] [--save]
 
 The step is cross-entropy, its gradient and Adam on the GPT of `examples/gpt.py`, all in
-one jitted program, run to its end. Contenders take turns; the ratio is that of medians.
+one jitted program, run to its end. Contenders take turns; ratios are those of medians,
+of the time that passed and of what the processor's cores worked in it.
 """
 
 import argparse
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -18,7 +20,6 @@ import jax.numpy as jnp
 import optax
 
 import jaxinit
-from benchmarks.analyze import about
 from examples.gpt import GPT, inputs
 
 RESULTS = Path(__file__).parent / "results"
@@ -90,21 +91,24 @@ def measure(options: argparse.Namespace) -> list[str]:
         compiled[name] = time.perf_counter() - start
         programs[name] = lambda number, program=program: program(params, state, number)
     taken: dict[str, list[float]] = {name: [] for name in programs}
+    worked: dict[str, list[float]] = {name: [] for name in programs}
     for number in range(options.repeats):
         for name, run in programs.items():
-            start = time.perf_counter()
+            start, before = time.perf_counter(), time.process_time()
             jax.block_until_ready(run(number))
             taken[name].append(time.perf_counter() - start)
-    first = statistics.median(taken["plain"])
+            worked[name].append(time.process_time() - before)
+    first, least = (statistics.median(x["plain"]) for x in (taken, worked))
     lines = [
         f"GPT, {layers} scanned blocks x {width}, batch {batch} x {length}, "
         f"{options.repeats} steps",
-        f"  {'':20}{'compile s':>10}{'step s':>10}{'ratio':>8}",
+        f"  {'':20}{'compile s':>10}{'step s':>10}{'ratio':>8}{'work':>8}",
     ]
     for name, seconds in taken.items():
-        median = statistics.median(seconds)
+        median, work = (statistics.median(x) for x in (seconds, worked[name]))
         lines.append(
             f"  {name:20}{compiled[name]:10.2f}{median:10.4f}{median / first:8.3f}"
+            f"{work / least:8.3f}"
         )
     return lines
 
@@ -119,9 +123,13 @@ def main() -> None:
         "--save", action="store_true", help="write results/observe-*.txt"
     )
     options = parser.parse_args()
-    machine, versions, backend = about()
-    lines = ["a training step with jaxinit.observe in it", machine, versions]
-    lines += measure(options)
+    backend, device = jax.default_backend(), jax.devices()[0].device_kind
+    lines = [
+        "a training step with jaxinit.observe in it",
+        f"{backend}: {device}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, "
+        f"jax {jax.__version__}",
+        *measure(options),
+    ]
     print("\n".join(lines))
     if options.save:
         RESULTS.mkdir(exist_ok=True)

@@ -5,12 +5,14 @@ import pathlib
 import subprocess
 import sys
 import textwrap
+from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
 
 import jaxinit
+from jaxinit.cli import cache
 from jaxinit.cli.main import main
 from jaxinit.report.report import Report
 from jaxinit.verdict.judge import judged
@@ -117,6 +119,7 @@ def test_words_become_the_call(project, calls, capsys):
     assert len(args) == 5
     assert options == {
         "seeds": 7,
+        "checkpoint": None,
         "progress": True,
         "model_kwargs": {
             "train": True,
@@ -269,6 +272,8 @@ def test_missing_matplotlib_is_said_before_the_work(
 
 def run(*words, cwd=ROOT, **options):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+    environment.pop("JAX_COMPILATION_CACHE_DIR", None)
+    environment["XDG_CACHE_HOME"] = str(cwd / "caches")
     return subprocess.run(
         [sys.executable, "-m", "jaxinit", *words],
         cwd=cwd,
@@ -289,7 +294,7 @@ def test_help_tells_the_exit_status():
 
 def test_a_real_model_in_a_real_process(project):
     words = ["user_models:model", "--input", "8,5", "--seeds", "4", "--json", "r.json"]
-    result = run("analyze", *words, cwd=project)
+    result = run("analyze", *words, "--checkpoint", "seeds", cwd=project)
 
     assert result.returncode == 0, result.stderr
     assert "Verdict: ok" in result.stdout
@@ -297,6 +302,37 @@ def test_a_real_model_in_a_real_process(project):
     assert first == "importing user_models"
     document = json.loads((project / "r.json").read_text())
     assert [row["name"] for row in document["rows"]] == ["layers_0", "layers_2"]
+    assert list((project / "seeds").iterdir())
+    kept = project / "caches" / "jaxinit" / "compiled"
+    assert list(kept.iterdir())
+    assert any(str(kept) in note and "--no-cache" in note for note in document["notes"])
+
+
+@pytest.mark.parametrize(
+    "said", ["JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE"]
+)
+def test_programs_are_kept_where_the_user_says(project, monkeypatch, said):
+    monkeypatch.setattr(cache, "sys", SimpleNamespace(modules={}))  # jax is not up yet
+    environment = {"XDG_CACHE_HOME": str(project), said: "there"}
+    monkeypatch.setattr(os, "environ", environment.copy())
+
+    assert cache.keep_programs() is None
+    assert os.environ == environment
+    del os.environ[said]
+    assert cache.keep_programs() == project / "jaxinit" / "compiled"
+
+
+def test_no_cache_keeps_no_programs(project, calls, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "jaxinit.cli.main.keep_programs", lambda: asked.append("programs")
+    )
+    words = ["analyze", "user_models:model", "--input", "8,5"]
+
+    main([*words, "--no-cache"])
+    assert asked == []
+    main(words)
+    assert asked == ["programs"]
 
 
 def test_a_reader_that_closes_the_pipe(project):

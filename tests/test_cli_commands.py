@@ -262,7 +262,9 @@ def test_compare(project, monkeypatch, capsys):
     monkeypatch.setattr(jaxinit, "compare", compare)
     words = ["compare", "user_models:make", "--scheme", "own", "--scheme", "he_normal"]
 
-    assert main([*words, "--html", "c.html", "--json", "c.json"]) == 1
+    files = ["--html", "c.html", "--json", "c.json", "--plot", "c.svg"]
+    assert main([*words, *files]) == 1
+    assert (project / "c.svg").read_text().count("he_normal") >= 1
     assert "he_normal  vanishing" in capsys.readouterr().out
     assert "Verdict: vanishing" in (project / "c.html").read_text()
     documents = json.loads((project / "c.json").read_text())

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from jaxinit.report.findings import KINDS
 from tests.test_readme import assert_same_text
 
 ROOT = Path(__file__).parents[1]
@@ -103,6 +104,16 @@ def test_the_measured_numbers_of_the_readme_are_those_of_the_results():
     assert len(re.findall(r"^- \*\*", measured.lines(), re.MULTILINE)) == 3
 
 
+def test_every_kind_of_finding_is_explained():
+    text = (DOCS / "guides" / "read-a-report.md").read_text()
+    table = text.split("| kind | it says |")[1].split("\n\n")[0]
+    cells = [line.split("|")[1] for line in table.splitlines() if line[:3] == "| `"]
+
+    assert {kind for cell in cells for kind in re.findall(r"`([\w-]+)`", cell)} == {
+        *KINDS
+    } - {"ok"}
+
+
 # The links.
 
 
@@ -112,8 +123,8 @@ def links(page: Path) -> list[tuple[Path, str]]:
     found = re.findall(r"\]\(([^)\s]+)\)", text)
     local = [link for link in found if not re.match(r"[a-z]+:", link)]
     return [
-        ((page.parent / link.partition("#")[0]).resolve(), link.partition("#")[2])
-        for link in local
+        ((page.parent / path).resolve() if path else page, anchor)
+        for path, _, anchor in (link.partition("#") for link in local)
     ]
 
 

@@ -168,7 +168,7 @@ def test_the_test_command_is_the_one_block_between_its_markers():
 def test_what_the_commands_name_exists():
     named = re.findall(r"\b(examples\.\w+):(\w+)", "".join(blocks("sh")))
 
-    assert len(named) == 2
+    assert len(named) == 4
     for module, attribute in named:
         assert hasattr(importlib.import_module(module), attribute)
 

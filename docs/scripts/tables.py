@@ -14,6 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from formulas import unicode
+
 from jaxinit import initializers, schemes, transfer
 
 DOCS = Path(__file__).parents[1]
@@ -121,27 +123,8 @@ def _call(value: Any, name: str) -> str:
 def _plain(text: str) -> str:
     """Docstring markup as Markdown, formulas as Unicode."""
     text = re.sub(r"``([^`]+)``", r"`\1`", text)
-    text = re.sub(r":math:`([^`]+)`", lambda m: _letters(m[1]), text)
+    text = re.sub(r":math:`([^`]+)`", lambda m: unicode(m[1]), text)
     return re.sub(r":\w+:`~?([^`]+)`", r"`\1`", text)
-
-
-SYMBOLS = {
-    **{"alpha": "α", "beta": "β", "sigma": "σ", "lambda": "λ", "epsilon": "ε"},  # noqa: RUF001
-    **{"omega": "ω", "Delta": "Δ", "pi": "π", "pm": "±", "sim": "~", "dots": "…"},
-    **{"sqrt": "√", "tfrac12": "½", "log": "log "},
-}
-SIGNS = {"^2": "²", "\\,": " ", "_0": "₀", "{": "(", "}": ")"}
-
-
-def _letters(formula: str) -> str:
-    formula = re.sub(r"\\text\{([^}]*)\}", r"\1", formula)
-    formula = re.sub(r"\\frac\{(.*?)\}\{(.*?)\}", r"(\1)/(\2)", formula)
-    formula = re.sub(r"\\frac (\w)(\\?\w+)", r"\1/\2", formula)
-    names = "|".join(sorted(SYMBOLS, key=len, reverse=True))
-    formula = re.sub(rf"\\({names}) ?", lambda m: SYMBOLS[m[1]], formula)
-    for written, read in SIGNS.items():
-        formula = formula.replace(written, read)
-    return formula.replace("~", " ~ ").replace("  ", " ").replace("\\", "")
 
 
 NAME = r"[A-Z][\w'-]+"

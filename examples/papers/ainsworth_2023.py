@@ -36,7 +36,7 @@ def measure(widths: tuple[int, ...], steps: int, seeds: int) -> Found:
     apart = max(abs(a - b) for a, b in losses)
     claims = [
         Claim(
-            "The loss half-way between two solutions of different seeds and schemes",
+            "The largest rise of the loss on the line between two solutions",
             "a barrier: they lie in different places",
             ", ".join(
                 f"{b:.3f} above (width {w})" for w, b in zip(widths, plain, strict=True)

@@ -75,7 +75,8 @@ STUDY = Study(
     "glorot_2010",
     "Glorot and Bengio, Understanding the difficulty of training deep feedforward "
     "neural networks, 2010",
-    "normal inputs of deviation 0.3 in place of images; gradients of a random probe, not of a loss.",
+    "normal inputs of deviation 0.3 in place of images; gradients of a random "
+    "probe, not of a loss.",
     {
         "full": {"width": 1000, "seeds": 16},
         "quick": {"width": 400, "seeds": 8},

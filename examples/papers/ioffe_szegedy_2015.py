@@ -75,10 +75,10 @@ def measure(
     cells = {n: float((s >= 0.5).mean()) for n, s in shares.items()}
     claims = [
         Claim(
-            "Kernels times "
+            "He's kernels times "
             + ", ".join(schemes)
-            + " of He's: at how many does a rate train?",
-            "more with normalization, which is resilient to the scale of the parameters",
+            + ": how many train at some rate",
+            "more with normalization, which is resilient to the scale of parameters",
             f"without: {works[False]} of {len(scales)}; with: {works[True]} of "
             f"{len(scales)}",
             works[True] > works[False],
@@ -105,8 +105,8 @@ STUDY = Study(
     "ioffe_szegedy_2015",
     "Ioffe and Szegedy, Batch Normalization: Accelerating Deep Network Training by "
     "Reducing Internal Covariate Shift, 2015",
-    "ten dense layers on 8x8 digits in place of Inception on ImageNet; a readout of zeros; "
-    "training loss.",
+    "ten dense layers on 8x8 digits in place of Inception on ImageNet; a readout of "
+    "zeros; training loss.",
     {
         "full": {
             "scales": (0.1, 0.3, 1.0, 3.0, 10.0),

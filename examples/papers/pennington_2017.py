@@ -99,7 +99,7 @@ STUDY = Study(
     "one draw of each network, at one input; nothing is trained.",
     {
         "full": {"depth": 32, "width": 1000},
-        "quick": {"depth": 16, "width": 400},
+        "quick": {"depth": 16, "width": 300},
         "smoke": {"depth": 8, "width": 64},
     },
     measure,

@@ -61,7 +61,7 @@ def measure(
         else depths[-1]
         for xi in reach
     ]
-    rank = np.corrcoef(_ranks(deepest), _ranks(np.minimum(6 * reach, 1e3)))[0, 1]
+    rank = _rank_correlation(deepest, np.minimum(6 * reach, 1e3))
     claims = [
         Claim(
             f"Deepest tanh network that trains in {steps} steps, biases of variance "
@@ -96,6 +96,13 @@ def measure(
         axes.set(xlabel="variance of weights times n", ylabel="layers", yscale="log")
 
     return Found(claims, draw)
+
+
+def _rank_correlation(first: object, second: object) -> float:
+    """Spearman's; 0 where one of the two does not vary."""
+    a, b = (_ranks(values) - np.mean(_ranks(values)) for values in (first, second))
+    size = np.sqrt((a**2).sum() * (b**2).sum())
+    return float((a * b).sum() / size) if size else 0.0
 
 
 def _ranks(values: object) -> np.ndarray:

@@ -87,7 +87,7 @@ def run(study: Study, mode: str) -> tuple[dict[str, Any], Callable[[Axes], None]
         "seconds": round(time.perf_counter() - start, 1),
         "machine": f"{platform.machine()}, {jax.default_backend()}",
         "jax": jax.__version__,
-        "claims": [claim._asdict() for claim in found.claims],
+        "claims": [c._asdict() | {"holds": bool(c.holds)} for c in found.claims],
     }
     return record, found.draw
 

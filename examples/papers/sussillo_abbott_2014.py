@@ -40,7 +40,8 @@ def walks(init: Init, relu: bool, depth: int, width: int, draws: int) -> np.ndar
             log = log + jnp.log(size)
             return (g / jnp.sqrt(size), log), log
 
-        g = jnp.ones(width) / jnp.sqrt(width)
+        # Of random signs, as a loss's: relu passes one of equal signs on too well.
+        g = jax.random.normal(jax.random.fold_in(key, 1), (width,)) / jnp.sqrt(width)
         return jax.lax.scan(back, (g, 0.0), (kernels, slopes), reverse=True)[1][::-1]
 
     run = jax.jit(lambda keys: jax.lax.map(one, keys, batch_size=16))

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import dataclasses
 import importlib.util
 import sys
 from collections.abc import Iterator
@@ -36,10 +37,14 @@ def analyze(options: argparse.Namespace, doing: Doing) -> int:
                 model,
                 *args,
                 seeds=options.seeds,
+                checkpoint=options.checkpoint,
                 progress=True,
                 model_kwargs=kwargs,
                 **extra,
             )
+    if options.kept is not None:
+        note = f"Compiled programs are kept in {options.kept}; --no-cache keeps none"
+        report = dataclasses.replace(report, notes=(*report.notes, note))
     made.append(report)
     doing.what = _WRITTEN
     deliver(outputs, partial(_table, report, options))
@@ -64,6 +69,7 @@ def compare(options: argparse.Namespace, doing: Doing) -> int:
                 *args,
                 schemes=schemes,
                 seeds=options.seeds,
+                checkpoint=options.checkpoint,
                 progress=True,
                 model_kwargs=kwargs,
             )

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from jaxinit.cli import commands, training_words
 from jaxinit.cli.arguments import parse_scheme
+from jaxinit.cli.cache import keep_programs
 from jaxinit.cli.load import Failure, story
 from jaxinit.cli.output import say
 from jaxinit.cli.status import HEALTHY, INTERRUPTED, USAGE, Doing
@@ -16,6 +17,7 @@ from jaxinit.cli.words import (
     SCHEME,
     STATUS,
     Subparsers,
+    add_checkpoint,
     add_files,
     add_model,
     add_schemes,
@@ -53,6 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with as_interrupts():
             options = _parser().parse_args(argv)
+            options.kept = keep_programs() if getattr(options, "cache", False) else None
             status: int = options.run(options, doing)
             return status
     except Failure as failure:
@@ -97,6 +100,7 @@ def _add_analyze(subparsers: Subparsers) -> None:
     add_model(parser)
     parser.add_argument("--scheme", type=parse_scheme, metavar="SCHEME", help=SCHEME)
     add_seeds(parser, _SEEDS)
+    add_checkpoint(parser)
     add_files(parser)
     parser.add_argument(
         "--all", action="store_true", help="show all rows, however many there are"
@@ -115,6 +119,7 @@ def _add_compare(subparsers: Subparsers) -> None:
     add_model(parser)
     add_schemes(parser)
     add_seeds(parser, _SEEDS)
+    add_checkpoint(parser)
     add_files(parser)
     parser.set_defaults(run=commands.compare)
 

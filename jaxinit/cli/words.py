@@ -70,7 +70,7 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
 
 
 def add_kwargs(parser: argparse.ArgumentParser) -> None:
-    """Keyword arguments of the model."""
+    """Keyword arguments of the model, and whether its programs are kept."""
     parser.add_argument(
         "--kwarg",
         type=parse_kwarg,
@@ -79,6 +79,13 @@ def add_kwargs(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="a keyword argument of the model: VALUE is a Python literal "
         "(train=True) or MODULE:ATTRIBUTE",
+    )
+    parser.add_argument(
+        "--no-cache",
+        action="store_false",
+        dest="cache",
+        help="keep no compiled programs in ~/.cache/jaxinit for the next run; neither "
+        "are they kept there where JAX_COMPILATION_CACHE_DIR says where to",
     )
 
 
@@ -101,6 +108,15 @@ def add_seeds(parser: argparse.ArgumentParser, usually: str) -> None:
         type=parse_seeds,
         metavar="N",
         help=f"the number of random initializations; by default {usually}",
+    )
+
+
+def add_checkpoint(parser: argparse.ArgumentParser) -> None:
+    """Where finished seeds are kept."""
+    parser.add_argument(
+        "--checkpoint",
+        metavar="FOLDER",
+        help="keep finished seeds, and go on from there when started again",
     )
 
 

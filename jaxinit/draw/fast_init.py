@@ -75,6 +75,10 @@ def fast_init(
       (2, 3)
 
     Notes:
+      ``benchmarks/results/init.txt`` holds what a first and a later draw of four models
+      took, beside ``jax.jit(model.init)`` and ``model.init``
+      (``python -m benchmarks.init``).
+
       An init that looks at the values of its key or leaks them cannot be traced and
       runs op by op as it is. Where the compiler rounds a longer chain of operations as
       its surroundings suggest (seen with gamma draws) values agree to rounding.

@@ -10,7 +10,7 @@ from jax.sharding import NamedSharding
 from jax.typing import DTypeLike
 
 from jaxinit._typing import Initializer
-from jaxinit.initializers._dtype import check_dtype
+from jaxinit.initializers._dtype import check_dtype, compute_dtype
 from jaxinit.initializers._value import Init
 
 
@@ -47,6 +47,23 @@ def call(
             "initializer that returns the shape it is called with."
         )
     return x
+
+
+def call_rounded(
+    base: Initializer,
+    key: jax.Array,
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    sharding: NamedSharding | None = None,
+) -> jax.Array:
+    """As :func:`call`, for the values as they are, in the dtype of the result.
+
+    Ours round so that samples stay within their bounds; others may draw in the dtype
+    that they are asked for, so they are asked for a full one.
+    """
+    if isinstance(base, Init):
+        return call(base, key, shape, dtype, sharding)
+    return call(base, key, shape, compute_dtype(dtype), sharding).astype(dtype)
 
 
 def default_dtype(*bases: Initializer, given: DTypeLike | None) -> DTypeLike | None:

@@ -157,7 +157,7 @@ def check_integers(name: str, value: Any, advice: str) -> Axes:
     number = as_integer(value)
     if number is not None:
         return number
-    if isinstance(value, (Sequence, np.ndarray)) and not isinstance(value, str):
+    if _has_entries(value) and not isinstance(value, str):
         found = [as_integer(entry) for entry in value]
         if None not in found:
             return tuple(entry for entry in found if entry is not None)
@@ -165,6 +165,13 @@ def check_integers(name: str, value: Any, advice: str) -> Axes:
         f"`{name}` must be an integer or a sequence of integers, got {shown(value)}. "
         f"{advice}"
     )
+
+
+def _has_entries(value: Any) -> bool:
+    """Whether it is a sequence, or an array with axes."""
+    if isinstance(value, (np.ndarray, jax.Array)):
+        return value.ndim > 0
+    return isinstance(value, Sequence)
 
 
 def check_flag(name: str, value: Any) -> bool:
@@ -206,7 +213,7 @@ def check_shape(shape: Any) -> tuple[int, ...]:
                 break
         else:
             return shape
-    if not isinstance(shape, (Sequence, np.ndarray)):
+    if not _has_entries(shape):
         shape = (shape,)
         dims: list[int | None] = [None]
     else:

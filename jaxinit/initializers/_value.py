@@ -89,7 +89,12 @@ class Init:
             return place(self, key, dims, chosen, out_sharding)
         except (TypeError, ValueError, AttributeError) as error:
             if isinstance(key, (jax.Array, np.ndarray)):
-                raise
+                if _is_one_key(key):
+                    raise
+                raise ValueError(
+                    f"`key` must be one PRNG key, got {key.dtype} of shape {key.shape}."
+                    " Map over keys: jax.vmap(lambda key: init(key, shape))(keys)."
+                ) from error
             raise TypeError(
                 f"`key` must be a PRNG key such as jax.random.key(0), got {key!r}. A "
                 "call is init(key, shape, dtype)."
@@ -229,6 +234,12 @@ def refit_around(
     return lambda fans: wrap(cast(Initializer, inner.with_fans(fans)))
 
 
+def _is_one_key(key: Any) -> bool:
+    """Whether it is a typed key without axes, or a raw one."""
+    typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+    return bool(key.ndim == (0 if typed else 1))
+
+
 def number_of(value: Scalar) -> str:
     """A number of a law, which may be traced or an array."""
     number = as_number(value)
@@ -277,8 +288,9 @@ def _word(value: Any) -> str:
         return value.name
     if isinstance(value, jax.core.Tracer):
         return "traced"
-    if isinstance(value, np.ndarray) and value.dtype == float and value.size <= 8:
-        return repr(value.tolist())
+    if isinstance(value, np.ndarray) and value.dtype in (float, bool):
+        if value.size <= 8:  # its own words; larger ones by dtype and shape
+            return repr(value.tolist())
     if isinstance(value, (np.ndarray, jax.Array)):
         return f"{value.dtype.name}{list(value.shape)}" if value.ndim else str(value)
     if isinstance(value, (np.generic, float)):

@@ -10,8 +10,8 @@ from jax.sharding import NamedSharding
 from jax.typing import DTypeLike
 
 from jaxinit._typing import Axes, Initializer
-from jaxinit.initializers._call import call, default_dtype
-from jaxinit.initializers._draw import from_sampler
+from jaxinit.initializers._call import call_rounded, default_dtype
+from jaxinit.initializers._draw import from_maker
 from jaxinit.initializers._value import family, law_of
 from jaxinit.initializers.fans import as_axes, einsum_roles, normalize_axes
 
@@ -56,7 +56,7 @@ def with_axes(
         ("batch_axis", as_axes(batch_axis)),
     ]
 
-    def sampler(
+    def make(
         key: jax.Array,
         shape: tuple[int, ...],
         dtype: np.dtype,
@@ -75,7 +75,7 @@ def with_axes(
             count = math.prod(shape[a] for a in batch)
             drawn = draw_each(base, key, count, kernel, dtype)
         else:
-            drawn = call(base, key, kernel, dtype)
+            drawn = call_rounded(base, key, kernel, dtype)
         drawn = drawn.reshape([shape[a] for a in order])
         return jnp.transpose(drawn, np.argsort(order).tolist())
 
@@ -88,8 +88,8 @@ def with_axes(
                 "Name every axis once."
             )
 
-    return from_sampler(
-        sampler,
+    return from_maker(
+        make,
         default_dtype(base, given=dtype),
         check_shape=check_shape,
         law=f"{law_of(base)}, by axes",
@@ -128,7 +128,7 @@ def from_einsum(
     inner = with_axes(base, *roles)
     ndim = sum(map(len, roles))
 
-    def sampler(
+    def make(
         key: jax.Array,
         shape: tuple[int, ...],
         dtype: np.dtype,
@@ -144,8 +144,8 @@ def from_einsum(
                 f"is {shape}. Initialize the kernel as the equation uses it."
             )
 
-    return from_sampler(
-        sampler,
+    return from_maker(
+        make,
         default_dtype(base, given=dtype),
         check_shape=check_shape,
         law=f"{law_of(base)}, as the matrix of {equation}",
@@ -161,6 +161,6 @@ def draw_each(
 ) -> jax.Array:
     """``count`` draws of ``shape`` along a new first axis."""
     draw: Callable[[jax.Array], jax.Array] = jax.vmap(
-        lambda k: call(base, k, shape, dtype)
+        lambda k: call_rounded(base, k, shape, dtype)
     )
     return draw(jax.random.split(key, count))

@@ -23,6 +23,7 @@ penzai's layers take a function of named axes that returns such a line:
 
 import functools
 import importlib
+import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
@@ -178,7 +179,7 @@ def from_config(config: Mapping[str, Any]) -> Initializer:
       An equal initializer.
 
     Raises:
-      ValueError: if there is no factory of that name.
+      ValueError: if there is no factory of that name with such arguments.
 
     Examples:
       >>> from jaxinit.initializers import he_normal
@@ -195,7 +196,14 @@ def from_config(config: Mapping[str, Any]) -> Initializer:
     factory = getattr(public, name)
     if not getattr(factory, "makes_initializers", False):
         raise ValueError(f"`config` names {name}, which makes no initializer.")
-    return Init.of_call(factory, _unpacked(config["arguments"]))
+    arguments = config.get("arguments")
+    known = inspect.signature(factory).parameters
+    if not isinstance(arguments, Mapping) or not set(arguments) <= set(known):
+        raise ValueError(
+            f"`config` must hold the arguments of {name} by their names, "
+            f"{', '.join(known)}, got {shown(arguments)}."
+        )
+    return Init.of_call(factory, _unpacked(arguments))
 
 
 def _packed(name: str, value: Any) -> Any:

@@ -7,7 +7,7 @@ from jax.sharding import NamedSharding
 from jax.typing import ArrayLike, DTypeLike
 
 from jaxinit._typing import Initializer, Mask, Scalar
-from jaxinit.initializers._call import call, default_dtype
+from jaxinit.initializers._call import call, call_rounded, default_dtype
 from jaxinit.initializers._check import as_array, check_factor, shown
 from jaxinit.initializers._draw import (
     broadcasting,
@@ -25,6 +25,8 @@ def scale(
     base: Initializer, factor: Scalar, dtype: DTypeLike | None = None
 ) -> Initializer:
     """``factor`` times the samples of ``base``, multiplied before they are rounded.
+
+    In low precision a sample next to a bound of ``base`` may be rounded onto the bound.
 
     Args:
       base: the initializer to scale.
@@ -98,7 +100,7 @@ def cast(
     """
     inner = None if compute is None else check_dtype(compute, name="compute")
 
-    def sampler(
+    def make(
         key: jax.Array,
         shape: tuple[int, ...],
         dtype: np.dtype,
@@ -109,10 +111,12 @@ def cast(
                 f"`dtype` must be complex to hold samples drawn in {inner.name}, got "
                 f"{dtype.name}. Give a real `compute` to `cast`."
             )
-        return call(base, key, shape, inner or dtype, sharding).astype(dtype)
+        if inner is None:
+            return call_rounded(base, key, shape, dtype, sharding)
+        return call(base, key, shape, inner, sharding).astype(dtype)
 
-    return from_sampler(
-        sampler,
+    return from_maker(
+        make,
         default_dtype(base, given=dtype),
         law=law_of(base),
         refit=refit_around(base, lambda other: cast(other, compute, dtype)),
@@ -149,19 +153,19 @@ def masked(
     """
     keep = _truth_values(mask)
 
-    def sampler(
+    def make(
         key: jax.Array,
         shape: tuple[int, ...],
         dtype: np.dtype,
         sharding: NamedSharding | None,
     ) -> jax.Array:
-        samples = call(base, key, shape, dtype, sharding)
+        samples = call_rounded(base, key, shape, dtype, sharding)
         return jnp.where(
             jnp.broadcast_to(keep, shape), samples, jnp.zeros_like(samples)
         )
 
-    return from_sampler(
-        sampler,
+    return from_maker(
+        make,
         default_dtype(base, given=dtype),
         check_shape=broadcasting("mask", keep),
         law=f"{law_of(base)}, masked",

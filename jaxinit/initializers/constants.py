@@ -162,7 +162,7 @@ def converted(name: str, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     if not np.array_equal(found, values):
         raise ValueError(
             f"`{name}` must be whole and within the range of {dtype.name}, got "
-            f"{shown(values)}. Pass a float dtype."
+            f"{shown(values if values.ndim else values.item())}. Pass a float dtype."
         )
     return found
 

@@ -79,7 +79,7 @@ def embedding(
     """
     check_choice("kind", kind, tuple(_STDDEVS), "Or use `normal` with your own std.")
 
-    def sampler(
+    def make(
         key: jax.Array,
         shape: tuple[int, ...],
         dtype: np.dtype,
@@ -89,7 +89,8 @@ def embedding(
             table = _draw.uniform(key, shape, dtype, -1.0, 1.0, 0.05, sharding)
         else:
             stddev = _STDDEVS[kind] or 1 / math.sqrt(shape[1])
-            table = _draw.normal(key, shape, dtype, stddev, sharding)
+            full = _draw.compute_dtype(dtype)
+            table = _draw.normal(key, shape, full, stddev, sharding).astype(dtype)
         if padding_index is None:
             return table
         padding = jnp.arange(shape[0]) == padding_index % shape[0]
@@ -107,6 +108,6 @@ def embedding(
                 "rows. Name one of them."
             )
 
-    return _draw.from_sampler(
-        sampler, dtype, check_shape=check_shape, kinds="real", law=f"{kind} embedding"
+    return _draw.from_maker(
+        make, dtype, check_shape=check_shape, kinds="real", law=f"{kind} embedding"
     )

@@ -128,8 +128,8 @@ def fans(
     inputs = math.prod(shape[axis] for axis in ins)
     num_spatial = len(set(range(len(shape))) - {*ins, *outs, *batch})
     return Fans(
-        fan_in=size / (outputs * batches) / _stride(stride, num_spatial),
-        fan_out=size / (inputs * batches) / groups,
+        fan_in=float(size / (outputs * batches) / _stride(stride, num_spatial)),
+        fan_out=float(size / (inputs * batches) / groups),
     )
 
 

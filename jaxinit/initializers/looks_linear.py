@@ -9,9 +9,9 @@ from jax.sharding import NamedSharding
 from jax.typing import DTypeLike
 
 from jaxinit._typing import Initializer
-from jaxinit.initializers._call import call, default_dtype
+from jaxinit.initializers._call import call_rounded, default_dtype
 from jaxinit.initializers._check import check_choice, check_kernel
-from jaxinit.initializers._draw import from_sampler
+from jaxinit.initializers._draw import from_maker
 from jaxinit.initializers._value import family, law_of
 from jaxinit.initializers.orthogonal import orthogonal
 
@@ -67,7 +67,7 @@ def looks_linear(
     check_choice("position", position, tuple(_MIRRORED), "It says where the layer is.")
     mirror_in, mirror_out = _MIRRORED[position]
 
-    def sampler(
+    def make(
         key: jax.Array,
         shape: tuple[int, ...],
         dtype: np.dtype,
@@ -76,7 +76,7 @@ def looks_linear(
         del sharding
         *spatial, ins, outs = shape
         block = (*spatial, ins // (1 + mirror_in), outs // (1 + mirror_out))
-        w = call(inner, key, block, dtype)
+        w = call_rounded(inner, key, block, dtype)
         if mirror_out:
             w = jnp.concatenate([w, -w], axis=-1)
         if mirror_in:
@@ -91,8 +91,8 @@ def looks_linear(
                 f"mirrors, got {shape}. Units come in pairs: use an even width."
             )
 
-    return from_sampler(
-        sampler,
+    return from_maker(
+        make,
         default_dtype(inner, given=dtype),
         check_shape=check_shape,
         law=f"{law_of(inner)}, mirrored as a {position} layer",

@@ -125,6 +125,8 @@ def orthogonal_kernel(
         sharding,
     )
     order = (*batch, *rows, column)
+    if order == tuple(range(len(shape))):
+        return w if w.shape == shape else w.reshape(shape)
     w = w.reshape(tuple(shape[axis] for axis in order))
     return jnp.transpose(w, [order.index(axis) for axis in range(len(order))])
 
@@ -155,6 +157,8 @@ def orthogonal_matrices(
 
 def scaled(x: jax.Array, scale: Scalar) -> jax.Array:
     """``x * scale`` in the dtype of ``x``."""
+    if isinstance(scale, float) and scale == 1:
+        return x
     factor = jnp.asarray(scale, x.dtype)
     return x * (jnp.broadcast_to(factor, x.shape) if factor.ndim else factor)
 

@@ -10,9 +10,9 @@ from jax.sharding import NamedSharding
 from jax.typing import DTypeLike
 
 from jaxinit._typing import Axes, Initializer
-from jaxinit.initializers._call import call, default_dtype
+from jaxinit.initializers._call import call_rounded, default_dtype
 from jaxinit.initializers._check import check_count, check_initializer, check_integers
-from jaxinit.initializers._draw import from_sampler
+from jaxinit.initializers._draw import from_maker
 from jaxinit.initializers._value import family, law_of
 from jaxinit.initializers.axes import draw_each
 from jaxinit.initializers.fans import as_axes, normalize_axes
@@ -47,7 +47,7 @@ def stacked(
     """
     axes = as_axes(axis)
 
-    def sampler(
+    def make(
         key: jax.Array,
         shape: tuple[int, ...],
         dtype: np.dtype,
@@ -64,8 +64,8 @@ def stacked(
     def check_shape(shape: tuple[int, ...]) -> None:
         normalize_axes("axis", axes, shape)
 
-    return from_sampler(
-        sampler,
+    return from_maker(
+        make,
         default_dtype(base, given=dtype),
         check_shape=check_shape,
         law=f"{law_of(base)}, each slice by itself",
@@ -115,7 +115,7 @@ def blocked(
     advice = "It holds the lengths of the blocks."
     lengths = None if sizes is None else as_axes(check_integers("sizes", sizes, advice))
 
-    def sampler(
+    def make(
         key: jax.Array,
         shape: tuple[int, ...],
         dtype: np.dtype,
@@ -124,12 +124,11 @@ def blocked(
         del sharding
         (at,) = normalize_axes("axis", (axis,), shape)
         widths = lengths or (shape[at] // len(blocks),) * len(blocks)
+        keys = jax.random.split(key, len(blocks))
         return jnp.concatenate(
             [
-                call(block, block_key, (*shape[:at], width, *shape[at + 1 :]), dtype)
-                for block, block_key, width in zip(
-                    blocks, jax.random.split(key, len(blocks)), widths, strict=True
-                )
+                call_rounded(block, one, (*shape[:at], width, *shape[at + 1 :]), dtype)
+                for block, one, width in zip(blocks, keys, widths, strict=True)
             ],
             axis=at,
         )
@@ -148,8 +147,8 @@ def blocked(
             )
 
     laws = dict.fromkeys(law_of(block) for block in blocks)
-    return from_sampler(
-        sampler,
+    return from_maker(
+        make,
         default_dtype(*blocks, given=dtype),
         check_shape=check_shape,
         law=f"{' | '.join(laws)}, each of {len(blocks)} blocks by itself",

@@ -10,13 +10,13 @@ from jax.sharding import NamedSharding
 from jax.typing import DTypeLike
 
 from jaxinit._typing import Initializer
-from jaxinit.initializers._call import call, default_dtype
+from jaxinit.initializers._call import call_rounded, default_dtype
 from jaxinit.initializers._check import (
     check_choice,
     check_count,
     check_rank,
 )
-from jaxinit.initializers._draw import from_sampler
+from jaxinit.initializers._draw import from_maker, from_sampler
 from jaxinit.initializers._value import family, law_of
 
 
@@ -72,14 +72,14 @@ def icnr(
     )
     repeats = factor**num_spatial
 
-    def sampler(
+    def make(
         key: jax.Array,
         shape: tuple[int, ...],
         dtype: np.dtype,
         sharding: NamedSharding | None,
     ) -> jax.Array:
         del sharding
-        small = call(base, key, (*shape[:-1], shape[-1] // repeats), dtype)
+        small = call_rounded(base, key, (*shape[:-1], shape[-1] // repeats), dtype)
         if block == "fastest":
             return jnp.repeat(small, repeats, axis=-1)
         return jnp.concatenate([small] * repeats, axis=-1)
@@ -92,8 +92,8 @@ def icnr(
                 f"{repeats} times the channels that depth-to-space shall leave."
             )
 
-    return from_sampler(
-        sampler,
+    return from_maker(
+        make,
         default_dtype(base, given=dtype),
         check_shape=check_shape,
         law=f"{law_of(base)}, each repeated {repeats} times",

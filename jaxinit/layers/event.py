@@ -56,6 +56,8 @@ class Use(NamedTuple):
         convolution. Empty where the leaf was reshaped beyond recognition.
       groups: into how many groups a convolution splits its channels; the output axis
         then numbers the outputs of all groups.
+      behind: whether it takes what another weight of the same layer gives, with which
+        it was multiplied before data met them.
     """
 
     leaf: int
@@ -65,6 +67,7 @@ class Use(NamedTuple):
     out_axis: tuple[int, ...]
     batch_axis: tuple[int, ...]
     groups: int = 1
+    behind: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class Event:
 
     Attributes:
       kind: which of them.
-      at: where its output is computed; ``None`` for a source.
+      at: where its output is computed; for a source where data enters.
       operation: the primitive of its first equation.
       params: the parameter leaves that act in it, weights first.
       uses: the weights among them, with their fans.
@@ -87,7 +90,7 @@ class Event:
       activation: the elementwise function that is applied to the output, if any.
       label: for a tap, its name.
       conditional: whether it may not run at all (a branch of ``cond``).
-      start: where its first equation is; ``None`` for a source.
+      start: where its first equation is.
       shortcut: for a join with a skip, which of its two operands that is.
       masked: whether the output may hold a mask's numbers, which are no statistics.
       copies: how many devices of a ``shard_map`` hold the same output.
@@ -95,7 +98,8 @@ class Event:
     """
 
     kind: Kind
-    at: Location | None = None
+    at: Location
+    start: Location
     operation: str = ""
     params: tuple[int, ...] = ()
     uses: tuple[Use, ...] = ()
@@ -109,7 +113,6 @@ class Event:
     activation: Unary | None = None
     label: str = ""
     conditional: bool = False
-    start: Location | None = None
     shortcut: int | None = None
     inside: tuple[Location, ...] = ()
     copies: int = 1
@@ -118,8 +121,6 @@ class Event:
     @property
     def order(self) -> tuple[int, ...]:
         """Sorts events by when their output is computed."""
-        if self.at is None:
-            return ()
         steps = tuple(i for step in self.at.path for i in step)
         return (*steps, self.at.equation, self.at.result)
 

@@ -7,6 +7,7 @@ A value is a *parameter value* (computed from parameter leaves alone), a *data v
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from jaxinit.layers.factors import Chain
 from jaxinit.program.axes import Layout
 from jaxinit.program.paths import Location
 from jaxinit.program.primitives import LINEAR
@@ -49,8 +50,11 @@ class Fact(NamedTuple):
       source: the input leaf that an integer value was taken from.
       latents: leaves that kernels among the parameters were applied to, which so may
         be learned data; the layout is then that of the last kernel's outputs.
+      chain: for a product of kernels and constants, which kernels it is made of.
       masked: whether something was added that no parameter made, as masks are.
       one_hot: the input leaf whose integers it marks with a one each, -1 if unknown.
+        Of a constant, whether it is the identity matrix.
+      spread: whether it has just been repeated along an axis.
       spectrum: for a parameter value, over how many points it was Fourier transformed.
     """
 
@@ -65,8 +69,10 @@ class Fact(NamedTuple):
     source: int | None = None
     spectrum: int = 1
     one_hot: int | None = None
+    spread: bool = False
     latents: frozenset[int] = frozenset()
     masked: bool = False
+    chain: Chain | None = None
 
     @property
     def is_param(self) -> bool:

@@ -28,8 +28,11 @@ def join(
     if not ledger.behind_a_layer(both):
         return None
     skip, branch = _shortcut(ledger, first, second)
-    if _same_module(ledger, both) and not (skip and _goes_on(ledger, skip, branch)):
-        return None
+    if _same_module(ledger, both):
+        straight = skip is not None and _goes_on(ledger, skip, branch)
+        steps = any(loop.kind != "layers" for loop in place.loops)
+        if not straight and (steps or not _part_ways(ledger, first, second)):
+            return None
     masked = any(
         f.masked or not ledger.behind_a_layer(f.up) for f in operands if f.data
     )
@@ -66,6 +69,22 @@ def _goes_on(ledger: Ledger, skip: Fact, branch: Fact) -> bool:
     return skip.up <= above[1] and any(
         ledger.events[n].uses for n in above[1] - above[0]
     )
+
+
+def _part_ways(ledger: Ledger, first: Fact, second: Fact) -> bool:
+    """Whether two layers start at one value and weights lead up to one of them.
+
+    So it is with a projection beside a branch, in a block without folders.
+    """
+    if first.of is None or second.of is None:
+        return False
+    above = [
+        frozenset[int]().union(*(ledger.ancestors(n) for n in fact.up))
+        for fact in (first, second)
+    ]
+    shared = above[0] & above[1]
+    own = [[n for n in over - shared if ledger.events[n].uses] for over in above]
+    return bool(shared) and min(map(len, own)) == 1 < max(map(len, own))
 
 
 def _shortcut(ledger: Ledger, first: Fact, second: Fact) -> tuple[Fact | None, Fact]:

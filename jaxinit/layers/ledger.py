@@ -9,7 +9,7 @@ from jaxinit.layers.facts import Fact, Unary
 from jaxinit.layers.tap import tap_label
 from jaxinit.program import primitives, versions
 from jaxinit.program.axes import Shape
-from jaxinit.program.paths import Path
+from jaxinit.program.paths import Location, Path
 
 
 class Ledger:
@@ -126,13 +126,13 @@ class Ledger:
             uses=uses,
             params=tuple(dict.fromkeys([*(u.leaf for u in uses), *whole.params])),
             channels=last.channels if last.shape == whole.shape else whole.channels,
-            inside=tuple(e.start for e in found if e.uses and e.start is not None),
+            inside=tuple(e.start for e in found if e.uses),
         )
 
     def source(self, path: Path, parents: frozenset[int] = frozenset()) -> int:
         """Records a value that data comes from, and gives its number."""
-        number = self._number(path)
-        self.events[number] = Event("source", parents=parents)
+        number, at = self._number(path), Location(path, -1)
+        self.events[number] = Event("source", at, at, parents=parents)
         return number
 
     def ancestors(self, number: int) -> frozenset[int]:

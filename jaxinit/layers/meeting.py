@@ -7,6 +7,7 @@ from dataclasses import replace
 from jaxinit.layers import facts
 from jaxinit.layers import fans as weights
 from jaxinit.layers.event import Lookup, Loop, Place, Use
+from jaxinit.layers.factors import Chain
 from jaxinit.layers.facts import Fact
 from jaxinit.layers.ledger import Ledger, last_axis
 from jaxinit.layers.values import ADDS
@@ -41,7 +42,10 @@ def meeting(
                 role = weights.convolving(equation)
             if role is not None:
                 channels = role.channels
-                if role.is_weight:
+            chain = _facing(equation, position, fact, role)
+            found += [] if chain is None else _one_behind_another(chain)
+            if role is not None and role.is_weight:
+                if chain is None or fact.layout is not None:
                     found += weights.uses(equation, position, fact, role, ledger.shards)
     _note_lookup(ledger, equation, operands, table)
     name = equation.primitive.name
@@ -209,7 +213,29 @@ def _settled(
         taken = bool(role.inputs) and all(axes[i] for i in role.inputs if axes)
     if taken and axes:
         ledger.latents |= fact.latents
+        fact = fact._replace(chain=None)
     return fact._replace(layout=None)
+
+
+def _facing(
+    equation: versions.Equation,
+    position: int,
+    fact: Fact,
+    role: weights.Roles | None,
+) -> Chain | None:
+    """The kernels whose product data meet, those first that face the data."""
+    if fact.chain is None or (role is None and equation.primitive.name != "mul"):
+        return None
+    rank = len(equation.invars[position].aval.shape)
+    return fact.chain.facing(None if role is None else role.inputs, rank)
+
+
+def _one_behind_another(chain: Chain) -> list[Use]:
+    """How data that come to a chain's near end use its kernels."""
+    return [
+        Use(f.leaf, *f.sizes, f.near, f.far, f.scanned, behind=number > 0)
+        for number, f in enumerate(chain.factors)
+    ]
 
 
 def _table(equation: versions.Equation, operands: Sequence[Fact]) -> int | None:

@@ -10,8 +10,7 @@ def plan_taps(numbers: Sequence[int], events: Sequence[Event]) -> Plan:
     """Taps at the output of each event and behind its activation, if it has one."""
     plan = Plan()
     for number, event in zip(numbers, events, strict=True):
-        if event.at is not None:
-            plan.at(event.at, Tap(number, "output"))
+        plan.at(event.at, Tap(number, "output"))
         if event.activation is not None:
             plan.at(event.activation.at, Tap(number, "activation"))
     return plan

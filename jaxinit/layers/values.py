@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from jaxinit.layers import facts
+from jaxinit.layers.factors import Chain, moved, multiplied
 from jaxinit.layers.facts import Fact, Unary
 from jaxinit.program import primitives, versions
 from jaxinit.program.axes import Layout, Shape, concatenated, rearranged
@@ -81,6 +82,8 @@ def parameter_value(
         layout, known = _sum_with_applied(equation, operands, known)
     elif name == "concatenate":
         layout = concatenated([f.layout for f in operands])
+    elif name == "split":
+        layout = operands[0].layout
     elif name == "stack":
         layout = concatenated([f.layout for f in operands])
         if layout is not None:
@@ -105,7 +108,26 @@ def parameter_value(
             layout = concatenated(whole) if whole else None
         elif len(params) > 1 and len(set(whole)) == 1:
             layout = whole[0]
-    return [known._replace(layout=layout) for _ in equation.outvars]
+    known = known._replace(layout=layout, chain=_chain(equation, operands))
+    return [known for _ in equation.outvars]
+
+
+def _chain(equation: versions.Equation, operands: Sequence[Fact]) -> Chain | None:
+    """Of which kernels a parameter value is the product, if it is one."""
+    name = equation.primitive.name
+    if name == "dot_general":
+        return multiplied(
+            equation,
+            [f.layout for f in operands],
+            [f.chain for f in operands],
+            [not f.params for f in operands],
+        )
+    found = [f.chain for f in operands if f.chain is not None]
+    if len(found) != 1:
+        return None
+    if name in primitives.LAYOUT:
+        return moved(equation, found[0])
+    return found[0] if name in primitives.ELEMENTWISE else None
 
 
 def _applied(
@@ -176,6 +198,11 @@ def data_value(equation: versions.Equation, operands: Sequence[Fact]) -> list[Fa
     one_hot = first.one_hot if name in primitives.LAYOUT else None
     if name == "eq" and len(data) == 1:
         one_hot = _marks(equation, operands)
+    elif name in ("mul", "select_n"):
+        one_hot = _still_marks(operands)
+    elif name == "gather" and first.one_hot is not None and not first.data:
+        index = operands[1].source  # rows of the identity
+        one_hot = -1 if index is None else index
     reduces = name in primitives.REDUCTIONS
     passes = name in primitives.ELEMENTWISE or name in primitives.LAYOUT
     statistic = reduces or (passes and all(f.statistic for f in data))
@@ -186,6 +213,7 @@ def data_value(equation: versions.Equation, operands: Sequence[Fact]) -> list[Fa
         unary=unary,
         statistic=statistic,
         one_hot=one_hot,
+        spread=_spreads(equation),
         masked=(name in ADDS or name in primitives.LAYOUT)
         and any(f.masked for f in data),
     )
@@ -193,13 +221,53 @@ def data_value(equation: versions.Equation, operands: Sequence[Fact]) -> list[Fa
 
 
 def _marks(equation: versions.Equation, operands: Sequence[Fact]) -> int | None:
-    """Which integers a comparison with all classes marks, if it is one."""
+    """Which integers a comparison with all classes marks, if it is one.
+
+    They were repeated along an axis of the classes. Features that are compared with a
+    number each lie along that axis themselves.
+    """
     for atom, fact, other in zip(
         equation.invars, operands, reversed(equation.invars), strict=True
     ):
         constant = isinstance(other, versions.Literal) or not other.aval.shape
-        if fact.data and not constant and "int" in str(atom.aval.dtype):
+        whole = "int" in str(atom.aval.dtype)
+        spread = fact.spread or atom.aval.shape != equation.outvars[0].aval.shape
+        if fact.data and spread and not constant and whole:
             return -1 if fact.source is None else fact.source
+    return None
+
+
+def _still_marks(operands: Sequence[Fact]) -> int | None:
+    """Which integers a product, or a choice, of marks with others still marks."""
+    if not operands[0].data and len(operands) > 2:
+        return None
+    for fact in operands:
+        if fact.data and fact.one_hot is not None:
+            return fact.one_hot
+    return None
+
+
+def _spreads(equation: versions.Equation) -> bool:
+    """Whether an equation repeats its operand along an axis."""
+    if equation.primitive.name != "broadcast_in_dim":
+        return False
+    before = equation.invars[0].aval.shape
+    return bool(math.prod(equation.outvars[0].aval.shape) > math.prod(before))
+
+
+def constant_value(
+    equation: versions.Equation, operands: Sequence[Fact]
+) -> list[Fact] | None:
+    """The results of an equation without data and parameters, if anything is known."""
+    name = equation.primitive.name
+    shape: Shape = ()
+    if len(equation.outvars) == 1:
+        shape = tuple(getattr(equation.outvars[0].aval, "shape", ()))
+    square = len(shape) == 2 and shape[0] == shape[1] > 1
+    if (name == "eq" and square) or (
+        name in primitives.KEEPS_ELEMENTS and operands[0].one_hot is not None and square
+    ):
+        return [Fact(one_hot=-1)]
     return None
 
 

@@ -41,7 +41,7 @@ class Walk:
         if not any(f.data or f.params for f in operands):
             if name == "name":
                 ledger.note_idle_tap(str(equation.params["name"]))
-            return self._idle(node)
+            return self._idle(node, operands)
         if primitives.is_random(name):
             ledger.keys.update(f.source for f in operands if f.source is not None)
             return [NEITHER for _ in node.results]
@@ -70,11 +70,14 @@ class Walk:
         ledger.watch_exits(equation, operands, results)
         return results
 
-    def _idle(self, node: Node) -> list[Fact]:
+    def _idle(self, node: Node, operands: list[Fact]) -> list[Fact]:
         """A node that neither data nor parameters reach; taps in it are noted."""
+        if node.kind == "call":
+            return read(node.bodies[0], operands, self)
         for body in node.bodies:
             read(body, [NEITHER for _ in body.inputs], self)
-        return [NEITHER for _ in node.results]
+        known = values.constant_value(node.equation, operands)
+        return known or [NEITHER for _ in node.results]
 
     def _becomes_real(self, node: Node, fact: Fact) -> int | None:
         """The layer of integers whose output is real from this conversion on."""

@@ -101,7 +101,6 @@ def _recorder(network: Network, seen: dict[tuple[Path, int, int], list[Value]]) 
     wanted = {
         (tuple(event.at.path), event.at.equation, event.at.result)
         for event in network.sites.events
-        if event.at is not None
     }
 
     def watch(path: Path, index: int, results: Sequence[Value]) -> None:
@@ -160,7 +159,7 @@ def _second_moments(
     found = {}
     sites = network.sites
     for number, event in zip(sites.numbers, sites.events, strict=True):
-        if event.at is None or event.masked:
+        if event.masked:
             continue
         place = (tuple(event.at.path), event.at.equation, event.at.result)
         moments = [moments_of(value) for value in seen.get(place, [])]
@@ -174,7 +173,7 @@ def _growth(network: Network, context: Context) -> dict[int, tuple[int, float]]:
     sites = network.sites
     made: dict[tuple[Path, int | None], int] = {}
     for number, event in zip(sites.numbers, sites.events, strict=True):
-        if event.start is not None and not event.loops:
+        if not event.loops:
             made[(tuple(event.start.path), event.start.equation)] = number
     found = {}
     for product in context.products.values():

@@ -12,7 +12,9 @@ from typing import Any, Literal, TypeAlias
 from jaxinit.program import primitives, versions
 from jaxinit.program.paths import Location, Path
 
-Kind = Literal["op", "call", "remat", "rule", "scan", "while", "cond", "shards"]
+Kind = Literal[
+    "op", "call", "remat", "rule", "scan", "while", "cond", "shards", "repeat"
+]
 CALLS = ("call", "remat", "rule")
 """Kinds whose one body takes the node's operands and gives its results."""
 
@@ -53,7 +55,7 @@ class Node:
     Attributes:
       kind: an operation, or what runs programs of its own: a call, a call that its
         derivative computes again, a function with a derivative rule of its own, a
-        loop, a branch, or a program for each device.
+        loop, a branch, a program for each device, or a block that repeats.
       equation: the equation.
       operands: what it reads, one for each operand of the equation.
       results: the numbers of the values that it makes, one for each result.

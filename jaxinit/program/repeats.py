@@ -1,12 +1,13 @@
 """Repeated blocks of a program: found, so that a compiler sees each but once.
 
-A repeat is a run of equations that follows itself: the same equations, up to what they
+A repeat is a run of nodes that follows itself: the same equations, up to what they
 read from outside, each time fed by the time before. Run as a loop over stacked values
 it gives what the equations give one by one, and costs a compiler one block.
 """
 
+import itertools
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +15,7 @@ import numpy as np
 
 from jaxinit.program import versions
 from jaxinit.program.primitives import is_float
+from jaxinit.program.program import Constant, Node, Operand, Region
 
 _FEWEST_TIMES = 3
 _FEWEST_EQUATIONS = 12
@@ -21,9 +23,9 @@ _TRIED_PERIODS = 64
 
 
 class Inside(NamedTuple):
-    """An operand made by an equation of the same block."""
+    """An operand made by a node of the same block."""
 
-    equation: int
+    node: int
     result: int
 
 
@@ -40,70 +42,110 @@ class Stacked(NamedTuple):
 
 
 class Outside(NamedTuple):
-    """An operand from outside, the same each time."""
+    """An operand from outside, the same each time; which of them."""
 
-    atom: Any
-
-
-Operand = Inside | Carried | Stacked | Outside
+    place: int
 
 
 @dataclass(frozen=True)
 class Repeat:
-    """Equations ``start`` to ``start + period * times`` as one block, many times.
+    """One block of nodes, run many times.
 
     Attributes:
-      start: the first equation.
-      period: equations of the block.
-      times: how often it is run.
-      operands: of each equation of the block.
+      start: where in its region it starts.
+      nodes: the nodes of all times.
+      times: how often the block is run.
+      operands: of each node of the block.
       carried: results that the next block reads, and what the first block reads there.
       stacked: for each operand that differs, what is read each time.
-      kept: results that are read behind the repeat, with the variables of each time
-        that are.
+      outside: each operand from outside that is the same each time.
+      kept: results that are read behind the repeat, with the values of each time that
+        are.
     """
 
     start: int
-    period: int
+    nodes: tuple[Node, ...]
     times: int
-    operands: tuple[tuple[Operand, ...], ...]
-    carried: tuple[tuple[Inside, Any], ...]
-    stacked: tuple[tuple[Any, ...], ...]
-    kept: tuple[tuple[Inside, tuple[tuple[int, Any], ...]], ...]
+    operands: tuple[tuple[Inside | Carried | Stacked | Outside, ...], ...]
+    carried: tuple[tuple[Inside, Operand], ...]
+    stacked: tuple[tuple[Operand, ...], ...]
+    outside: tuple[Operand, ...]
+    kept: tuple[tuple[Inside, tuple[tuple[int, int], ...]], ...]
+
+    @property
+    def period(self) -> int:
+        return len(self.nodes) // self.times
 
     @property
     def stop(self) -> int:
-        return self.start + self.period * self.times
+        return self.start + len(self.nodes)
+
+    @property
+    def block(self) -> tuple[Node, ...]:
+        """The nodes of the first time."""
+        return self.nodes[: self.period]
+
+
+@dataclass(frozen=True, eq=False)
+class Rolled(Node):
+    """A repeat as one node.
+
+    It reads what the first block reads of the block before, then what differs from
+    time to time, operand by operand, then what stays the same; it gives what is kept.
+    """
+
+    repeat: Repeat | None = None
+
+
+def rolled(region: Region, repeats: Sequence[Repeat]) -> Region:
+    """The region with its repeats as one node each."""
+    nodes = list(region.nodes)
+    for repeat in reversed(repeats):
+        first = repeat.nodes[0]
+        carried = tuple(operand for _, operand in repeat.carried)
+        stacked = tuple(itertools.chain.from_iterable(repeat.stacked))
+        results = tuple(value for _, later in repeat.kept for _, value in later)
+        nodes[repeat.start : repeat.stop] = [
+            Rolled(
+                "repeat",
+                first.equation,
+                (*carried, *stacked, *repeat.outside),
+                results,
+                (True,) * len(results),
+                first.at,
+                repeat=repeat,
+            )
+        ]
+    return replace(region, nodes=tuple(nodes))
 
 
 def find_repeats(
-    program: versions.Program,
-    mark: Callable[[int], Hashable],
+    region: Region,
+    mark: Callable[[Node], Hashable],
     rolls: Callable[[versions.Equation], bool],
 ) -> list[Repeat]:
-    """The repeats among the equations of a program, in order; none overlap.
+    """The repeats among the nodes of a region, in order; none overlap.
 
     Args:
-      program: the program.
-      mark: what else must be equal for two equations, by their index.
+      region: the region.
+      mark: what else must be equal for two nodes.
       rolls: whether an equation may be part of a repeat.
 
     Returns:
       The repeats, the longest at each place.
     """
-    equations = program.jaxpr.eqns
     names: dict[Hashable, int] = {}
     forms = _Forms()
     ids = [
-        names.setdefault((forms.equation(equation), mark(index)), len(names))
-        if rolls(equation)
+        names.setdefault((forms.equation(node.equation), mark(node)), len(names))
+        if rolls(node.equation)
         else -1 - index
-        for index, equation in enumerate(equations)
+        for index, node in enumerate(region.nodes)
     ]
     places: dict[int, list[int]] = {}
     for index, number in enumerate(ids):
         places.setdefault(number, []).append(index)
-    graph = _Graph(program)
+    graph = _Graph(region)
     found: list[Repeat] = []
     index = 0
     while index < len(ids):
@@ -137,26 +179,22 @@ def _longest(
 
 
 class _Graph:
-    """What makes each value of a program, and what reads it last."""
+    """What makes each value of a region, and what reads it last."""
 
-    def __init__(self, program: versions.Program) -> None:
-        self.equations = program.jaxpr.eqns
-        self.made: dict[Any, tuple[int, int]] = {}
-        self.last: dict[Any, int] = {}
-        for index, equation in enumerate(self.equations):
-            for atom in equation.invars:
-                if isinstance(atom, versions.Var):
-                    self.last[atom] = index
-            for result, var in enumerate(equation.outvars):
-                self.made[var] = (index, result)
-        for atom in program.jaxpr.outvars:
-            if isinstance(atom, versions.Var):
-                self.last[atom] = len(self.equations)
+    def __init__(self, region: Region) -> None:
+        self.nodes = region.nodes
+        self.made: dict[Operand, tuple[int, int]] = {}
+        self.last: dict[Operand | None, int] = {}
+        for index, node in enumerate(self.nodes):
+            self.last.update(dict.fromkeys(node.operands, index))
+            for result, value in enumerate(node.results):
+                self.made[value] = (index, result)
+        self.last.update(dict.fromkeys(region.outputs, len(self.nodes)))
 
     def worth(self, start: int, period: int, times: int) -> bool:
         """Whether a repeat is large enough, with what its equations call."""
-        block = self.equations[start : start + period]
-        size = sum(map(versions.count_equations, block))
+        block = self.nodes[start : start + period]
+        size = sum(versions.count_equations(node.equation) for node in block)
         return times >= _FEWEST_TIMES and times * size >= _FEWEST_EQUATIONS
 
     def repeat(self, start: int, period: int, times: int) -> Repeat | None:
@@ -170,43 +208,37 @@ class _Graph:
 
     def _repeat(self, start: int, period: int, times: int) -> tuple[Repeat | None, int]:
         """The repeat; without one, for how many times there may be one."""
-        carried: dict[Inside, Any] = {}
-        stacked: dict[tuple[int, ...], tuple[Any, ...]] = {}
-        operands: list[tuple[Operand, ...]] = []
+        wires = _Wires({}, {}, {})
+        rows = []
         for offset in range(period):
-            row: list[Operand] = []
-            for position in range(len(self.equations[start + offset].invars)):
-                atoms = [
-                    self.equations[start + offset + time * period].invars[position]
+            row = []
+            for position in range(len(self.nodes[start + offset].operands)):
+                values = [
+                    self.nodes[start + offset + time * period].operands[position]
                     for time in range(times)
                 ]
-                operand = self._operand(atoms, start, period, carried, stacked)
+                operand = self._operand(values, start, period, wires)
                 if isinstance(operand, int):
                     return None, operand
                 row.append(operand)
-            operands.append(tuple(row))
-        stop = start + period * times
+            rows.append(tuple(row))
         repeat = Repeat(
             start,
-            period,
+            self.nodes[start : start + period * times],
             times,
-            tuple(operands),
-            tuple(carried.items()),
-            tuple(stacked.values()),
-            self._kept(start, period, times, stop),
+            tuple(rows),
+            tuple(wires.carried.items()),
+            tuple(wires.stacked.values()),
+            tuple(wires.outside.values()),
+            self._kept(start, period, start + period * times),
         )
         return repeat, times
 
     def _operand(
-        self,
-        atoms: Sequence[Any],
-        start: int,
-        period: int,
-        carried: dict[Inside, Any],
-        stacked: dict[tuple[int, ...], tuple[Any, ...]],
-    ) -> Operand | int:
+        self, values: Sequence[Operand], start: int, period: int, wires: "_Wires"
+    ) -> Inside | Carried | Stacked | Outside | int:
         """What an operand is each time; a number of times where it changes its kind."""
-        kinds = [self._kind(a, start, period, time) for time, a in enumerate(atoms)]
+        kinds = [self._kind(v, start, period, time) for time, v in enumerate(values)]
         if kinds[0] is not None:  # made in the first block: in each by the same
             odd = next((t for t, kind in enumerate(kinds) if kind != kinds[0]), None)
             if odd is not None or kinds[0][0] != 0:
@@ -216,52 +248,60 @@ class _Graph:
             odd = next((t for t, kind in enumerate(kinds) if kind is not None), None)
             if odd is not None:
                 return odd
-            if all(_same_atom(atom, atoms[0]) for atom in atoms):
-                return Outside(atoms[0])
-            name = tuple(id(a) for a in atoms)
-            stacked.setdefault(name, tuple(atoms))
-            return Stacked(list(stacked).index(name))
+            names = tuple(map(_name, values))
+            if len(set(names)) == 1:
+                wires.outside.setdefault(names[0], values[0])
+                return Outside(list(wires.outside).index(names[0]))
+            wires.stacked.setdefault(names, tuple(values))
+            return Stacked(list(wires.stacked).index(names))
         odd = next((t for t, k in enumerate(kinds) if t and k != kinds[1]), None)
         if odd is not None or kinds[1][0] != 1:
             return odd or 0
         made = Inside(*kinds[1][1:])
-        if made in carried and not _same_atom(carried[made], atoms[0]):
+        known = wires.carried.setdefault(made, values[0])
+        if _name(known) != _name(values[0]):
             return 0
-        carried.setdefault(made, atoms[0])
-        return Carried(list(carried).index(made))
+        return Carried(list(wires.carried).index(made))
 
     def _kind(
-        self, atom: Any, start: int, period: int, time: int
+        self, value: Operand, start: int, period: int, time: int
     ) -> tuple[int, int, int] | None:
         """How many blocks ago a value was made, and where; ``None``: not in any."""
-        made = self.made.get(atom) if isinstance(atom, versions.Var) else None
+        made = self.made.get(value)
         if made is None or made[0] < start:
             return None
         block, offset = divmod(made[0] - start, period)
         return time - block, offset, made[1]
 
     def _kept(
-        self, start: int, period: int, times: int, stop: int
-    ) -> tuple[tuple[Inside, tuple[tuple[int, Any], ...]], ...]:
-        kept: dict[Inside, list[tuple[int, Any]]] = {}
+        self, start: int, period: int, stop: int
+    ) -> tuple[tuple[Inside, tuple[tuple[int, int], ...]], ...]:
+        kept: dict[Inside, list[tuple[int, int]]] = {}
         for index in range(start, stop):
             time, offset = divmod(index - start, period)
-            for result, var in enumerate(self.equations[index].outvars):
-                if self.last.get(var, -1) >= stop:
-                    kept.setdefault(Inside(offset, result), []).append((time, var))
-        del times
-        return tuple((made, tuple(read)) for made, read in kept.items())
+            for result, value in enumerate(self.nodes[index].results):
+                if self.last.get(value, -1) >= stop:
+                    kept.setdefault(Inside(offset, result), []).append((time, value))
+        return tuple((made, tuple(later)) for made, later in kept.items())
 
 
-def _same_atom(first: Any, second: Any) -> bool:
-    if isinstance(first, versions.Literal) and isinstance(second, versions.Literal):
-        return bool(first is second or _literal(first) == _literal(second))
-    return first is second
+class _Wires(NamedTuple):
+    """What a repeat reads from outside, by name; and carries, by what makes it."""
+
+    carried: dict[Inside, Operand]
+    stacked: dict[tuple[Hashable, ...], tuple[Operand, ...]]
+    outside: dict[Hashable, Operand]
 
 
-def _literal(atom: Any) -> Hashable:
-    value = np.asarray(atom.val)
-    return str(atom.aval), value.tobytes()
+def _name(operand: Operand) -> Hashable:
+    """Equal for operands that are one value; literals count by what they are."""
+    if isinstance(operand, Constant) and operand.literal:
+        return _literal(operand.value, operand.aval)
+    return operand
+
+
+def _literal(value: Any, aval: Any) -> Hashable:
+    return str(aval), np.asarray(value).tobytes()
 
 
 class _Forms:
@@ -348,7 +388,7 @@ class _Forms:
 
         def read(atom: Any) -> Hashable:
             if isinstance(atom, versions.Literal):
-                return _literal(atom)
+                return _literal(atom.val, atom.aval)
             return numbers.setdefault(atom, len(numbers))
 
         form: list[Hashable] = [consts]

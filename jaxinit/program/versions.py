@@ -71,7 +71,7 @@ def program(obj: Any) -> Program:
     consts = getattr(obj, "consts", ())
     return Program(
         getattr(obj, "jaxpr", obj),
-        tuple(jnp.asarray(c) if isinstance(c, np.ndarray) else c for c in consts),
+        tuple(map(as_traced, consts)),
     )
 
 
@@ -153,10 +153,9 @@ def call_name(equation: Equation) -> str | None:
     return str(inner.jaxpr.debug_info.func_name)
 
 
-def literal(atom: Literal) -> Any:
-    """A constant written in a program; an array is one of jax's, as it was traced."""
-    value = atom.val
-    return jnp.asarray(value) if isinstance(value, np.ndarray) else value
+def as_traced(constant: Any) -> Any:
+    """A constant of a program; an array is one of jax's, as it was traced."""
+    return jnp.asarray(constant) if isinstance(constant, np.ndarray) else constant
 
 
 def bind(equation: Equation, values: Sequence[Any]) -> list[Any]:
@@ -268,3 +267,17 @@ def count_equations(equation: Equation) -> int:
             inner = getattr(part, "jaxpr", part)
             count += sum(map(count_equations, getattr(inner, "eqns", ())))
     return count
+
+
+def wait_for_processes(name: str, seconds: float) -> None:
+    """Returns once every process of ``jax.distributed`` has come to this point.
+
+    jax has no public function for it that lasts: a collective operation gives up on a
+    process that comes a minute late. Where this one is not found, nobody waits.
+    """
+    from jax._src import distributed
+
+    client = getattr(getattr(distributed, "global_state", None), "client", None)
+    wait = getattr(client, "wait_at_barrier", None)
+    if wait is not None:
+        wait(name, timeout_in_ms=int(1000 * seconds))

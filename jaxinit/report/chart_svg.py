@@ -2,12 +2,13 @@
 
 import html
 import math
+import re
 from collections.abc import Iterator
 
 import numpy as np
 
 from jaxinit.report.charts import COLORS, DASHES, Chart, Charts, Curve, legend_of
-from jaxinit.report.numbers import compact, elide
+from jaxinit.report.numbers import elide
 from jaxinit.report.text import visible
 
 _WIDTH, _HEIGHT = 560, 260
@@ -48,11 +49,11 @@ def _chart(chart: Chart) -> Iterator[str]:
         yield f'<line class="grid" x1="{_LEFT}" x2="{width - _RIGHT}" '
         yield f'y1="{place:.1f}" y2="{place:.1f}"/>'
         yield f'<text text-anchor="end" x="{_LEFT - 6}" y="{place + 4:.1f}">'
-        yield f"{compact(value)}</text>"
+        yield f"{_tick(value)}</text>"
     bottom = _HEIGHT - _BOTTOM
     for value, place in () if chart.names else xs.ticks():
         yield f'<text text-anchor="middle" x="{place:.1f}" y="{bottom + 15}">'
-        yield f"{compact(value)}</text>"
+        yield f"{_tick(value)}</text>"
     for i in range(0, len(chart.names), max(1, -(-len(chart.names) // 8))):
         yield f'<text text-anchor="middle" x="{xs(i):.1f}" y="{bottom + 15}">'
         yield f"{_text(elide(chart.names[i], 12))}</text>"
@@ -142,6 +143,10 @@ def _runs(drawn: np.ndarray) -> Iterator[list[int]]:
             run = []
     if run:
         yield run
+
+
+def _tick(value: float) -> str:
+    return re.sub(r"e([+-])0*", lambda m: "e" + m[1].strip("+"), f"{value:.4g}")
 
 
 def _or(value: float, other: float) -> float:

@@ -24,6 +24,7 @@ def dataset(report: Measured) -> "xr.Dataset":
     variables |= {
         name: (("seed", "param"), values) for name, values in report.weights.items()
     }
+    variables |= {name: ("seed", values) for name, values in report.model.items()}
     if report.loss is not None:
         variables["loss"] = ("seed", report.loss)
     coordinates: dict[str, Any] = {

@@ -93,6 +93,9 @@ class Measured:
       evidence: what the verdict rests on besides: what a few gradient steps did to
         each parameter, slopes of squashing functions, the inputs; empty if nobody
         was to judge.
+      model: metric name -> `(seeds,)`, of the model as a whole; what was asked for.
+      histograms: row name -> `(seeds, 129)`, shares of its values by sign and
+        exponent: negative ones from 2^23 to 2^-40, zeros, positive ones; if asked for.
       predicted: ``"second_moment"`` and ``"chi"`` as theory expects them, `(rows,)`,
         and ``"second_moment_z"``, ``"chi_z"``, how many standard errors the mean over
         seeds lies above; NaN where no law is known; empty unless asked for.
@@ -116,6 +119,8 @@ class Measured:
     settings: dict[str, Any]
     findings: tuple[Finding, ...] = ()
     evidence: dict[str, Any] = dataclasses.field(default_factory=dict)
+    model: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    histograms: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     remedies: tuple[Remedy, ...] = ()
     predicted: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
@@ -233,6 +238,20 @@ def check(report: Measured) -> None:
                     f"`profiles[{name!r:.80}][{metric!r}]` must have shape "
                     f"({num_seeds}, steps), got {values.shape}."
                 )
+    for metric, values in report.model.items():
+        if values.shape != (num_seeds,):
+            raise ValueError(
+                f"`model[{metric!r:.80}]` must have shape ({num_seeds},), got "
+                f"{values.shape}."
+            )
+    for name, values in report.histograms.items():
+        if name not in report.layers:
+            raise ValueError(f"`histograms` has {name!r:.80}, which names no row.")
+        if values.ndim != 2 or len(values) != num_seeds:
+            raise ValueError(
+                f"`histograms[{name!r:.80}]` must have shape ({num_seeds}, bins), got "
+                f"{values.shape}."
+            )
     for i, row in enumerate(report.rows):
         if any(size < 0 for size in row.shape):
             raise ValueError(f"`rows[{i}].shape` must not be below 0, got {row.shape}.")

@@ -123,12 +123,13 @@ class Report(Measured):
         return frame(page({"": self}))
 
     def to_records(
-        self, of: Literal["rows", "params"] = "rows"
+        self, of: Literal["rows", "params", "model"] = "rows"
     ) -> list[dict[str, Any]]:
         """Flat records, one for each seed and row.
 
         Args:
-          of: ``"rows"`` for activations and gradients, ``"params"`` for weights.
+          of: ``"rows"`` for activations and gradients, ``"params"`` for weights,
+            ``"model"`` for what is of the model as a whole.
 
         Returns:
           Dicts with the keys ``seed``, those of :class:`Row` (or ``param``) and one
@@ -143,8 +144,11 @@ class Report(Measured):
         elif of == "params":
             places = [{"param": name} for name in self.params]
             metrics = self.weights
+        elif of == "model":
+            places = [{}]
+            metrics = {name: values[:, None] for name, values in self.model.items()}
         else:
-            raise ValueError(f"`of` must be 'rows' or 'params', got {of!r}.")
+            raise ValueError(f"`of` must be 'rows', 'params' or 'model', got {of!r}.")
         return [
             {"seed": int(seed)}
             | place
@@ -153,11 +157,14 @@ class Report(Measured):
             for j, place in enumerate(places)
         ]
 
-    def to_pandas(self, of: Literal["rows", "params"] = "rows") -> "pd.DataFrame":
+    def to_pandas(
+        self, of: Literal["rows", "params", "model"] = "rows"
+    ) -> "pd.DataFrame":
         """The records of :meth:`to_records` as a data frame.
 
         Args:
-          of: ``"rows"`` for activations and gradients, ``"params"`` for weights.
+          of: ``"rows"`` for activations and gradients, ``"params"`` for weights,
+            ``"model"`` for what is of the model as a whole.
 
         Returns:
           A data frame with one line for each seed and row.
@@ -291,6 +298,9 @@ class Report(Measured):
         }
         if self.loss is not None:
             found["loss"] = float(np.median(self.loss))
+        for name, values in self.model.items():
+            if not np.isnan(values).all():
+                found[name] = float(np.nanmedian(values))
         summary = self.summary()
         for metrics, names in (
             (self.forward | self.backward, self.layers),

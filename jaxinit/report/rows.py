@@ -1,7 +1,7 @@
 """The table's body: one line per row of the report."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ from rich.text import Text
 
 from jaxinit.report.measured import Measured, Row
 from jaxinit.report.numbers import compact, count, elide
+from jaxinit.report.summary import Summary
 from jaxinit.report.text import to_ascii
 
 # Reports with more rows are folded: the ends stay, and what the findings name.
@@ -137,6 +138,27 @@ def _columns(
         median = summary["grad_rms"].median
         grads = ["" if undefined[i] else compact(median[i]) for i in shown]
         columns.append(_Column("grad rms", grads, "right", weight=4))
+    return columns + _asked_for(report, summary, shown)
+
+
+# What every report measures of activations; anything else was asked for.
+_USUAL = frozenset(
+    "mean var second_moment rms chan_sq_mean chan_var cos absmax frac_zero "
+    "frac_nonfinite dead".split()
+)
+
+
+def _asked_for(
+    report: Measured, summary: Mapping[str, Summary], shown: Sequence[int]
+) -> list[_Column]:
+    """Metrics that were asked for, where a row that is shown has one."""
+    columns = []
+    for name, values in report.forward.items():
+        known = ~np.isnan(values).all(axis=0)
+        if name not in _USUAL and known[shown].any():
+            median = summary[name].median
+            cells = [compact(median[i]) if known[i] else "" for i in shown]
+            columns.append(_Column(name, cells, "right", weight=3))
     return columns
 
 

@@ -5,7 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-_SIGNED_OR_BOUNDED = frozenset({"mean", "cos", "token_cos", "dead", "saturated"})
+_SIGNED_OR_BOUNDED = frozenset(
+    "mean cos token_cos dead dormant saturated branch_cos branch_share attn_entropy "
+    "attn_one_hot router_entropy router_unused".split()
+)
 
 
 def has_log(metric: str) -> bool:

@@ -139,6 +139,11 @@ def _title(report: Measured) -> str:
 
 
 def _lines_below(report: Measured, all: bool) -> Iterator[str]:
+    if report.model:
+        yield ", ".join(
+            f"{name} {compact(float(np.median(values)))}"
+            for name, values in report.model.items()
+        )
     hidden = len(report.rows) - len(shown_rows(report, all))
     if hidden > 0:
         yield (

@@ -31,7 +31,6 @@ class Anchors:
             (start.path, start.equation): number
             for number, e in self.events.items()
             for start in (e.start, *e.inside)
-            if start is not None
         }
         self.weights: dict[int, int] = {}
         self.lookups: dict[int, int] = {}

@@ -85,7 +85,6 @@ def _described(
     places = [
         (event.at, layer_loops(event))
         for event in (anchors.events[r.join] for r in found)
-        if event.at is not None
     ]
     numbers = positions(places)
     streams = _streams(anchors, found)

@@ -65,6 +65,7 @@ class Network:
       structure: its residual branches and attentions.
       params: its parameters, in the order of the model's leaves.
       given: the arguments that it was traced with; shapes in place of arrays.
+      hints: what the user said of it.
       taken: leaves that a rule of the user's has taken; a scheme leaves them alone.
     """
 
@@ -74,6 +75,7 @@ class Network:
     structure: Structure
     params: tuple[Parameter, ...]
     given: Arguments
+    hints: Hints = NO_HINTS
     taken: frozenset[int] = frozenset()
 
     def having(self, *roles: str) -> list[Parameter]:
@@ -136,7 +138,7 @@ def check_role(role: str) -> None:
 def read_network(traced: Traced, given: Arguments, hints: Hints = NO_HINTS) -> Network:
     """Reads a traced model: its layers, its structure, the roles of its parameters."""
     shapes = given._replace(inputs=tuple(given.shapes))
-    return Network(traced, read_sites(traced), *_reading(traced, hints), shapes)
+    return Network(traced, read_sites(traced), *_reading(traced, hints), shapes, hints)
 
 
 @cached(16)

@@ -159,7 +159,8 @@ def _is_gated(anchors: Anchors, value: int) -> bool:
     flow = anchors.flow
 
     def on(node: Node, position: int) -> bool:
-        return _stays_near(anchors, node, position)
+        # What a loop over time gives is a layer's output, whatever gates are in it.
+        return node.primitive != STACK and _stays_near(anchors, node, position)
 
     for index in flow.upstream([value], on):
         node = flow.nodes[index]

@@ -131,12 +131,16 @@ def read_structure(
     """
     affine = Affine(anchors, len(traced.params))
     roles = affine.roles
+    for role_set in roles:  # a scale of a norm that multiplies the running mean too
+        if "norm_scale" in role_set:
+            role_set.discard("norm_bias")
     _kernels(anchors, roles)
     ends = find_ends(anchors, traced, hints.output)
     _ends_of_the_network(anchors, affine, ends)
     said = {_leaf(traced, "branches", name): ends for name, ends in hints.branches}
     branches, unclear = find_branches(anchors, roles, said)
     _check_said(traced, said, branches, anchors)
+    _without_heads(anchors, affine, branches)
     attentions = find_attentions(anchors, frozenset(b.join for b in branches))
     for attention in attentions:
         _give(anchors, attention.query, roles, "query")
@@ -195,6 +199,36 @@ def _leaf(traced: Traced, argument: str, path: str) -> int:
             f"are: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}."
         )
     return names.index(path)
+
+
+def _without_heads(
+    anchors: Anchors, affine: Affine, branches: Sequence[Branch]
+) -> None:
+    """A stream that is itself the output has no readout: its branches' ends are none.
+
+    A single branch, as of a denoiser that corrects its input, makes the output; so do
+    several heads whose sum is the output.
+    """
+    counts: dict[int, int] = {}
+    for branch in branches:
+        counts[branch.stream] = counts.get(branch.stream, 0) + branch.numbers.size
+    ends = {
+        number
+        for branch in branches
+        if counts[branch.stream] > 1 and _skips_as_it_is(anchors, branch)
+        for number in branch.ends
+    }
+    for index, number in anchors.weights.items():
+        if number in ends:
+            leaves = [use.leaf for use in anchors.events[number].uses]
+            for leaf in (*leaves, *affine.added.get(index, ())):
+                affine.roles[leaf] -= {"readout", "readout_bias"}
+
+
+def _skips_as_it_is(anchors: Anchors, branch: Branch) -> bool:
+    """Whether what a branch is added to is what it starts from, with no projection."""
+    join = anchors.events[branch.join]
+    return join.skip <= anchors.ancestors(join.branch)
 
 
 def _check_said(

@@ -14,7 +14,17 @@ from jaxinit.schemes.initialize import initialize as initialize
 from jaxinit.schemes.learned.gradinit import gradinit as gradinit
 from jaxinit.schemes.learned.learn_norms import gradient_quotient as gradient_quotient
 from jaxinit.schemes.learned.metainit import metainit as metainit
+from jaxinit.schemes.presets.diffusion import dit as dit
+from jaxinit.schemes.presets.dynamic_tanh import dynamic_tanh as dynamic_tanh
 from jaxinit.schemes.presets.framework import framework as framework
+from jaxinit.schemes.presets.hyper_connections import (
+    hyper_connection as hyper_connection,
+)
+from jaxinit.schemes.presets.language import llama as llama
+from jaxinit.schemes.presets.language import llama_depth as llama_depth
+from jaxinit.schemes.presets.language import nanochat as nanochat
+from jaxinit.schemes.presets.language import ngpt as ngpt
+from jaxinit.schemes.presets.language import olmo2 as olmo2
 from jaxinit.schemes.presets.vision import efficientnet as efficientnet
 from jaxinit.schemes.presets.vision import vit_jax as vit_jax
 from jaxinit.schemes.pretrain.denoising import (
@@ -117,6 +127,8 @@ __all__ = [
     "depth_index",
     "depth_mup_factors",
     "depth_mup_multipliers",
+    "dit",
+    "dynamic_tanh",
     "efficientnet",
     "explain",
     "fixup",
@@ -126,8 +138,11 @@ __all__ = [
     "gradient_quotient",
     "gradinit",
     "greedy_pretrain",
+    "hyper_connection",
     "initialize",
     "layer_scale",
+    "llama",
+    "llama_depth",
     "lsuv",
     "metainit",
     "mimetic",
@@ -139,6 +154,9 @@ __all__ = [
     "mup_epsilons",
     "mup_multipliers",
     "mup_widths",
+    "nanochat",
+    "ngpt",
+    "olmo2",
     "override",
     "path",
     "rbm",

@@ -197,7 +197,7 @@ def scheme_draw(network: Network, scheme: Scheme) -> SchemeDraw:
     Raises:
       ValueError: if the scheme does not apply to the network.
     """
-    name = (network.traced, scheme)
+    name = (network.traced, network.hints, scheme)
     try:
         hash(name)
     except TypeError:  # a scheme that holds arrays

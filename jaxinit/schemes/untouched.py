@@ -45,7 +45,8 @@ def reason(parameter: Parameter, network: Network, scheme: Scheme) -> str:
             role == "gain" and _is_kernel(parameter, network)
         ):
             if role == "embedding" and "weight" in parameter.roles:
-                return "a table that is the readout too"
+                tied = "readout" in parameter.roles
+                return f"a table that is {'the readout' if tied else 'a kernel'} too"
             return text
     met = parameter.leaf not in network.sites.unreached
     if met and "weight" not in parameter.roles and not _is_kernel(parameter, network):

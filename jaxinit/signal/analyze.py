@@ -1,7 +1,7 @@
 """``analyze``: from a model and its inputs to a report."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, overload
 
 import jax
@@ -9,7 +9,9 @@ import jax
 from jaxinit._configuration import measuring
 from jaxinit._progress import Bar
 from jaxinit.report.report import Report
+from jaxinit.roles.structure import as_hints
 from jaxinit.signal.checks import check_switch, model_arguments
+from jaxinit.signal.extra.measure import check_metrics
 from jaxinit.signal.measure import Options, measure, prepare
 from jaxinit.signal.measure import plan as plan_run
 from jaxinit.signal.plan import RunPlan
@@ -43,11 +45,15 @@ def analyze(
     devices: int | Sequence[jax.Device] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
+    output: int | str | None = None,
+    roles: Mapping[str, str] | None = None,
+    branches: Mapping[str, bool] | None = None,
     rngs: Sequence[str] = (),
     model_kwargs: dict[str, Any] | None = None,
     roll: bool | Literal["auto"] = "auto",
     plan: bool = False,
     judge: bool = True,
+    metrics: Sequence[str] = (),
     predict: bool = False,
     remedies: Literal["tried", "named", "none"] = "tried",
     **kwargs: Any,
@@ -88,7 +94,9 @@ def analyze(
       time_budget: seconds after which no further seed is started.
       devices: over which seeds are spread: devices, or how many of the local ones; by
         default all of them, unless the model or an input has a place of its own, which
-        is kept. The numbers are those of one device.
+        is kept. The numbers are those of one device. Of the processes of
+        ``jax.distributed`` each runs a share of the seeds on its own devices, and all
+        return the report of all seeds.
       checkpoint: a folder in which finished seeds are kept as they finish. The same
         call, even after the process was killed, goes on from there; folders of several
         runs may be copied together.
@@ -99,12 +107,31 @@ def analyze(
       plan: returns what the call would take, rows, parameters, bytes and time, and
         allocates nothing.
       progress: whether to show progress; by default on a terminal.
+      output: as in ``initialize``: the main output, where there are several.
+      roles: as in ``initialize``: roles that the program does not show.
+      branches: as in ``initialize``: which sums add residual branches.
       rngs: names of random streams that a linen module uses beyond ``params`` and
         ``dropout``.
       model_kwargs: keyword arguments of the model whose names are taken here.
       judge: whether to gather the evidence that the verdict rests on besides the
         statistics (a few simulated gradient steps, slopes, the inputs). Without it
         the verdict knows sizes alone.
+      metrics: what to measure besides, each for a pass or more over the seeds; the
+        numbers come as further metrics of ``forward`` unless said otherwise.
+        Of rows: ``"kurtosis"``, ``"dormant"`` (share of units a tenth as large as the
+        layer or less), ``"eff_rank"`` and ``"token_cos"``, ``"token_rank"`` (rank of
+        samples, cosine and rank of the positions of a sample), ``"frac_subnormal"``
+        (below float16's normal numbers). Of joins of a skip and a branch:
+        ``"branch_ratio"``, ``"branch_cos"``, ``"branch_share"`` (of the variance of
+        the sum), ``"skip_attribution"`` (of the model's output, lost if the branch is
+        cut). Of attentions, at the row of the query: ``"attn_logit_max"``,
+        ``"attn_logit_std"``, ``"attn_entropy"`` (1: all keys alike),
+        ``"attn_one_hot"`` (share of rows with a weight above 0.99). Of routers:
+        ``"router_load"`` (the largest over the mean), ``"router_entropy"``,
+        ``"router_unused"``. ``"isometry"``: mean, relative variance and extremes of
+        the squared singular values of the Jacobian from inputs to outputs, in
+        ``report.model``. ``"exponents"``: shares of values by sign and exponent, in
+        ``report.histograms``.
       predict: whether to set what mean-field theory expects beside what is measured:
         second moments of dense layers, convolutions, elementwise functions, norms,
         sums, dropout and lookups, growth of gradients from layer to layer, for the
@@ -154,7 +181,9 @@ def analyze(
         roll,
         judge,
         variables,
-        predict,
+        metrics=check_metrics(metrics),
+        predict=predict,
+        hints=as_hints(output, roles, branches),
     )
     if scheme is not None and variables is not None:
         raise ValueError(

@@ -193,8 +193,8 @@ def _search(analysis: Analysis, plan: Plan) -> list[Repeat]:
         for number, event in zip(sites.numbers, sites.events, strict=True)
     }
     return find_repeats(
-        analysis.traced.apply,
-        lambda index: mark(plan, index, kinds.__getitem__),
+        analysis.traced.forward,
+        lambda node: mark(plan, node.at.equation, kinds.__getitem__),
         _rolls,
     )
 
@@ -208,10 +208,12 @@ def _rolls(equation: versions.Equation) -> bool:
     return "conv_general_dilated" not in versions.primitive_names(equation)
 
 
-# On a CPU: what an equation of the model costs the compiler, its gradient and records
-# included; and how fast the weights are copied into a stack and out of it again.
+# On two CPU cores: what an equation of the model costs the compiler, its gradient and
+# records included (a GPT's 0.013 s, an MLP's 0.035); and bytes of weights by the second
+# of run time that a loop adds, for stacks of them and values computed anew (1.1e9 in a
+# GPT, 3e9 in an MLP). See benchmarks/results/rolled.txt.
 _SECONDS_PER_EQUATION = 0.01
-_BYTES_PER_SECOND = 7e8
+_BYTES_PER_SECOND = 1e9
 
 
 def should_roll(analysis: Analysis, seeds: int) -> bool:
@@ -224,13 +226,9 @@ def should_roll(analysis: Analysis, seeds: int) -> bool:
     sites = analysis.sites
     rolled = analysis._replace(rolled=True)
     repeats = find_rolled(rolled, plan_taps(sites.numbers, sites.events))
-    equations = analysis.traced.apply.jaxpr.eqns
     saved = sum(
         (repeat.times - 1)
-        * sum(
-            versions.count_equations(equation)
-            for equation in equations[repeat.start : repeat.start + repeat.period]
-        )
+        * sum(versions.count_equations(node.equation) for node in repeat.block)
         for repeat in repeats
     )
     params = analysis.traced.apply.jaxpr.invars[: len(analysis.traced.params)]

@@ -8,6 +8,7 @@ import jax
 
 from jaxinit._configuration import measuring
 from jaxinit._progress import Bar
+from jaxinit.roles.structure import as_hints
 from jaxinit.schemes.named import named_schemes
 from jaxinit.signal.checks import check_switch, model_arguments
 from jaxinit.signal.compare_result import Comparison as Comparison
@@ -31,6 +32,9 @@ def compare(
     checkpoint: str | os.PathLike[str] | None = None,
     roll: bool | Literal["auto"] = "auto",
     progress: bool | None = None,
+    output: int | str | None = None,
+    roles: Mapping[str, str] | None = None,
+    branches: Mapping[str, bool] | None = None,
     rngs: Sequence[str] = (),
     model_kwargs: dict[str, Any] | None = None,
     **kwargs: Any,
@@ -56,6 +60,9 @@ def compare(
       checkpoint: a folder that keeps finished seeds, of each scheme apart.
       roll: whether repeated blocks are run as a loop.
       progress: whether to show progress.
+      output: as in ``initialize``: the main output, where there are several.
+      roles: as in ``initialize``: roles that the program does not show.
+      branches: as in ``initialize``: which sums add residual branches.
       rngs: names of random streams.
       model_kwargs: keyword arguments of the model whose names are taken here.
       **kwargs: further keyword arguments of the model.
@@ -79,7 +86,7 @@ def compare(
       >>> comparison["he"].verdict
       'ok'
       >>> [rank.place for rank in comparison.ranking()]
-      [1, 1]
+      [1, 2]
     """
     chosen = named_schemes(schemes)
     check_switch("progress", progress, none=True)
@@ -96,6 +103,7 @@ def compare(
         devices,
         checkpoint,
         roll,
+        hints=as_hints(output, roles, branches),
     )
     reports = {}
     with Bar(progress) as bar:

@@ -210,6 +210,8 @@ _LEGEND = (
 
 def _record(rank: Rank, report: Report) -> dict[str, Any]:
     moments = np.median(report.forward["second_moment"], axis=0)
+    if not moments.size:
+        moments = np.full(1, math.nan)
     ratio = math.nan
     if "grad_rms" in report.backward:
         gradients = np.median(report.backward["grad_rms"], axis=0)

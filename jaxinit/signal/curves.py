@@ -1,4 +1,4 @@
-"""Slopes of squashing functions, spread of softmaxes, tokens that grow alike."""
+"""Slopes of squashing functions, spread of softmaxes, alike tokens, sizes of inputs."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
@@ -7,21 +7,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxinit.layers.names import row_names
 from jaxinit.program.flow import Flow, Node
 from jaxinit.program.paths import Location
 from jaxinit.program.run import Hooks, Plan, Tap, replay
 from jaxinit.roles.network import Network
+from jaxinit.signal.between import fronts, names_of
 
 Array = jax.Array
 
-What = Literal["tanh", "logistic", "softmax", "tokens"]
+What = Literal["tanh", "logistic", "softmax", "tokens", "input"]
 
 FIELDS = {
     "tanh": ("slope", "low", "high", "mean", "std"),
     "logistic": ("slope", "low", "high", "mean", "std"),
     "softmax": ("spread", "largest", "keys", "unused", "unused"),
     "tokens": ("cos", "unused", "unused", "unused", "unused"),
+    "input": ("mean_square", "zeros", "unused", "unused", "unused"),
 }
 
 _STEPS = frozenset(
@@ -48,14 +49,8 @@ class Curve(NamedTuple):
 
 
 def find_curves(network: Network) -> list[Curve]:
-    """The squashing functions, softmaxes and streams of tokens of a model."""
-    names = dict(
-        zip(
-            network.sites.numbers,
-            row_names(network.sites, network.traced.params),
-            strict=True,
-        )
-    )
+    """The squashing functions, softmaxes, streams and layers' inputs of a model."""
+    names = names_of(network)
     anchors, flow = network.anchors, network.anchors.flow
     found = []
     for node in flow.nodes:
@@ -68,7 +63,7 @@ def find_curves(network: Network) -> list[Curve]:
                 continue
             what: What = "tanh" if node.primitive == "tanh" else "logistic"
             gate = partner == "data"
-        elif (summed := _softmax_axis(flow, node)) is not None:
+        elif (summed := softmax_axis(flow, node)) is not None:
             what, axis = "softmax", summed
         else:
             continue
@@ -80,8 +75,13 @@ def find_curves(network: Network) -> list[Curve]:
             network.sites.numbers, network.sites.events, strict=True
         ):
             tokens = len(event.shape) == 3 and event.shape[1] > 2
-            if event.at is not None and tokens and event.kind in ("layer", "join"):
+            if tokens and event.kind in ("layer", "join"):
                 found.append(Curve("tokens", names[number], event.at))
+    found += [
+        Curve("input", front.row, front.source)
+        for front in fronts(network)
+        if front.source is not None
+    ]
     return found
 
 
@@ -100,7 +100,7 @@ def look(
 
     def run(variables: Sequence[Any], key: Array, inputs: Sequence[Any]) -> Any:
         values = [*variables, key, *inputs]
-        outputs, records = replay(network.traced.apply, values, plan, hooks, {})
+        outputs, records = replay(network.traced.forward, values, plan, hooks, {})
         del outputs
         return {tap.number: record for tap, record in records.items()}
 
@@ -130,6 +130,9 @@ def _record(curve: Curve, value: Array) -> Array:
         spread = jnp.nanmean(left) / (1 - 1 / number)
         largest = jnp.nanmean(jnp.max(x, axis=curve.axis))
         return jnp.stack([spread, largest, jnp.float32(number), *jnp.zeros(2)])
+    if curve.what == "input":
+        shares = [jnp.mean(jnp.square(x)), jnp.mean((x == 0).astype(jnp.float32))]
+        return jnp.stack([*shares, *jnp.zeros(3)])
     if curve.what == "tokens":
         size = jnp.sqrt(jnp.sum(x * x, axis=-1, keepdims=True))
         unit = x / jnp.where(size > 0, size, 1.0)
@@ -152,7 +155,7 @@ def _record(curve: Curve, value: Array) -> Array:
     )
 
 
-def _softmax_axis(flow: Flow, node: Node) -> int | None:
+def softmax_axis(flow: Flow, node: Node) -> int | None:
     """The axis of a softmax whose last step this is: exp(z) over its sum."""
     if node.primitive != "div" or len(node.operands) != 2:
         return None

@@ -44,7 +44,7 @@ class Engine:
 
     def run(self, seed: int) -> Packed:
         """One seed, on the host."""
-        key, noise = _keys(self.root, np.uint32(seed))
+        key, noise = seed_keys(self.root, np.uint32(seed))
         variables = drawn(self.draw, seed, key, self.inputs)
         return self.compiled(0, variables, noise, self.inputs)
 
@@ -81,7 +81,7 @@ class Engine:
 
 
 @jax.jit
-def _keys(root: Array, seed: Array) -> tuple[Array, Noise]:
+def seed_keys(root: Array, seed: Array) -> tuple[Array, Noise]:
     """The key of a seed's weights, and those of all else that is random."""
     key = jax.random.fold_in(root, seed)
     model_key, probe_key = jax.random.split(jax.random.fold_in(key, 1))
@@ -92,8 +92,8 @@ def _keys(root: Array, seed: Array) -> tuple[Array, Noise]:
 
 @jax.jit
 def _many_keys(root: Array, seeds: Array) -> tuple[Array, Noise]:
-    """`_keys` of many seeds."""
-    one = functools.partial(_keys, root)
+    """`seed_keys` of many seeds."""
+    one = functools.partial(seed_keys, root)
     spread = jax.vmap(one) if is_threefry(root) else functools.partial(jax.lax.map, one)
     found: tuple[Array, Noise] = spread(seeds)
     return found

@@ -15,6 +15,8 @@ from jaxinit.draw.compiling import quick_options
 from jaxinit.draw.own_init import Draw
 from jaxinit.layers.taps import plan_taps
 from jaxinit.roles.network import Network
+from jaxinit.signal.between import fronts
+from jaxinit.signal.broken import find_broken
 from jaxinit.signal.bundle import Analysis, find_rolled
 from jaxinit.signal.curves import Curve, fields, find_curves, look
 from jaxinit.signal.given import drawn
@@ -46,8 +48,10 @@ def gather(
 
     Returns:
       ``params``: by name what each does and what steps did to it; ``curves``: of
-      squashing functions, softmaxes and tokens; ``inputs``: mean and deviation of
-      each. All of types that JSON knows.
+      squashing functions, softmaxes, tokens and layers' inputs; ``fronts``: by row
+      what lies in front of it; ``broken``: the operation that makes NaN, where one
+      does; ``undefined``: the share of NaN among the outputs; ``inputs``: mean and
+      deviation of each. All of types that JSON knows.
     """
     curves, run = _compiled(network.traced, analysis.loss, analysis.rolled)(
         network, analysis
@@ -58,6 +62,13 @@ def gather(
         variables = drawn(draw, seed, key, inputs)
         results.append(run(variables, jax.random.fold_in(key, 1), list(inputs)))
     results = jax.device_get(results)
+    broken = None
+    for seed, (steps, _) in zip(seeds, results, strict=False):
+        if broken is None and (steps.nonfinite[0].any() or steps.undefined[0]):
+            key = jax.random.fold_in(root, seed)
+            variables = drawn(draw, seed, key, inputs)
+            rest = jax.random.fold_in(key, 1)
+            broken = find_broken(network, variables, rest, list(inputs))
     steps = jax.tree.map(lambda *x: np.stack(x), *[s for s, _ in results])
     records = [
         np.stack([looked[number] for _, looked in results])
@@ -65,6 +76,9 @@ def gather(
     ]
     return {
         "seeds": len(results),
+        "fronts": {front.row: front.facts for front in fronts(network)},
+        "broken": broken,
+        "undefined": float(steps.undefined[:, 0].mean()),
         "params": _params(network, steps),
         "curves": [
             {"what": c.what, "row": c.row, "gate": c.gate, **fields(c, r)}
@@ -115,6 +129,7 @@ def _params(network: Network, steps: Steps) -> dict[str, dict[str, Any]]:
             "reached": param.leaf in paths.any,
             "differentiable": param.leaf in paths.differentiable,
             "fan_in": None if use is None else use.fan_in,
+            "out_axes": 0 if use is None else len(use.out_axis),
             "layers": list(param.layers),
             "shape": list(param.shape),
         }

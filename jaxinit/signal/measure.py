@@ -23,6 +23,7 @@ from jaxinit.models.trace import Traced, infer_inputs, trace
 from jaxinit.report.findings import Finding
 from jaxinit.report.report import Report
 from jaxinit.roles.network import Network, read_network, read_sites
+from jaxinit.roles.structure import NO_HINTS, Hints
 from jaxinit.schemes.drawing import scheme_draw
 from jaxinit.schemes.initialize import check_data
 from jaxinit.schemes.named import resolved
@@ -40,6 +41,7 @@ from jaxinit.signal.checks import (
 from jaxinit.signal.compiled import Compiled, compiled
 from jaxinit.signal.engine import Engine
 from jaxinit.signal.evidence import gather
+from jaxinit.signal.extra.measure import Extra, measure_extra
 from jaxinit.signal.given import Given, given
 from jaxinit.signal.inputs import Fed, batch_size, check_inputs, feed
 from jaxinit.signal.placement import mesh_of, placed_by, seed_devices, unplaced
@@ -72,7 +74,9 @@ class Options(NamedTuple):
     roll: bool | Literal["auto"] = "auto"
     judge: bool = True
     variables: Any = None
+    metrics: Sequence[str] = ()
     predict: bool = False
+    hints: Hints = NO_HINTS
 
 
 class Prepared(NamedTuple):
@@ -156,7 +160,7 @@ def prepare(
 ) -> Prepared:
     """Checks all arguments, traces the model and finds its layers."""
     traced, given, root = _traced(model, args, kwargs, options)
-    network = read_network(traced, given)
+    network = read_network(traced, given, options.hints)
     sites = network.sites
     _check_reached(network)
     input_key = jax.random.fold_in(root, 2**32 - 1)
@@ -255,6 +259,16 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
             evidence = gather(
                 network, draw, prepared.root, inputs, how.seeds, programs.analysis
             )
+    with mesh_of(inputs):
+        extra = measure_extra(
+            network,
+            prepared.analysis,
+            options.metrics,
+            draw,
+            prepared.root,
+            inputs,
+            list(finished.seeds),
+        )
     tables = tabulate(programs.analysis, finished.raw)
     theory: dict[str, np.ndarray] = {}
     if options.predict:
@@ -271,7 +285,15 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
         if stopped is not None:
             notes.append(f"Predictions end where no law is known: {stopped}")
     return _report(
-        prepared, programs.analysis, finished, tables, notes, settings, evidence, theory
+        prepared,
+        programs.analysis,
+        finished,
+        tables,
+        notes,
+        settings,
+        evidence,
+        theory,
+        extra,
     )
 
 
@@ -350,13 +372,14 @@ def _report(
     settings: dict[str, Any],
     evidence: dict[str, Any],
     theory: dict[str, np.ndarray],
+    extra: Extra,
 ) -> Report:
     fed, root = prepared.fed, prepared.root
     traced, sites = analysis.traced, analysis.sites
     report = judged(
         Report(
             rows=with_roles(tables.rows, prepared.network),
-            forward=tables.forward,
+            forward=tables.forward | extra.forward,
             backward=tables.backward,
             params=tables.params,
             weights=tables.weights,
@@ -370,6 +393,8 @@ def _report(
             notes=tuple(notes),
             settings=settings,
             evidence=evidence,
+            model=extra.model,
+            histograms=extra.histograms,
             predicted=theory,
         )
     )

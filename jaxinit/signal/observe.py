@@ -76,9 +76,11 @@ def observe(
         on = _is_on(every, kwargs)
         parts = split(function, variables, args, kwargs, trained)
         program = read(parts, args, kwargs, name, patterns, wanted)
-        output, state, found = forward(program, parts.params, on, {})
+        watched = program.watched
+        outputs, found = forward(watched, program.values(parts.params), on, {})
+        output, state = program.output(outputs)
         parts.update(state)
-        rows = tuple(cell.name for cell in program.cells)
+        rows = tuple(cell.name for cell in watched.cells)
         return output, StepStatistics(found, {}, {}, rows, ())
 
     return run
@@ -147,18 +149,20 @@ def observe_grad(
         on = _is_on(every, kwargs)
         parts = split(loss, variables, args, kwargs)
         program = read(parts, args, kwargs, name, patterns, of_rows)
+        watched = program.watched
 
         def objective(params: Any, probes: Any) -> Any:
-            output, state, found = forward(program, params, on, probes)
+            outputs, found = forward(watched, program.values(params), on, probes)
+            output, state = program.output(outputs)
             value, aux = output if has_aux else (output, None)
             _check_scalar(value)
             return value, (aux, state, found)
 
-        probes = empty_probes(program) if watches else {}
+        probes = empty_probes(watched, program.values(parts.params)) if watches else {}
         pull = jax.value_and_grad(objective, argnums=(0, 1), has_aux=True)
         (value, (aux, state, found)), (slopes, records) = pull(parts.params, probes)
         parts.update(state)
-        backward = {"grad_rms": gradient_rms(program, records)} if watches else {}
+        backward = {"grad_rms": gradient_rms(watched, records)} if watches else {}
         leaves = step_params.watched_params(program, patterns is None)
         params: tuple[str, ...] = ()
         weights: dict[str, Array] = {}
@@ -168,7 +172,7 @@ def observe_grad(
                 step_params.weights, program, leaves, slopes, of_weights
             )
             weights = take() if on is None else _where(on, take)
-        rows = tuple(cell.name for cell in program.cells)
+        rows = tuple(cell.name for cell in watched.cells)
         statistics = StepStatistics(found, backward, weights, rows, params)
         result = (value, aux) if has_aux else value
         return result, parts.gradients(slopes), statistics

@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxinit import _resources as resources
 from jaxinit.program import versions
+from jaxinit.program.program import Region
 from jaxinit.signal.fitting import bytes_of, in_bytes, input_bytes, weight_bytes
 from jaxinit.signal.statistics import Analysis, plain_forward
 
@@ -88,7 +89,7 @@ def plan_run(
     needed = weights + input_bytes(analysis) + kept_bytes(analysis)
     free = resources.free_memory()
     fits = max((memory_budget or resources.budget()) // max(needed, 1), 1)
-    flops = sum(_flops(traced.apply.jaxpr, 3 if analysis.backward else 1))
+    flops = sum(_flops(traced.forward, 3 if analysis.backward else 1))
     params = [v.aval for v in traced.apply.jaxpr.invars[: len(traced.params)]]
     numbers = sum(math.prod(a.shape) for a in params)
     on_cpu = jax.default_backend() == "cpu"
@@ -119,7 +120,7 @@ def kept_bytes(analysis: Analysis) -> int:
     computed for it. A scan or a checkpoint keeps what it says that it keeps.
     """
     if not analysis.backward:
-        return _largest(analysis.traced.apply.jaxpr)
+        return _largest(analysis.traced.forward)
     forward, params, rest = plain_forward(analysis)
     inside: list[int] = []
 
@@ -133,44 +134,41 @@ def kept_bytes(analysis: Analysis) -> int:
     try:
         jax.eval_shape(keep, params, rest)
     except (ValueError, TypeError, NotImplementedError):  # it cannot be differentiated
-        return _largest(analysis.traced.apply.jaxpr)
+        return _largest(analysis.traced.forward)
     return inside[-1]
 
 
-def _largest(jaxpr: versions.Jaxpr) -> int:
+def _largest(region: Region) -> int:
     """Bytes of the two largest values: what a forward pass holds at least."""
-    sizes = [bytes_of(v.aval) for e in jaxpr.eqns for v in e.outvars]
-    return sum(sorted(sizes)[-2:])
+    made = [v for node in region.nodes for v in node.equation.outvars]
+    return sum(sorted(bytes_of(v.aval) for v in made)[-2:])
 
 
-def _flops(jaxpr: versions.Jaxpr, factor: float) -> Iterator[float]:
+def _flops(region: Region, factor: float) -> Iterator[float]:
     """Operations of each product, ``factor`` times, inner programs included.
 
     The longest branch of a ``cond`` would be right; all are counted. A ``while`` loop
     counts once.
     """
-    for equation in jaxpr.eqns:
-        name = str(equation.primitive.name)
-        if name == "dot_general":
+    for node in region.nodes:
+        equation = node.equation
+        if node.primitive == "dot_general":
             (contracted, _), _ = equation.params["dimension_numbers"]
             shape = equation.invars[0].aval.shape
             depth = math.prod(shape[axis] for axis in contracted)
             yield factor * 2.0 * depth * math.prod(equation.outvars[0].aval.shape)
-        elif name == "conv_general_dilated":
+        elif node.primitive == "conv_general_dilated":
             numbers = equation.params["dimension_numbers"]
             kernel = equation.invars[1].aval.shape
             depth = math.prod(kernel) // max(kernel[numbers.rhs_spec[0]], 1)
             yield factor * 2.0 * depth * math.prod(equation.outvars[0].aval.shape)
         inner_factor = factor
-        if name == "scan":
+        if node.kind == "scan":
             inner_factor *= versions.scan_parts(equation).length
-        elif name in versions.REMAT_CALLS:
+        elif node.kind == "remat":
             inner_factor *= 4 / 3  # forward once more
-        for value in equation.params.values():
-            for part in value if isinstance(value, tuple | list) else (value,):
-                inner = getattr(part, "jaxpr", part)
-                if hasattr(inner, "eqns"):
-                    yield from _flops(inner, inner_factor)
+        for body in node.bodies:
+            yield from _flops(body, inner_factor)
 
 
 def _flops_per_second() -> float:

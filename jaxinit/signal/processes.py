@@ -1,11 +1,18 @@
 """Seeds over the processes of ``jax.distributed``: each runs a share, all know all."""
 
+import itertools
 from collections.abc import Sequence
 
 import jax
 import numpy as np
 
+from jaxinit.program import versions
 from jaxinit.signal.compiled import Packed
+
+# Processes call `analyze` in the same order, so their counts agree.
+_exchanges = itertools.count()
+# Seconds: a month. A process that dies is noticed by its heart, not by this.
+_LONGEST = 30 * 24 * 3600.0
 
 
 def is_mine(place: int) -> bool:
@@ -41,6 +48,7 @@ def exchanged(
         parts.append(padded.reshape(-1).view(np.uint8))
     ends = np.cumsum([part.size for part in parts])
     try:
+        versions.wait_for_processes(f"jaxinit {next(_exchanges)}", _LONGEST)
         found = np.asarray(process_allgather(np.concatenate(parts)))
     except (jax.errors.JaxRuntimeError, ValueError) as error:
         raise RuntimeError(

@@ -139,6 +139,8 @@ def run(
     if shared:
         engine.compiled.know_layout()
         records.exchange(*engine.compiled.record)
+        if not records.done:
+            raise KeyboardInterrupt("before any process had done a seed")
     seeds, packed = records.finished()
     return Finished(
         engine.compiled.unpack(packed), seeds, strategy, chunk, tuple(notes)

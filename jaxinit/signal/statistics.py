@@ -11,6 +11,7 @@ from jax import lax
 from jaxinit.layers.taps import plan_taps
 from jaxinit.models.trace import Traced
 from jaxinit.program import versions
+from jaxinit.program.repeats import rolled
 from jaxinit.program.run import Hooks, Tap, replay
 from jaxinit.signal import records as moments
 from jaxinit.signal.bundle import Analysis as Analysis
@@ -146,14 +147,12 @@ def instrumented(
     sites = analysis.sites
     plan = plan_taps(sites.numbers, sites.events)
     hooks = _hooks(analysis)
-    repeats = find_rolled(analysis, plan)
+    program = rolled(analysis.traced.forward, find_rolled(analysis, plan))
 
     def run(
         values: Sequence[Any], probes: dict[int, Array]
     ) -> tuple[list[Any], dict[Tap, Array]]:
-        outputs, records = replay(
-            analysis.traced.apply, values, plan, hooks, probes, repeats
-        )
+        outputs, records = replay(program, values, plan, hooks, probes)
         return _watch_outputs(outputs, probes), records
 
     return run

@@ -117,7 +117,6 @@ def find_cells(analysis: Analysis) -> list[Cell]:
 
 def _order(event: Event, index: tuple[int, ...]) -> tuple[int, ...]:
     """The event's place in the program, with a loop's step behind the loop's."""
-    assert event.at is not None
     position = {
         loop.path: loop.length - 1 - i if loop.reverse else i
         for loop, i in zip(

@@ -45,9 +45,10 @@ def verdicts(
     root: jax.Array,
     rngs: Sequence[str],
     model_kwargs: dict[str, Any] | None,
-) -> dict[str, str]:
-    """What ``analyze`` says of each scheme; nothing where it cannot say anything."""
+) -> tuple[dict[str, str], dict[str, str]]:
+    """What ``analyze`` says of each scheme, and why it says nothing of the others."""
     found: dict[str, str] = {}
+    unsaid: dict[str, str] = {}
     for name, scheme in schemes.items():
         try:
             report = analyze(
@@ -60,18 +61,23 @@ def verdicts(
                 rngs=rngs,
                 model_kwargs=dict(model_kwargs or {}),
             )
-        except Exception:  # the scheme's runs say what is wrong
+        except Exception as error:  # the race is more than its verdicts
+            unsaid[name] = _why(error)
             continue
         found[name] = report.verdict
-    return found
+    return found, unsaid
 
 
 def race_fingerprint(
     training: Training, first: Batch, root: jax.Array, steps: int, checkpoint: Any
-) -> str:
-    """Of all that runs have in common; empty where nothing is kept."""
+) -> tuple[str, str]:
+    """A name of all that runs have in common, and why there is none.
+
+    Both are empty where nothing is kept. A step that cannot be traced has no name:
+    nothing can then be taken up, and the runs say why in their place.
+    """
     if checkpoint is None:
-        return ""
+        return "", ""
     network = training.network
     variables = network.traced.apply.jaxpr.invars[: len(network.params)]
     shapes = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in variables]
@@ -86,8 +92,13 @@ def race_fingerprint(
 
     try:
         program = str(jax.make_jaxpr(step)(shapes, jnp.float32(1), root, first))
-    except Exception:  # the runs will say why
-        program = ""
+    except Exception as error:
+        return "", _why(error)
     names = [p.name for p in network.params]
     data = jax.random.key_data(root)
-    return fingerprint(program, (first, data), names, steps)
+    return fingerprint(program, (first, data), names, steps), ""
+
+
+def _why(error: Exception) -> str:
+    lines = str(error).splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0]}"[:300]

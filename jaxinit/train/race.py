@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxinit._configuration import measuring
 from jaxinit._keys import root_key
@@ -17,6 +18,7 @@ from jaxinit.roles.network import Network
 from jaxinit.schemes.initialize import prepare
 from jaxinit.schemes.named import named_schemes
 from jaxinit.signal.interrupts import as_interrupts
+from jaxinit.signal.placement import seed_devices
 from jaxinit.train.batches import as_source
 from jaxinit.train.cells import Cell, Store
 from jaxinit.train.checks import (
@@ -60,6 +62,7 @@ def race(
     strategy: Strategy = "auto",
     chunk: int | None = None,
     memory_budget: int | None = None,
+    devices: int | Sequence[jax.Device] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
     rngs: Sequence[str] = (),
@@ -111,6 +114,8 @@ def race(
         ``"auto"`` loops for convolutions on CPU alone.
       chunk: runs at once; by default as many as fit by an estimate.
       memory_budget: bytes for a chunk; by default half of what is free.
+      devices: over which the runs of a chunk are spread, or how many of the local
+        ones; by default all, unless the model places itself.
       checkpoint: a folder for finished runs. A race that is started again with it
         takes those up whose model, loss, optimizer, weights, first batch, number of
         steps, rate and seed are the same.
@@ -155,18 +160,30 @@ def race(
     root = root_key(key)
     kwargs = dict(model_kwargs or {})
     source = as_source(_named(data), batch_size, _seed_of(root))
-    first = first_batch(source)
+    first, notes = first_batch(source), dict[str, str]()
     with Bar(progress) as bar:
         bar.phase("tracing")
         network, _ = prepare(model, first[0], kwargs, tuple(rngs), root)
         training = Training(network, scalar_loss(loss), as_optimizer(optimizer))
+        spread = seed_devices(devices, network.traced, ())
         size = _at_once(
-            network, len(rates) * len(numbers), strategy, chunk, memory_budget
+            network,
+            len(rates) * len(numbers),
+            strategy,
+            chunk,
+            memory_budget,
+            max(len(spread), 1),
         )
-        name = race_fingerprint(training, first, root, steps, checkpoint)
-        store = Store(checkpoint, name)
+        name, why = race_fingerprint(training, first, root, steps, checkpoint)
+        if why:
+            notes["checkpoint"] = f"nothing is kept: a step cannot be traced: {why}"
+        store = Store(checkpoint if name else None, name)
         course = Course(training, source, first, steps, root, size, solutions, store)
-        compiled = programs(training, (loss, optimizer), bool(size))
+        placed = _over(spread) if size and len(spread) > 1 else None
+        runs = len(schemes) * len(rates) * len(numbers)
+        compiled = programs(
+            training, (loss, optimizer), bool(size), placed, 3 * steps * runs
+        )
         cells, interrupted = _run_all(course, compiled, schemes, rates, numbers, bar)
     result = Race(
         model=network.traced.name,
@@ -176,19 +193,21 @@ def race(
         verdicts={},
         pairs=(),
         unmatched="",
-        settings=_settings(size, start),
+        notes=notes,
+        settings=_settings(size, placed, start),
         **_tabulated(cells, steps, list(schemes), rates, numbers, improvement),
     )
     if interrupted:
         return result
     if diagnose:
-        said = verdicts(model, first, schemes, len(numbers), root, rngs, kwargs)
+        said, unsaid = verdicts(model, first, schemes, len(numbers), root, rngs, kwargs)
+        notes |= {f"no verdict on {name}": why for name, why in unsaid.items()}
         result = dataclasses.replace(result, verdicts=said)
     if solutions:
         pairs, why = optima(course, cells, result)
         records = tuple(pair._asdict() for pair in pairs)
         result = dataclasses.replace(result, pairs=records, unmatched=why)
-    return dataclasses.replace(result, settings=_settings(size, start))
+    return dataclasses.replace(result, settings=_settings(size, placed, start))
 
 
 def _named(data: Any) -> Any:
@@ -201,15 +220,23 @@ def _at_once(
     strategy: Strategy,
     chunk: int | None,
     memory_budget: int | None,
+    devices: int,
 ) -> int:
-    """How many runs are trained at once; 0 for one after another."""
+    """How many runs are trained at once, alike on all devices; 0 for one by one."""
     if strategy == "loop" or (strategy == "auto" and not vectorizing_pays(network)):
         return 0
-    return min(chunk or chunk_size(network, runs, memory_budget), runs)
+    size = min(chunk or chunk_size(network, runs, memory_budget), runs)
+    return -(-size // devices) * devices
 
 
-def _settings(size: int, start: float) -> dict[str, Any]:
+def _over(devices: Sequence[jax.Device]) -> NamedSharding:
+    """The leading axis over devices."""
+    return NamedSharding(Mesh(np.asarray(devices), ("runs",)), PartitionSpec("runs"))
+
+
+def _settings(size: int, placed: NamedSharding | None, start: float) -> dict[str, Any]:
     return {
+        "devices": 1 if placed is None else placed.mesh.size,
         "backend": jax.default_backend(),
         "jax": jax.__version__,
         "strategy": "vmap" if size else "loop",

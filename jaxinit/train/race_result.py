@@ -36,6 +36,7 @@ class Race(Result):
       pairs: of solutions, records as of ``optima.Pair``.
       unmatched: why hidden units were not matched, or nothing.
       interrupted: whether it was stopped before all runs were done.
+      notes: by what could not be done, why.
       settings: how it was run.
     """
 
@@ -57,6 +58,7 @@ class Race(Result):
     pairs: tuple[dict[str, Any], ...]
     unmatched: str
     interrupted: bool
+    notes: dict[str, str]
     settings: dict[str, Any]
 
     def standings(self) -> tuple[Standing, ...]:

@@ -134,14 +134,16 @@ def _run_chunk(
 ) -> Iterator[tuple[Place, Cell]]:
     # The last chunk is filled up, so that it has the shape of the others.
     padded = places + places[-1:] * (max(course.chunk, 1) - len(places))
-    keys = seed_keys(course.root, [seed for _, seed in padded])
-    rates = jnp.asarray([rate for rate, _ in padded], jnp.float32)
+    rates = np.asarray([rate for rate, _ in padded], np.float32)
+    # The variables of a seed are drawn once for all rates.
+    seeds = list(dict.fromkeys(seed for _, seed in padded))
+    where = np.asarray([seeds.index(seed) for _, seed in padded], np.int32)
     try:
-        variables = _drawn(course, draw, [seed for _, seed in padded], inputs)
+        keys = seed_keys(course.root, seeds)
+        drawn = draw.batched(keys, *inputs)
         if not course.chunk:
-            keys, rates = keys[0], rates[0]
-            variables = [leaf[0] for leaf in variables]
-        run = programs[0](variables, rates)
+            rates, where = rates[0], where[0]
+        run, keys = programs[0](drawn, keys, where, rates)
         run, losses, accuracies, reason = _train(course, programs[1], run, rates, keys)
         leaves = [np.asarray(leaf) for leaf in run.params] if kept else []
     except Exception as error:
@@ -155,23 +157,12 @@ def _run_chunk(
         yield place, Cell(losses[i], accuracies[i], reason, solution)
 
 
-def _drawn(
-    course: Course, draw: Any, seeds: list[int], inputs: tuple[Any, ...]
-) -> list[Any]:
-    """The variables of each run; those of a seed are drawn once for all rates."""
-    different = list(dict.fromkeys(seeds))
-    leaves = draw.batched(seed_keys(course.root, different), *inputs)
-    where = jnp.asarray([different.index(seed) for seed in seeds])
-    return [leaf[where] for leaf in leaves]
-
-
 def _train(
     course: Course, segment: Callable[..., Any], run: Any, rates: Any, keys: Any
 ) -> tuple[Any, np.ndarray, np.ndarray, str]:
     """All steps, or as many as there are data for, or as long as a run is finite."""
     length, done, reason = segment_length(course.steps), 0, ""
     curves: list[tuple[np.ndarray, np.ndarray]] = []
-    keys = _folded(keys)
     while done < course.steps and not reason:
         steps = range(done, min(done + length, course.steps))
         try:
@@ -199,13 +190,6 @@ def segment_length(steps: int) -> int:
     """A divisor of the number of steps near 64, so that one program serves; or 64."""
     sizes = [n for n in range(_SEGMENT, _SEGMENT // 4, -1) if steps % n == 0]
     return min(steps, sizes[0] if sizes else _SEGMENT)
-
-
-def _folded(keys: Any) -> Any:
-    """Keys for dropout and the like, apart from those of the weights."""
-    if keys.ndim:
-        return jax.vmap(lambda key: jax.random.fold_in(key, 1))(keys)
-    return jax.random.fold_in(keys, 1)
 
 
 def _failed(course: Course, error: Exception) -> Cell:

@@ -38,7 +38,7 @@ def watch(network: Network) -> Watched:
     labels = row_names(sites, network.traced.params)
     for name, number, event in zip(labels, sites.numbers, sites.events, strict=True):
         unknown = any(loop.kind in ("while", "shards") for loop in event.loops)
-        if event.at is None or unknown or event.conditional:
+        if unknown or event.conditional:
             continue
         tap = Tap(number, "output")
         plan.at(event.at, tap)

@@ -51,7 +51,7 @@ def measured(
     def forward(params: list[Array], state: list[Array], key: Array, batch: Any) -> Any:
         inputs, target = batch
         values = [*params, *state, key, *inputs]
-        outputs, seen = replay(traced.apply, values, watched.plan, hooks, {})
+        outputs, seen = replay(traced.forward, values, watched.plan, hooks, {})
         loss = training.loss(traced.output(outputs), target) * loss_scale
         ends = [x for x in outputs if jnp.issubdtype(x.dtype, jnp.floating)]
         kept = [*(seen[tap] for tap in taps), *ends[:1]]

@@ -208,6 +208,7 @@ def remarks(race: "Race") -> list[str]:
     for reason in dict.fromkeys(race.reasons.values()):
         names = [name for name, why in race.reasons.items() if why == reason]
         lines.append(f"{len(names)} runs failed ({names[0]}, ...): {reason}")
+    lines += [f"{what}: {why}" for what, why in race.notes.items()]
     if race.interrupted:
         missing = int((race.outcomes == NOT_RUN).sum())
         lines.append(f"Interrupted: {missing} runs were not done.")

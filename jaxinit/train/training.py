@@ -7,9 +7,11 @@ import jax
 import jax.numpy as jnp
 import optax  # type: ignore[import-untyped]
 from jax import lax
+from jax.sharding import NamedSharding
 
 from jaxinit._caches import Cache
 from jaxinit._configuration import configuration
+from jaxinit.draw.compiling import quick_options
 from jaxinit.roles.network import Network
 from jaxinit.train.losses import Loss, accuracy
 
@@ -81,6 +83,16 @@ class Training(NamedTuple):
         params, state = list(variables[:first]), list(variables[first:])
         return Run(params, state, self.optimizer(rate).init(self.tree(params)))
 
+    def begin(
+        self, drawn: Sequence[Array], keys: Array, where: Array, rate: Any
+    ) -> tuple[Run, Array]:
+        """A run from the draws of several seeds, of which ``where`` is its own.
+
+        Its key for dropout and the like comes with it, apart from that of its weights.
+        """
+        start = self.start([leaf[where] for leaf in drawn], rate)
+        return start, jax.random.fold_in(keys[where], 1)
+
     def values(
         self, params: list[Array], state: list[Array], key: Array, batch: Any
     ) -> tuple[Array, Array]:
@@ -124,33 +136,54 @@ class Training(NamedTuple):
 Programs = tuple[Callable[..., Any], Callable[..., Any]]
 
 
-def programs(training: Training, given: tuple[Any, ...], many: bool) -> Programs:
-    """``start`` and ``segment``, compiled; those of an earlier call if they are equal.
+def programs(
+    training: Training,
+    given: tuple[Any, ...],
+    many: bool,
+    sharding: NamedSharding | None = None,
+    passes: int | None = None,
+) -> Programs:
+    """``begin`` and ``segment``, compiled; those of an earlier call if they are equal.
 
     Args:
       training: what is compiled.
       given: the loss and the optimizer as the user gave them, by which equal ones are
         known.
       many: whether over a leading axis of runs, which share batches.
+      sharding: how that axis is spread over devices.
+      passes: how many forward passes will be run, a gradient as two more: programs
+        with little to do are compiled in haste. ``None`` for many.
     """
-    name = (training.network.traced, given, many, configuration())
+    quick = None
+    if passes is not None:
+        quick = quick_options(training.network.sites, passes)
+    what = training.network.traced, given, many, sharding
+    name = what, bool(quick), configuration()
     try:
         hash(name)
     except TypeError:
-        return _compiled(training, many)
-    return _cache.get(name, lambda: _compiled(training, many))
+        return _compiled(training, many, sharding, quick)
+    return _cache.get(name, lambda: _compiled(training, many, sharding, quick))
 
 
 _cache: Cache[Programs] = Cache(16)
 
 
-def _compiled(training: Training, many: bool) -> Programs:
-    start: Any = training.start
+def _compiled(
+    training: Training,
+    many: bool,
+    sharding: NamedSharding | None,
+    quick: dict[str, Any] | None,
+) -> Programs:
+    begin: Any = training.begin
     segment: Any = training.segment
     if many:
-        start = jax.vmap(start)
+        begin = jax.vmap(begin, in_axes=(None, None, 0, 0))
         segment = jax.vmap(segment, in_axes=(0, 0, 0, None, None))
-    return jax.jit(start), jax.jit(segment, donate_argnums=0)
+    # A run stays where it begins: what follows goes where its state is.
+    placed: Any = {} if sharding is None else {"out_shardings": sharding}
+    begin = jax.jit(begin, compiler_options=quick, **placed)
+    return begin, jax.jit(segment, compiler_options=quick, donate_argnums=0)
 
 
 def _as(run: Run) -> Any:

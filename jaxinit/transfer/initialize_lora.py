@@ -26,21 +26,24 @@ def initialize_lora(
     key: jax.Array,
     method: LowRankMethod = lora,
     adapters: Adapters | None = None,
+    data: Mapping[str, Any] | None = None,
 ) -> Any:
     """Initializes every low-rank adapter of a model from the kernel that it adapts.
 
     Args:
       variables: a pytree that holds pretrained kernels and adapters.
       key: a PRNG key. An adapter's draw depends on its kernel's name alone.
-      method: :func:`lora`, :func:`pissa`, :func:`milora`, :func:`olora`, or one of
-        them with options: ``functools.partial(pissa, scale=0.5)``. ``scale`` must be
-        the factor that the model applies; ``nnx.LoRA`` and ``nnx.LoRALinear`` apply
-        none.
+      method: :func:`lora`, :func:`pissa`, :func:`milora`, :func:`olora`, with ``data``
+        :func:`lora_ga`, :func:`eva`, :func:`corda`, or one of them with options:
+        ``functools.partial(pissa, scale=0.5)``. ``scale`` must be the factor that the
+        model applies; ``nnx.LoRA`` and ``nnx.LoRALinear`` apply none.
       adapters: for each kernel's name those of its A, ``(in, rank)``, and B,
         ``(rank, out)``: ``{"Dense_0/kernel": ("Dense_0/a", "Dense_0/b")}``. By default
         those of ``nnx.LoRALinear`` and of ``nnx.LoRA`` with a base module: leaves
         ``lora_a`` and ``lora_b`` next to a folder ``base_module``, or in a folder
         ``lora`` next to the kernel.
+      data: for methods that look at data, by the kernel's name: its gradient for
+        :func:`lora_ga`, the layer's inputs for :func:`eva` and :func:`corda`.
 
     Returns:
       New variables: A, B and, as the method says, the kernels. Names, dtypes and
@@ -73,10 +76,23 @@ def initialize_lora(
             key_of(key, name),
             num_in_axes=_num_in_axes(kernel, a, b),
             dtype=a.value.dtype,
+            **_of_kernel(data, name),
         )
         for leaf, value in zip((a, b, kernel), made, strict=True):
             new[leaf.place] = placed_like(value.astype(leaf.value.dtype), leaf.value)
     return tree.replaced(new)
+
+
+def _of_kernel(data: Mapping[str, Any] | None, name: str) -> dict[str, Any]:
+    """What a method that looks at data is given for one kernel."""
+    if data is None:
+        return {}
+    if name not in data:
+        raise ValueError(
+            f"`data` must have an entry for each kernel that is adapted, got none for "
+            f"{name!r}. It has {some(list(data))}."
+        )
+    return {"data": data[name]}
 
 
 def _adapters(tree: Tree) -> dict[str, tuple[str, str]]:

@@ -119,7 +119,7 @@ def lora(
     if a_init is None:
         a_init = variance_scaling(1 / 3, "fan_in", "uniform")
     check_initializer("a_init", a_init)
-    kind = _adapter_dtype(kernel, dtype)
+    kind = adapter_dtype(kernel, dtype)
     return LowRank(
         a_init(key, (rows, rank), kind), jnp.zeros((rank, cols), kind), kernel
     )
@@ -257,9 +257,9 @@ def olora(
     """
     del key
     kernel = jnp.asarray(kernel)
-    matrix = _matrix(kernel, rank, scale, num_in_axes)
+    matrix = kernel_matrix(kernel, rank, scale, num_in_axes)
     q, r = jnp.linalg.qr(matrix.T)
-    return _split(kernel, matrix, r[:rank].T, q[:, :rank].T, scale, dtype)
+    return split_kernel(kernel, matrix, r[:rank].T, q[:, :rank].T, scale, dtype)
 
 
 def _singular(
@@ -272,15 +272,15 @@ def _singular(
     leading: bool,
 ) -> LowRank:
     kernel = jnp.asarray(kernel)
-    matrix = _matrix(kernel, rank, scale, num_in_axes)
+    matrix = kernel_matrix(kernel, rank, scale, num_in_axes)
     u, s, vt = jnp.linalg.svd(matrix, full_matrices=False)
     part = slice(0, rank) if leading else slice(s.size - rank, s.size)
     root = jnp.sqrt(s[part] / scale)
     a, b = u[:, part] * root, root[:, None] * vt[part]
-    return _split(kernel, matrix, a, b, scale, dtype)
+    return split_kernel(kernel, matrix, a, b, scale, dtype)
 
 
-def _split(
+def split_kernel(
     kernel: jax.Array,
     matrix: jax.Array,
     a: jax.Array,
@@ -289,7 +289,7 @@ def _split(
     dtype: DTypeLike | None,
 ) -> LowRank:
     """The adapter in its dtype, and what it leaves of the kernel."""
-    kind = _adapter_dtype(kernel, dtype)
+    kind = adapter_dtype(kernel, dtype)
     a, b = a.astype(kind), b.astype(kind)
     wide = matrix.dtype
     product = jnp.matmul(
@@ -299,7 +299,7 @@ def _split(
     return LowRank(a, b, base)
 
 
-def _matrix(
+def kernel_matrix(
     kernel: jax.Array, rank: int, scale: float, num_in_axes: int | None
 ) -> jax.Array:
     """The kernel as a matrix ``(in, out)`` in the dtype of the computation."""
@@ -329,7 +329,7 @@ def _matrix_shape(
     return rows, cols
 
 
-def _adapter_dtype(kernel: jax.Array, dtype: DTypeLike | None) -> np.dtype:
+def adapter_dtype(kernel: jax.Array, dtype: DTypeLike | None) -> np.dtype:
     if dtype is not None:
         return check_dtype(dtype)
     return compute_dtype(np.dtype(kernel.dtype))

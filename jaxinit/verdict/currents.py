@@ -14,10 +14,11 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxinit.report.findings import Finding
-from jaxinit.report.measured import Measured
+from jaxinit.report.measured import Measured, Row
 from jaxinit.report.numbers import compact
 from jaxinit.report.summary import log10, moments, summarize
 from jaxinit.verdict import remedies
+from jaxinit.verdict.evidence import front, has_role
 from jaxinit.verdict.trend import Trend, fit_trend, line
 
 # A slope is a finding once the line changes the rms tenfold from the first layer to
@@ -33,6 +34,8 @@ TENFOLD = math.log2(10)
 # the queries and keys of near-uniform attention lie far below the rest).
 RMS_ABOVE, RMS_BELOW = 1e3, 1e-6
 GRADIENT_ABOVE, GRADIENT_BELOW = 1e6, 1e-8
+# Joins of a stream are a curve of their own from as many on.
+SHORTEST_STREAM = 4
 
 
 class Flow(NamedTuple):
@@ -46,6 +49,7 @@ class Flow(NamedTuple):
       per_rms: bits of this metric for one bit of rms: 2 for a second moment.
       hidden: the layers that the line is fitted to.
       trend: the line through them, None below three layers.
+      depths: `(hidden,)`: how far each of them is along the flow.
     """
 
     metric: str
@@ -54,6 +58,7 @@ class Flow(NamedTuple):
     per_rms: int
     hidden: slice
     trend: Trend | None
+    depths: np.ndarray
 
 
 def comparable(report: Measured) -> list[int]:
@@ -65,8 +70,23 @@ def comparable(report: Measured) -> list[int]:
 
 def flows(report: Measured) -> list[Flow]:
     """The flow of the signal and, where the report has gradients, of the gradient."""
-    rows = comparable(report)
+    rows = [i for i in comparable(report) if not _is_asked(report, i)]
     readout = 1 if len(rows) > 3 else 0
+    found = _both(report, rows, readout)
+    stream = [i for i, row in enumerate(report.rows) if _is_stream(row)]
+    if len(stream) >= SHORTEST_STREAM and report.evidence:
+        found += [flow for flow in _both(report, stream, 0) if flow.trend is not None]
+    return found
+
+
+def _is_asked(report: Measured, i: int) -> bool:
+    """Whether a row makes queries or keys alone: its gradient lies far below others."""
+    row = report.rows[i]
+    asked = has_role(report, row, "query", "key")
+    return asked and not has_role(report, row, "value")
+
+
+def _both(report: Measured, rows: list[int], readout: int) -> list[Flow]:
     found = []
     if "second_moment" in report.forward:
         logs = _log2(report.forward["second_moment"])[:, rows]
@@ -79,6 +99,10 @@ def flows(report: Measured) -> list[Flow]:
         hidden = slice(readout, len(rows))
         found.append(_flow(report, "grad_rms", backwards, logs[:, backwards], hidden))
     return found
+
+
+def _is_stream(row: Row) -> bool:
+    return row.kind == "join" and row.steps == 1 and bool(row.skip and row.branch)
 
 
 def judge_flow(report: Measured, flow: Flow) -> list[Finding]:
@@ -104,7 +128,22 @@ def _flow(
 ) -> Flow:
     names = tuple(report.rows[i].name for i in rows)
     per_rms = 2 if metric == "second_moment" else 1
-    return Flow(metric, names, logs, per_rms, hidden, fit_trend(logs[:, hidden]))
+    depths = _depths(report, rows[hidden], metric)
+    trend = fit_trend(logs[:, hidden], depths)
+    return Flow(metric, names, logs, per_rms, hidden, trend, depths)
+
+
+def _depths(report: Measured, rows: list[int], metric: str) -> np.ndarray:
+    """How far each row is along the flow: parallel layers are not depth."""
+    found = [front(report, report.rows[i].name).get("depth") for i in rows]
+    known = [depth for depth in found if depth is not None]
+    if not rows or len(known) < len(rows):
+        return np.arange(len(rows), dtype=np.float64)
+    depths = np.array(known, dtype=np.float64)
+    if metric == "grad_rms":
+        depths = -depths
+    least: float = depths.min()
+    return depths - least
 
 
 def _by_slope(report: Measured, flow: Flow) -> list[Finding]:
@@ -117,7 +156,7 @@ def _by_slope(report: Measured, flow: Flow) -> list[Finding]:
     gradient = flow.metric == "grad_rms"
     names = flow.names[flow.hidden]
     median = summarize(flow.logs[:, flow.hidden], log=False).median
-    fitted = trend.start + trend.slope * np.arange(len(median))
+    fitted = trend.start + trend.slope * flow.depths
     beyond = sign * (median - trend.start) >= limit
     if not beyond.any():
         beyond = sign * (fitted - trend.start) >= limit
@@ -130,7 +169,7 @@ def _by_slope(report: Measured, flow: Flow) -> list[Finding]:
     message = (
         f"The {what} {verb}{towards} by a factor of "
         f"{_factor(abs(trend.slope), trend.stderr)} per layer, "
-        f"{_power(abs(trend.change))} in all over {len(names)} layers; "
+        f"{_power(abs(trend.change))} in all over {trend.depth + 1} layers; "
         f"it is past {'10' if flow.per_rms == 1 else '100'} from {frontier} on."
     )
     if not growing and -_mean_slope(flow) * trend.depth < limit:
@@ -164,7 +203,7 @@ def _mean_slope(flow: Flow) -> float:
     known = np.isfinite(variance)
     if known.sum() < 3:
         return flow.trend.slope
-    growth, _ = line(np.flatnonzero(known).astype(np.float64), variance[known])
+    growth, _ = line(flow.depths[known], variance[known])
     return flow.trend.slope + growth * math.log(2) / 2
 
 

@@ -3,8 +3,11 @@
 import math
 from typing import Any
 
+import numpy as np
+
 from jaxinit.report.findings import Finding, Kind
 from jaxinit.report.measured import Measured, Row
+from jaxinit.report.numbers import is_bias
 
 
 def params(report: Measured) -> dict[str, dict[str, Any]]:
@@ -50,13 +53,60 @@ def weight_gain(report: Measured, row: Row) -> float | None:
 
 
 def stored_gain(report: Measured, row: Row) -> float | None:
-    """The same with the fan that an initializer reads off the stored shape."""
+    """The same with the fan that an initializer reads off the stored shape.
+
+    Layers with several axes of outputs flatten them before they draw.
+    """
     for name in row.params:
         entry = of_param(report, name)
         if entry.get("fan_in") and "mean_square" in entry:
             shape = entry["shape"][len(entry["layers"]) :]
-            return float(entry["mean_square"] * math.prod(shape[:-1]))
+            several = entry.get("out_axes", 1) > 1
+            fan = entry["fan_in"] if several else math.prod(shape[:-1])
+            return float(entry["mean_square"] * fan)
     return None
+
+
+def front(report: Measured, name: str) -> dict[str, Any]:
+    """What lies in front of a row that multiplies by a weight; empty if not known."""
+    found: dict[str, Any] = report.evidence.get("fronts", {}).get(name, {})
+    return found
+
+
+def entering(report: Measured, name: str) -> float | None:
+    """The mean square of what a row's weight is multiplied by."""
+    for curve in report.evidence.get("curves", ()):
+        if curve["what"] == "input" and curve["row"] == name:
+            return float(curve["mean_square"])
+    fed = report.evidence.get("inputs", ())
+    facts = front(report, name)
+    if len(fed) != 1 or facts.get("by", True) or facts["after"]:
+        return None
+    return float(fed[0]["mean"] ** 2 + fed[0]["std"] ** 2)
+
+
+def leaving(report: Measured, name: str) -> float | None:
+    """The median over seeds of a row's second moment."""
+    values = report.forward.get("second_moment")
+    if values is None:
+        return None
+    found = float(np.median(values[:, report.layers.index(name)]))
+    return found if math.isfinite(found) else None
+
+
+def is_added(report: Measured, name: str) -> bool:
+    """Whether a parameter is added to data, rather than multiplied with it.
+
+    By its roles; by the names that libraries give to biases where nothing was judged.
+    """
+    known = of_param(report, name).get("roles")
+    return is_bias(name) if known is None else set(known) <= ADDED and bool(known)
+
+
+ADDED = frozenset(
+    "bias norm_bias gate_bias readout_bias forget_gate_bias position".split()
+)
+"""Roles of parameters that are added to data."""
 
 
 def finding(

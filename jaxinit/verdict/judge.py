@@ -15,8 +15,10 @@ from jaxinit.report.report import Report
 from jaxinit.report.summary import moments
 from jaxinit.verdict import remedies
 from jaxinit.verdict.currents import Flow, comparable, describe, flows, judge_flow
+from jaxinit.verdict.few_seeds import judge_few_seeds, settled
 from jaxinit.verdict.inputs import judge_inputs
 from jaxinit.verdict.memory import judge_memory
+from jaxinit.verdict.non_finite import judge_non_finite
 from jaxinit.verdict.precision import judge_precision
 from jaxinit.verdict.readout import judge_readout
 from jaxinit.verdict.saturation import judge_saturation
@@ -58,12 +60,19 @@ def judge(report: Report) -> tuple[Finding, ...]:
     currents = flows(report)
     causes = _causes(report)
     layers = judge_layers(report)
-    moved = [finding for flow in currents for finding in judge_flow(report, flow)]
+    moved = _moved(report, currents)
     findings = layers + moved
     zeros = [] if silent(report) else judge_zeros(report)
     findings += [f for f in zeros if not _is_echo(report, f, findings)]
     findings += _seed_unstable(report, currents)
     findings = causes + _unexplained(findings, causes)
+    few = judge_few_seeds(report, currents)
+    if few and not settled(findings, report, currents):
+        findings = few
+    if not findings:
+        findings = judge_readout(report)
+    elif {f.kind for f in findings} <= {"seed-unstable", "unreached"}:
+        findings += judge_readout(report)
     blind = _blind(report, currents)
     if blind and not findings:
         findings = [blind]
@@ -72,10 +81,20 @@ def judge(report: Report) -> tuple[Finding, ...]:
     return tuple(sorted(findings, key=lambda finding: KINDS.index(finding.kind)))
 
 
+def _moved(report: Report, currents: list[Flow]) -> list[Finding]:
+    """What grows or shrinks with depth: of each kind and metric the first."""
+    found: dict[tuple[str, str], Finding] = {}
+    for flow in currents:
+        for finding in judge_flow(report, flow):
+            gradient = finding.metric == "grad_rms"
+            found.setdefault((finding.kind, str(gradient)), finding)
+    return list(found.values())
+
+
 def _causes(report: Report) -> list[Finding]:
     """What is off by itself; where it is, sizes that follow from it are no news."""
     inputs = judge_inputs(report)
-    found = [*judge_steps(report), *inputs]
+    found = [*judge_non_finite(report), *judge_steps(report), *inputs]
     if not inputs:
         found += judge_saturation(report)
     found += [
@@ -86,7 +105,7 @@ def _causes(report: Report) -> list[Finding]:
     ]
     if not found:
         found += judge_sizes(report)
-    return found or judge_readout(report)
+    return found
 
 
 _FOLLOWS = frozenset({"exploding", "vanishing", "seed-unstable"})

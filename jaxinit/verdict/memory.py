@@ -25,7 +25,7 @@ def judge_memory(report: Measured) -> list[Finding]:
         profile = report.profiles.get(row.name, {}).get("grad_rms")
         if profile is None or profile.shape[1] < MIN_STEPS:
             continue
-        if not has_role(report, row, "recurrent", "gate_bias", "forget_gate_bias"):
+        if row.kind != "layer":
             continue
         slope = _slope(profile)
         if slope is not None:
@@ -44,7 +44,7 @@ def judge_memory(report: Measured) -> list[Finding]:
                 f"The gradient at {row.name} grows by a factor of "
                 f"{compact(2.0**slope)} per time step back, "
                 f"{compact(2.0 ** min(slope * (steps - 1), 1000))} over {steps} steps.",
-                "recurrent_kernel_init=jaxinit.orthogonal(1.0)  # a radius of 1",
+                _radius(report),
             )
         ]
     slope, row, steps = min(found, key=lambda f: f[0])
@@ -64,9 +64,19 @@ def judge_memory(report: Measured) -> list[Finding]:
             f"back: a memory of {length:.1f} steps where the sequence has {steps}.",
             "bias_init=jaxinit.ones  # of the forget gate: it starts open"
             if gated
-            else "recurrent_kernel_init=jaxinit.orthogonal(1.0)  # a radius of 1",
+            else _radius(report),
         )
     ]
+
+
+def _radius(report: Measured) -> str:
+    """The remedy for a state that is multiplied by a matrix, or entry by entry."""
+    if any(has_role(report, row, "recurrent") for row in report.rows):
+        return "recurrent_kernel_init=jaxinit.orthogonal(1.0)  # a radius of 1"
+    return (
+        "a = jnp.linspace(0.9, 0.999, width)  # the decays of the state: memories of "
+        "10 to 1000 steps"
+    )
 
 
 def _slope(profile: np.ndarray) -> float | None:

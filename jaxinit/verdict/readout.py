@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from jaxinit.report.findings import Finding
-from jaxinit.report.measured import Measured
+from jaxinit.report.measured import Measured, Row
 from jaxinit.report.numbers import compact
 from jaxinit.verdict.evidence import finding, has_role, weight_gain
 
@@ -13,10 +13,12 @@ from jaxinit.verdict.evidence import finding, has_role, weight_gain
 # deviation 1 and heads drawn from N(0, 1) start at 16. A gain beyond 16 is four times
 # what keeps the size, where the signal in front of it has its size.
 LOGITS, GAIN, LEAST = 12.0, 16.0, 3.0
+# Below as much the logits follow from what enters, which is judged by itself.
+OWN = 6.0
 
 
 def judge_readout(report: Measured) -> list[Finding]:
-    """The last layer, if it gives a classification loss far above log(classes)."""
+    """The last layer, if its own weights make a loss far above log(classes)."""
     readouts = [
         i
         for i, row in enumerate(report.rows)
@@ -34,7 +36,7 @@ def judge_readout(report: Measured) -> list[Finding]:
         return []
     # Normal logits of deviation s: log mean exp is s^2/2, and at most s sqrt(2 log C).
     excess = min(rms**2 / 2, rms * math.sqrt(2 * math.log(classes)))
-    lookup = has_role(report, row, "embedding")
+    own = gain > OWN
     return [
         finding(
             "loss-at-init",
@@ -43,10 +45,21 @@ def judge_readout(report: Measured) -> list[Finding]:
             rms,
             f"The logits of {row.name} have a rms of {compact(rms)}: a cross-entropy "
             f"of about {compact(excess + math.log(classes) * (rms < 1))} where equal "
-            f"odds give log({classes}) = {compact(math.log(classes))}. Its weights "
-            f"have a mean square of {compact(gain)}/fan_in.",
-            "embedding_init=jaxinit.normal(0.02)  # the table is the readout as well"
-            if lookup
-            else "kernel_init=jaxinit.lecun_normal()",
+            f"odds give log({classes}) = {compact(math.log(classes))}. "
+            + (
+                f"Its weights have a mean square of {compact(gain)}/fan_in."
+                if own
+                else f"Its weights have the usual scale ({compact(gain)}/fan_in): "
+                "what enters it is large."
+            ),
+            _remedy(report, row, own),
         )
     ]
+
+
+def _remedy(report: Measured, row: Row, own: bool) -> str:
+    if has_role(report, row, "embedding"):
+        return "embedding_init=jaxinit.normal(0.02)  # the table is the readout as well"
+    if own:
+        return "kernel_init=jaxinit.lecun_normal()"
+    return f"x = nn.LayerNorm()(x)  # in front of {row.name}"

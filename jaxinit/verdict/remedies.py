@@ -4,7 +4,16 @@ import math
 from collections import Counter
 
 from jaxinit.report.measured import Measured
-from jaxinit.verdict.evidence import stored_gain, weight_gain
+from jaxinit.verdict import operations
+from jaxinit.verdict.evidence import (
+    curves,
+    entering,
+    front,
+    has_role,
+    leaving,
+    stored_gain,
+    weight_gain,
+)
 
 # Names of activations in a jaxpr -> how to write them in Python.
 _CALLABLES = {
@@ -89,8 +98,8 @@ def for_flow(report: Measured, *, gradient: bool, growing: bool) -> str:
 def for_slope(report: Measured, slope: float, *, gradient: bool) -> str:
     """The remedy for a size that changes by ``2**slope`` per layer, in flow.
 
-    Where the kernels already have what theory asks for, an operation between them is
-    what is off, and the kernels are scaled by what was measured. No kernel mends a
+    An operation between the kernels that is off is named. Where the kernels already
+    have what theory asks for, they are scaled by what was measured. No kernel mends a
     function whose fixed point repels (gelu and silu), or whose slope is too small.
 
     Args:
@@ -101,6 +110,9 @@ def for_slope(report: Measured, slope: float, *, gradient: bool) -> str:
     Returns:
       One line of code, with a comment where that needs one.
     """
+    between = _between(report)
+    if between is not None:
+        return between
     name = common_activation(report)
     growing = slope > 0
     usual = for_flow(report, gradient=gradient, growing=growing)
@@ -111,7 +123,7 @@ def for_slope(report: Measured, slope: float, *, gradient: bool) -> str:
     ]
     if not weights or num_joins(report) or has_norms(report):
         return usual
-    if name in _SMALL_SLOPE and not growing:
+    if name in _SMALL_SLOPE:
         return (
             f"x = jax.nn.relu(x)  # with jaxinit.he_normal(): {name} has too small a "
             "slope for any kernel"
@@ -121,24 +133,107 @@ def for_slope(report: Measured, slope: float, *, gradient: bool) -> str:
             f"x = nn.LayerNorm()(x)  # before each {name}, or skips: its fixed point "
             "repels, so no kernel keeps the signal over this depth"
         )
-    gains = [weight_gain(report, row) or 0.0 for row in weights[:-1] or weights]
-    gain = sorted(gains)[len(gains) // 2]
-    wanted = {"relu": 2.0, "selu": 1.0, None: 1.0}.get(name)
-    if wanted is None or abs(math.log2(gain / wanted)) > 0.2:
+    wanted = WANTED.get(name)
+    hidden = weights[:-1] or weights
+    stored = _median([stored_gain(report, row) or 0.0 for row in hidden])
+    if wanted is None or abs(math.log2(stored / wanted)) > 0.3:
         return usual
-    sizes = sorted(stored_gain(report, row) or 0.0 for row in weights[:-1] or weights)
     bits = 2 * slope if gradient else slope
-    scale = sizes[len(sizes) // 2] * 2.0 ** min(max(-bits, -60.0), 60.0)
+    scale = stored * 2.0 ** min(max(-bits, -60.0), 60.0)
     return (
         f'kernel_init=jaxinit.variance_scaling({_digits(scale)}, "fan_in", "normal")  '
         "# the kernels have the usual scale: this makes up for what lies between them"
     )
 
 
+def _between(report: Measured) -> str | None:
+    """The remedy for what lies in front of the typical layer, if it is off."""
+    fronts = [r.name for r in report.rows if front(report, r.name).get("after")]
+    if not fronts:
+        return None
+    middle = fronts[len(fronts) // 2]
+    facts = front(report, middle)
+    by = set(facts["by"])
+    jump = median_jump(report)
+    mended = None if jump is None else operations.mend(report, middle, jump[1])
+    if mended is not None:
+        return mended
+    if "sin" in by and facts.get("factor", 1.0) > 3:
+        return (
+            f"kernel_init=jaxinit.siren({_digits(facts['factor'])})  # and "
+            "is_first=True in the first layer"
+        )
+    gates = [c for c in curves(report, "logistic") if c["gate"]]
+    if gates and "mul" in by and "sub" in by:
+        return (
+            "bias_init=jaxinit.constant(-3.0)  # of the gates t in t * h + (1 - t) * x:"
+            " the layers start nearly as identities"
+        )
+    if gates and "mul" in by and not num_joins(report):
+        return (
+            "x = x + block(nn.LayerNorm()(x))  # a gate halves what it lets through; "
+            "no kernel keeps a product of two signals"
+        )
+    scales = [r.params for r in report.rows if has_role(report, r, "gain")]
+    if sum(len(names) > 1 for names in scales) > len(fronts) / 2:
+        wanted = WANTED.get(common_activation(report)) or 1.0
+        return (
+            f"scale_init=jaxinit.constant({_digits(math.sqrt(wanted))})  # the gain of "
+            "the weight norm, which takes the kernel's own scale away"
+        )
+    return None
+
+
+def median_jump(report: Measured) -> tuple[str, float] | None:
+    """The row in front of which the typical jump lies, and the jump's factor."""
+    found = []
+    for row in report.rows:
+        facts = front(report, row.name)
+        if not facts or not facts["after"] or row.steps > 1:
+            continue
+        inside = entering(report, row.name)
+        sizes = [leaving(report, n) for n in facts["after"] if n in report.layers]
+        before = sum(size for size in sizes if size)
+        if inside and before and math.isfinite(inside / before):
+            found.append((inside / before, row.name))
+    if not found:
+        return None
+    found.sort()
+    ratio, name = found[len(found) // 2]
+    return name, ratio
+
+
+def apart(report: Measured) -> str:
+    """The remedy for samples that become alike: what the kernels do not have yet."""
+    name = common_activation(report)
+    rows = [
+        row
+        for row in report.rows
+        if row.operation in CONTRACTIONS and stored_gain(report, row)
+    ]
+    stored = _median([stored_gain(report, row) or 0.0 for row in rows]) if rows else 0
+    wanted = WANTED.get(name, 1.0) or 1.0
+    if stored and abs(math.log2(stored / wanted)) < 0.3:
+        return (
+            "x = x + block(nn.LayerNorm()(x))  # skips keep samples apart; the kernels "
+            "have the usual scale"
+        )
+    return for_activation(name)
+
+
+def _median(values: list[float]) -> float:
+    return sorted(values)[len(values) // 2]
+
+
+# What kernels must have, as a mean square over 1/fan_in, for these activations.
+WANTED = {"relu": 2.0, "selu": 1.0, None: 1.0}
 # Their slope is 1/4 of an identity's, or their output never has mean 0.
-_SMALL_SLOPE = frozenset({"sigmoid", "logistic", "softplus"})
+_SMALL_SLOPE = frozenset(
+    {"sigmoid", "logistic", "softplus", "log_sigmoid", "hard_sigmoid", "squareplus"}
+)
 # Beyond as many layers, gains of fixed points that repel lead away from them.
-_REPELLING, _MANY = frozenset({"gelu", "silu", "swish", "mish"}), 16
+_REPELLING = frozenset({"gelu", "silu", "swish", "mish", "hard_swish", "hard_silu"})
+_MANY = 8
 
 
 def for_activation(name: str | None) -> str:

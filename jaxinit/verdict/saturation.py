@@ -1,11 +1,12 @@
 """Squashing functions, gates and softmaxes that have lost their slope."""
 
+import math
 from typing import Any
 
 from jaxinit.report.findings import Finding
 from jaxinit.report.measured import Measured
 from jaxinit.report.numbers import compact
-from jaxinit.verdict.evidence import curves, finding
+from jaxinit.verdict.evidence import curves, finding, leaving, weight_gain
 
 # The mean of (f'/max f')^2. For z ~ N(0, s^2) it is near 0.53/s for tanh and 1.06/s
 # for the logistic function: these are deviations of 3.5 and 7.
@@ -16,6 +17,8 @@ BOTH_ENDS = 0.1
 # 1 - sum w^2 over what equal weights give: 0.94 in a healthy GPT, 0.03 with logits of
 # deviation 60.
 SPREAD = 0.25
+# Below as much a kernel has the scale of the usual schemes.
+USUAL = 3.0
 
 
 def judge_saturation(report: Measured) -> list[Finding]:
@@ -23,11 +26,11 @@ def judge_saturation(report: Measured) -> list[Finding]:
     found = []
     for curve in report.evidence.get("curves", ()):
         if curve["what"] == "softmax" and curve["spread"] < SPREAD:
-            found.append(_softmax(curve))
+            found.append(_softmax(report, curve))
             break
     for curve in [*curves(report, "tanh"), *curves(report, "logistic")]:
         if _is_flat(curve):
-            found.append(_squashing(curve))
+            found.append(_squashing(report, curve))
             break
     return found
 
@@ -39,7 +42,7 @@ def _is_flat(curve: dict[str, Any]) -> bool:
     return bool(curve["slope"] < limit)
 
 
-def _squashing(curve: dict[str, Any]) -> Finding:
+def _squashing(report: Measured, curve: dict[str, Any]) -> Finding:
     one_sided = abs(curve["mean"]) > 2 * curve["std"]
     cause = (
         "a bias holds it at one end"
@@ -57,11 +60,26 @@ def _squashing(curve: dict[str, Any]) -> Finding:
         f"{'0.46' if curve['what'] == 'tanh' else '0.68'}); {cause}.",
         "bias_init=jaxinit.zeros"
         if one_sided
-        else f"kernel_init=jaxinit.lecun_normal()  # before {name}",
+        else _smaller(report, curve["row"], name),
     )
 
 
-def _softmax(curve: dict[str, Any]) -> Finding:
+def _smaller(report: Measured, name: str, function: str) -> str:
+    """A smaller kernel, or where it has the usual scale already a smaller argument."""
+    row = report.rows[report.layers.index(name)]
+    if row.steps > 1:
+        return (
+            "kernel_init=jaxinit.lecun_normal(), "
+            f"recurrent_kernel_init=jaxinit.orthogonal()  # before {function}"
+        )
+    gain = weight_gain(report, row)
+    if gain is not None and gain < USUAL:
+        rms = math.sqrt(leaving(report, name) or 1.0)
+        return f"{function}(z / {compact(rms)})  # the kernel has the usual scale"
+    return f"kernel_init=jaxinit.lecun_normal()  # before {function}"
+
+
+def _softmax(report: Measured, curve: dict[str, Any]) -> Finding:
     return finding(
         "saturated",
         "softmax",
@@ -70,6 +88,15 @@ def _softmax(curve: dict[str, Any]) -> Finding:
         f"The softmax over {curve['keys']:.0f} entries that {curve['row']} feeds is "
         f"nearly one-hot: its largest weight is {curve['largest']:.2f} in the mean, "
         f"and its spread {compact(curve['spread'])} of what equal weights have.",
-        "logits / jnp.sqrt(head_dim)  # and kernel_init=jaxinit.lecun_normal() for "
-        "query and key: logits of deviation 1",
+        _logits(report, curve["row"]),
     )
+
+
+def _logits(report: Measured, name: str) -> str:
+    gain = weight_gain(report, report.rows[report.layers.index(name)])
+    if gain is not None and gain > USUAL:
+        return (
+            "kernel_init=jaxinit.lecun_normal()  # for query and key, whose mean "
+            f"square is {compact(gain)}/fan_in: logits of deviation 1"
+        )
+    return "logits / jnp.sqrt(head_dim)  # products of d terms have deviation sqrt(d)"

@@ -5,7 +5,7 @@ from typing import Any
 from jaxinit.report.findings import Finding
 from jaxinit.report.measured import Measured
 from jaxinit.report.numbers import some
-from jaxinit.verdict.evidence import finding, params, row_of
+from jaxinit.verdict.evidence import finding, is_added, params, row_of
 
 # Units that differ by less than rounding are equal.
 EQUAL = 1e-5
@@ -14,7 +14,6 @@ EQUAL = 1e-5
 def judge_steps(report: Measured) -> list[Finding]:
     """All findings that rest on the simulated steps and on the graph."""
     return [
-        *_non_finite(report),
         *_symmetric(report),
         *_trapped(report),
         *_unreached(report),
@@ -42,13 +41,10 @@ def step_remarks(report: Measured) -> list[str]:
 
 def zero_params(report: Measured) -> list[str]:
     """Parameters that are exactly zero, other than what is added."""
-    added = {"bias", "norm_bias", "gate_bias", "readout_bias", "forget_gate_bias"}
     return [
         n
         for n, e in params(report).items()
-        if e.get("mean_square") == 0
-        and e["roles"]
-        and not set(e["roles"]) <= added | {"position"}
+        if e.get("mean_square") == 0 and e["roles"] and not is_added(report, n)
     ]
 
 
@@ -63,30 +59,6 @@ def _still(report: Measured) -> list[str]:
         n
         for n, e in params(report).items()
         if e.get("moved") == 0 and e["differentiable"] and not e["nonfinite"]
-    ]
-
-
-def _non_finite(report: Measured) -> list[Finding]:
-    broken = [n for n, e in params(report).items() if e.get("nonfinite")]
-    rows = [row for row in (row_of(report, name) for name in broken) if row]
-    if not rows:
-        return []
-    order = {row.name: i for i, row in enumerate(report.rows)}
-    last = max(rows, key=lambda name: order[name])
-    share = max(params(report)[n]["nonfinite"] for n in broken)
-    return [
-        finding(
-            "non-finite",
-            "grad_rms",
-            last,
-            share,
-            f"The gradient of {some(broken)} holds NaN or infinity; the operation "
-            f"that makes it comes right behind {last}.",
-            "x = jnp.where(ok, x, 1.0) before the operation, jnp.where(ok, y, 0.0) "
-            "behind it; jnp.sqrt(s + 1e-6)  # division by zero, log or sqrt of 0, a "
-            "fully masked row: a select behind it alone does not stop its gradient",
-            share,
-        )
     ]
 
 
@@ -126,9 +98,9 @@ def _trapped(report: Measured) -> list[Finding]:
                 row_of(report, underflown[-1]),
                 0.0,
                 f"The gradient of {some(underflown)} is zero in this dtype and not "
-                "for a loss 4096 times as large: it is too small for the dtype.",
-                "dtype=jnp.bfloat16  # or scale the loss by 2**12 and the gradient "
-                "by its inverse",
+                "for a loss 2**24 times as large: it is too small for the dtype.",
+                "dtype=jnp.bfloat16  # or scale the loss up and the gradients down, "
+                "by 2**12 or more",
             )
         ]
     zero = [n for n in zero_params(report) if n in still]

@@ -1,71 +1,127 @@
-"""One layer of a plain chain that changes the signal's size by a jump."""
+"""One place at which the signal's size jumps: a kernel, or what lies before it.
+
+A kernel with a mean square of g/fan_in multiplies a square by g. The evidence knows
+what enters each kernel, so that a jump belongs either to a kernel (from what enters
+to what leaves) or to the operations in front of it (from what leaves the layers
+before to what enters).
+"""
 
 import math
-
-import numpy as np
+from collections.abc import Sequence
 
 from jaxinit.report.findings import Finding
+from jaxinit.report.measured import Measured, Row
 from jaxinit.report.numbers import compact
-from jaxinit.report.report import Report
-from jaxinit.verdict import remedies
-from jaxinit.verdict.currents import comparable
-from jaxinit.verdict.evidence import finding, has_role, weight_gain
+from jaxinit.verdict import operations, remedies
+from jaxinit.verdict.evidence import (
+    entering,
+    finding,
+    front,
+    has_role,
+    leaving,
+    weight_gain,
+)
 
-# A kernel with a mean square of g/fan_in multiplies a square by g. Schemes lie between
-# 1/3 (LeCun's uniform of PyTorch) and 2.8 (tanh's gain of 5/3, squared).
+# Schemes lie between 1/3 (LeCun's uniform of PyTorch) and 2.8 (tanh's gain of 5/3,
+# squared).
 LARGEST, SMALLEST = 6.0, 1 / 8
 # A jump of the second moment that no kernel explains: tenfold in rms.
 JUMP = 100.0
+# A mean over n positions divides by n.
+FALL = 1e-4
+# What a kernel has multiplied counts if it is still there in front of the next ones,
+# where an activation has halved it, or has made a stream so many times as large.
+PERSISTS, DROWNED = 3.0, 12.0
 
 
-def judge_sizes(report: Report) -> list[Finding]:
-    """The first layer of a chain without joins and norms whose size is off."""
-    rows = comparable(report)
-    if not report.evidence or remedies.num_joins(report) or len(rows) < 2:
+def judge_sizes(report: Measured) -> list[Finding]:
+    """The first layer at which the signal's size jumps, and the jump stays."""
+    if not report.evidence.get("fronts"):
         return []
-    if any(has_role(report, row, "norm_scale") for row in report.rows):
-        return []
-    if any(row.steps > 1 or len(row.params) > 2 for row in report.rows):
-        return []
-    with np.errstate(all="ignore"):
-        sizes = np.median(report.forward["second_moment"], axis=0)
-    before = _input(report)
-    for place, i in enumerate(rows):
-        row, size = report.rows[i], float(sizes[i])
-        gain = weight_gain(report, row)
-        last = place == len(rows) - 1
-        if row.operation == "gather" or gain is None or not size > 0:
-            before = size
-            continue
-        ratio = size / before if before else math.nan
-        if gain > LARGEST and ratio > LARGEST:
-            return [_kernel(report, row.name, gain, ratio, last)]
-        if gain < SMALLEST and ratio < SMALLEST and gain > 0 and not last:
-            return [_kernel(report, row.name, gain, ratio, last)]
-        # A smaller kernel leaves the size to its bias.
-        if place and gain > SMALLEST and ratio > JUMP * gain and math.isfinite(ratio):
-            return [_between(report.rows[rows[place - 1]].name, row.name, ratio, gain)]
-        before = size
+    rows = [row for row in report.rows if front(report, row.name) and row.steps == 1]
+    for row in rows:
+        found = _at_kernel(report, row, rows) or _in_front(report, row)
+        if found is not None:
+            return [found]
     return []
 
 
-def _input(report: Report) -> float | None:
-    fed = report.evidence.get("inputs", ())
-    if len(fed) != 1:
+def _at_kernel(report: Measured, row: Row, rows: Sequence[Row]) -> Finding | None:
+    gain = weight_gain(report, row)
+    before, after = entering(report, row.name), leaving(report, row.name)
+    if not gain or not before or not after or row.operation == "gather":
         return None
-    square = fed[0]["mean"] ** 2 + fed[0]["std"] ** 2
-    return float(square) or None
+    if has_role(report, row, "query", "key", "gain"):  # judged by what they feed
+        return None
+    ratio = after / before
+    followers = [r for r in rows if row.name in front(report, r.name)["after"]]
+    sizes = [s for s in (entering(report, r.name) for r in followers) if s]
+    last = not followers
+    kept = max(sizes, default=after) / before
+    if gain > LARGEST and ratio > LARGEST:
+        if last and math.sqrt(after) > PERSISTS:
+            return _kernel(report, row.name, gain, ratio, last=True)
+        if not last and (kept > PERSISTS or _drowns(report, row)):
+            return _kernel(report, row.name, gain, ratio, last=False)
+    plain = not remedies.num_joins(report) and not remedies.has_norms(report)
+    if gain < SMALLEST and ratio < SMALLEST and kept < SMALLEST and plain and not last:
+        return _kernel(report, row.name, gain, ratio, last=False)
+    return None
+
+
+def _drowns(report: Measured, row: Row) -> bool:
+    """Whether a join that the row ends a branch of is far larger than its stream."""
+    for join in report.rows:
+        if join.kind == "join" and row.name in join.branch:
+            stream = sum(leaving(report, n) or 0.0 for n in join.skip)
+            total = leaving(report, join.name)
+            if stream and total and total / stream > DROWNED:
+                return True
+    return False
+
+
+def _in_front(report: Measured, row: Row) -> Finding | None:
+    names = [n for n in front(report, row.name)["after"] if n in report.layers]
+    gain, inside = weight_gain(report, row), entering(report, row.name)
+    sizes = [leaving(report, name) for name in names]
+    before = sum(size for size in sizes if size)
+    if not gain or not inside or not before or not all(sizes):
+        return None
+    if max(report.rows[report.layers.index(n)].steps for n in names) > 1:
+        return None
+    ratio = inside / before
+    # Kernels may be small, or large, to make up for the operation.
+    entered = [entering(report, name) for name in names]
+    start = max((size for size in entered if size), default=before)
+    if JUMP > inside / start > FALL:
+        return None
+    by = front(report, row.name)["by"]
+    pools = {"reduce_sum", "reduce_window_sum", "dot_general"} & set(by)
+    if FALL < ratio < JUMP or (ratio < FALL and pools):
+        return None
+    last = names[-1]
+    verb = "multiplies" if ratio > 1 else "shrinks"
+    return finding(
+        "exploding" if ratio > 1 else "vanishing",
+        "second_moment",
+        last,
+        math.log2(ratio),
+        f"The second moment changes by a factor of {compact(ratio)} between {last} and "
+        f"{row.name}, where no weight lies: "
+        f"{operations.named(report, row.name)} {verb} "
+        "the signal.",
+        operations.mend(report, row.name, ratio)
+        or f"h = h * {compact(1 / math.sqrt(ratio))}  # between {last} and {row.name}",
+    )
 
 
 def _kernel(
-    report: Report, name: str, gain: float, ratio: float, last: bool
+    report: Measured, name: str, gain: float, ratio: float, *, last: bool
 ) -> Finding:
     kind = "exploding" if gain > 1 else "vanishing"
-    if last:
-        kind = "loss-at-init"
-    activation = remedies.common_activation(report)
+    row = report.rows[report.layers.index(name)]
     return finding(
-        kind,  # type: ignore[arg-type]
+        "loss-at-init" if last else kind,  # type: ignore[arg-type]
         "second_moment",
         name,
         math.log2(ratio),
@@ -73,19 +129,6 @@ def _kernel(
         f"its kernel has a mean square of {compact(gain)}/fan_in, and what keeps the "
         "signal lies between 1 and 2.",
         "kernel_init=jaxinit.lecun_normal()"
-        if last
-        else remedies.for_activation(activation),
-    )
-
-
-def _between(before: str, name: str, ratio: float, gain: float) -> Finding:
-    return finding(
-        "exploding",
-        "second_moment",
-        name,
-        math.log2(ratio),
-        f"The second moment changes by a factor of {compact(ratio)} from {before} to "
-        f"{name}, whose kernel explains {compact(gain)}: an operation between them "
-        "multiplies the signal.",
-        f"h = h / {compact(math.sqrt(ratio))}  # between {before} and {name}",
+        if last or row.activation is None
+        else remedies.for_activation(row.activation),
     )

@@ -13,10 +13,10 @@ class Trend(NamedTuple):
       slope: mean over seeds of each seed's least-squares slope.
       stderr: its standard error, from seeds and layers together.
       quantile: the 99% two-sided quantile of Student's t that goes with it.
-      start: the line's value at the first row, averaged over seeds.
+      start: the line's value at depth 0, averaged over seeds.
       slopes: `(seeds,)`, each seed's own slope; NaN for a seed with fewer than three
         usable rows.
-      depth: number of steps from the first row to the last.
+      depth: number of steps from the first row to the deepest.
     """
 
     slope: float
@@ -37,7 +37,7 @@ class Trend(NamedTuple):
         return abs(self.slope) > self.quantile * self.stderr
 
 
-def fit_trend(curves: np.ndarray) -> Trend | None:
+def fit_trend(curves: np.ndarray, depths: np.ndarray | None = None) -> Trend | None:
     r"""Fits a line to each seed's curve and averages the slopes.
 
     The slope varies for two reasons, and the standard error adds them up:
@@ -55,6 +55,8 @@ def fit_trend(curves: np.ndarray) -> Trend | None:
 
     Args:
       curves: `(seeds, rows)`, logarithms; entries that are not finite are left out.
+      depths: `(rows,)`, how deep each row lies; one after the other if None. Rows
+        that lie side by side have the same depth.
 
     Returns:
       The line, or None where no seed has three usable rows.
@@ -63,11 +65,14 @@ def fit_trend(curves: np.ndarray) -> Trend | None:
     usable &= (usable.sum(axis=1) >= 3)[:, None]
     if not usable.any():
         return None
-    num_rows = curves.shape[1]
-    depth = np.arange(num_rows, dtype=np.float64)
+    depth = np.arange(curves.shape[1], dtype=np.float64)
+    if depths is not None:
+        depth = np.asarray(depths, np.float64) - min(depths)
+    if len(np.unique(depth[usable.any(axis=0)])) < 3:
+        return None
     slopes = np.full(len(curves), np.nan)
     for i, row in enumerate(usable):
-        if row.any():
+        if len(np.unique(depth[row])) > 1:
             slopes[i] = line(depth[row], curves[i, row])[0]
 
     reached = usable.any(axis=0)
@@ -93,7 +98,7 @@ def fit_trend(curves: np.ndarray) -> Trend | None:
         quantile=student_quantile(welch),
         start=start,
         slopes=slopes,
-        depth=num_rows - 1,
+        depth=int(depth.max()),
     )
 
 

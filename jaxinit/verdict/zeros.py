@@ -7,9 +7,10 @@ import numpy as np
 
 from jaxinit.report.findings import Finding
 from jaxinit.report.measured import Measured, Row
-from jaxinit.report.numbers import is_bias, some
+from jaxinit.report.numbers import some
 from jaxinit.verdict import remedies
 from jaxinit.verdict.currents import comparable
+from jaxinit.verdict.evidence import is_added
 
 # A gradient that is exactly zero in a tenth of the seeds is no accident.
 MIN_SEED_SHARE = 0.1
@@ -23,8 +24,8 @@ def judge_zeros(report: Measured) -> list[Finding]:
 def zero_by_initialization(report: Measured) -> list[int]:
     """Rows whose output is exactly zero in every seed because a parameter is.
 
-    The parameter is one that multiplies: a row whose only zero parameters are biases
-    (by the names that libraries give them) is not counted. Zeros are benign where the
+    The parameter is one that multiplies: a row whose only zero parameters are added
+    is not counted. Zeros are benign where the
     rest of the model goes on: at the end of a residual branch, or at the readout.
     They are not if most of the model's weights are behind them.
     """
@@ -171,5 +172,5 @@ def _has_zero_weight(report: Measured, row: Row) -> bool:
     return any(
         bool((norms[:, index[name]] == 0).all())
         for name in row.params
-        if name in index and not is_bias(name)
+        if name in index and not is_added(report, name)
     )

@@ -174,6 +174,12 @@ def test_a_key_that_is_none_is_refused_where_it_matters():
     assert ji.zeros(None, (2,)).sum() == 0
 
 
+@pytest.mark.parametrize("keys", [jax.random.split(KEY, 3), np.zeros((3, 2), "uint32")])
+def test_several_keys_are_refused_with_the_way_to_map_over_them(keys):
+    with pytest.raises(ValueError, match=r"`key` must be one PRNG key.*\(3.*jax\.vmap"):
+        ji.he_normal()(keys, (2, 2))
+
+
 @pytest.mark.parametrize("dtype", ["float31", 3.0, object(), [1]])
 def test_what_is_no_dtype_is_refused_when_called(dtype):
     with pytest.raises(TypeError, match="`dtype` must be a dtype such as"):
@@ -210,6 +216,12 @@ def test_numbers_of_every_kind():
         np.testing.assert_array_equal(ji.normal(half)(KEY, (2, 3)), one)
         assert ji.critical_init("tanh", half) == ji.critical_init("tanh", 0.5)
     assert ji.sparse(jnp.int32(3)) == ji.sparse(np.array(3)) == ji.sparse(3)
+    for shape in ([2, 3], np.array([2, 3]), jnp.array([2, 3]), (np.int8(2), 3)):
+        np.testing.assert_array_equal(ji.normal(0.5)(KEY, shape), one)
+    assert ji.he_normal(jnp.array([0, 1])) == ji.he_normal([np.int8(0), 1])
+    found = ji.fans(np.array([3, 8, 16]), groups=np.int64(2), stride=np.int64(3))
+    assert found == ji.fans((3, 8, 16), groups=2, stride=3)
+    assert {type(fan) for fan in found} == {float}
     assert ji.embedding(padding_index=np.int64(0)) == ji.embedding(padding_index=0)
 
 

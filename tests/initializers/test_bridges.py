@@ -178,6 +178,9 @@ def test_mistakes_are_named():
         ji.for_keras(ji.zeros, seed=1.5)
     with pytest.raises(TypeError, match="`array` of the initializer cannot be written"):
         ji.to_config(ji.from_array(jnp.ones(2)))
+    for arguments in ({"stdev": 1.0}, [1.0], None):
+        with pytest.raises(ValueError, match="`config` must hold the arguments of nor"):
+            ji.from_config({"jaxinit": "normal", "arguments": arguments})
     for config in ({"jaxinit": "os"}, {}, None, {"jaxinit": "fans", "arguments": {}}):
         with pytest.raises(ValueError, match="`config`"):
             ji.from_config(config)

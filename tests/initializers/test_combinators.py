@@ -142,3 +142,32 @@ def test_mistakes_are_named():
 )
 def test_the_base_decides_the_default_dtype(init, shape, dtype):
     assert init(KEY, shape).dtype == dtype
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        ji.cast,
+        ji.icnr,
+        ji.looks_linear,
+        ji.stacked,
+        lambda base: ji.blocked(base, 2),
+        lambda base: ji.masked(base, [0, 1] * 128),
+        lambda base: ji.with_axes(base, 0, 1),
+        lambda base: ji.from_einsum("EBD,EDF->EBF", base),
+    ],
+)
+def test_what_only_moves_values_keeps_the_open_bounds_of_its_base(around):
+    asked = []
+
+    def other(key, shape, dtype):
+        asked.append(dtype)
+        return jnp.ones(shape, dtype)
+
+    ours = around(ji.uniform(1.0))(KEY, (2, 32, 256), jnp.bfloat16)
+    theirs = around(other)(KEY, (2, 32, 256), jnp.bfloat16)
+
+    assert (ours.astype(jnp.float32) < 1).all()
+    # What is drawn by others is asked for in full precision, and rounded here.
+    assert set(asked) == {np.dtype(np.float32)}
+    assert theirs.dtype == jnp.bfloat16

@@ -68,3 +68,10 @@ def test_mistakes_are_named():
         ji.embedding(padding_index=20)(KEY, (20, 64))
     with pytest.raises(ValueError, match=r"must be \(vocab, features\), got \(3,\)"):
         ji.embedding()(KEY, (3,))
+
+
+def test_bounds_are_kept_in_low_precision():
+    # 0.05 itself rounds up.
+    table = ji.embedding("keras")(KEY, (100, 200), jnp.bfloat16)
+
+    assert float(abs(table).max()) < 0.05

@@ -10,6 +10,7 @@ from jax.experimental.ode import odeint
 
 import jaxinit
 from jaxinit.program import versions
+from jaxinit.program.program import build
 from jaxinit.program.repeats import find_repeats
 from jaxinit.signal.compiled import Compiled
 
@@ -103,8 +104,9 @@ MODELS = {
 def test_rolled_or_not_the_report_is_the_same(name):
     model = MODELS[name]
 
-    rolled = jaxinit.analyze(model, X, seeds=2, roll=True)
-    plain = jaxinit.analyze(model, X, seeds=2, roll=False)
+    judge = name == "stack"  # the steps of the evidence are rolled alike
+    rolled = jaxinit.analyze(model, X, seeds=2, roll=True, judge=judge)
+    plain = jaxinit.analyze(model, X, seeds=2, roll=False, judge=judge)
 
     assert rolled.settings["rolled"]
     assert not plain.settings["rolled"]
@@ -120,11 +122,18 @@ def test_rolled_or_not_the_report_is_the_same(name):
                 atol=1e-5 * np.nanmax(np.abs(values), initial=0.0),
                 err_msg=metric,
             )
+    assert bool(plain.evidence) == judge
+    for param, facts in plain.evidence.get("params", {}).items():
+        numbers = {k: v for k, v in facts.items() if isinstance(v, float)}
+        found = rolled.evidence["params"][param]
+        assert {k: found[k] for k in numbers} == pytest.approx(
+            numbers, rel=1e-4, nan_ok=True
+        )
 
 
 def repeats(function, *args):
     program, _ = versions.trace(function, *args)
-    return find_repeats(program, lambda index: None, lambda equation: True)
+    return find_repeats(build(program), lambda node: None, lambda equation: True)
 
 
 W = jnp.eye(3)
@@ -184,7 +193,7 @@ def test_a_deeper_model_is_no_larger_a_program(monkeypatch):
 
     monkeypatch.setattr(Compiled, "_lowered", measured)
     for depth in (20, 60):
-        jaxinit.analyze(Stack(depth), X, seeds=1, roll=True)
+        jaxinit.analyze(Stack(depth), X, seeds=1, roll=True, judge=False)
 
     # Each layer still has inputs of its own, which go into a stack, and gradients that
     # come out of one: some 25 lines a layer, where its equations are hundreds.
@@ -192,8 +201,8 @@ def test_a_deeper_model_is_no_larger_a_program(monkeypatch):
 
 
 def test_auto_rolls_what_is_deep_and_not_what_is_shallow():
-    deep = jaxinit.analyze(Stack(20), X, seeds=1)
-    shallow = jaxinit.analyze(Stack(1), X, seeds=1)
+    deep = jaxinit.analyze(Stack(20), X, seeds=1, judge=False)
+    shallow = jaxinit.analyze(Stack(1), X, seeds=1, judge=False)
 
     assert deep.settings["rolled"]
     assert not shallow.settings["rolled"]

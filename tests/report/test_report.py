@@ -316,7 +316,12 @@ def test_names():
         ("to_json", {"path": 3}, TypeError, "`path` must be the path of a file"),
         ("to_json", {"path": ""}, ValueError, "`path` must be the path of a file"),
         ("to_html", {"path": True}, TypeError, "`path` must be the path of a file"),
-        ("to_records", {"of": 3}, ValueError, "`of` must be 'rows' or 'params', got 3"),
+        (
+            "to_records",
+            {"of": 3},
+            ValueError,
+            "`of` must be 'rows', 'params' or 'model', got 3",
+        ),
         ("to_markdown", {"max_rows": -1}, ValueError, "`max_rows` must be an integer"),
         ("scalars", {"prefix": 3}, TypeError, "`prefix` must be a string, got 3"),
         ("table", {"width": "a"}, TypeError, "`width` must be a number of columns"),

@@ -11,8 +11,9 @@ from tests.roles.structures import function
 X = jax.random.normal(jax.random.key(0), (16, 8))
 
 
-def roles(shapes, apply, x=X):
-    rows = jaxinit.explain(function(shapes, apply), jaxinit.he_normal(), x).rows
+def roles(shapes, apply, *args):
+    args = args or (X,)
+    rows = jaxinit.explain(function(shapes, apply), jaxinit.he_normal(), *args).rows
     return {row.name: set(row.roles) for row in rows}
 
 
@@ -79,6 +80,36 @@ def test_a_table_that_ones_read():
 
     assert found["table"] == {"embedding"}
     assert "weight" in found["head"]
+
+
+ROWS = {
+    "of the identity": lambda t, m: jnp.eye(20)[t],
+    "masked": lambda t, m: jax.nn.one_hot(t, 20) * m[..., None],
+    "chosen": lambda t, m: jnp.where(t[..., None] == jnp.arange(20), 1.0, 0.0),
+    "masked by a choice": lambda t, m: jnp.where(
+        m[..., None] > 0, jax.nn.one_hot(t, 20), 0.0
+    ),
+}
+
+
+@pytest.mark.parametrize("rows", ROWS)
+def test_a_table_that_ones_read_in_other_ways(rows):
+    def apply(p, t, m):
+        return ROWS[rows](t, m) @ p["table"] @ p["head"]
+
+    shapes = {"table": (20, 8), "head": (8, 20)}
+    assert roles(shapes, apply, TOKENS, jnp.ones(16))["table"] == {"embedding"}
+
+
+def test_features_compared_with_a_number_each_are_no_reading():
+    shapes = {"w": (5, 8), "head": (8, 2)}
+    found = roles(
+        shapes,
+        lambda p, t: (t == jnp.arange(5)).astype("float32") @ p["w"] @ p["head"],
+        jnp.ones((3, 5), int),
+    )
+
+    assert found["w"] == {"weight", "input"}
 
 
 def test_a_table_that_ones_read_is_a_tied_readout():

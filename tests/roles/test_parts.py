@@ -114,7 +114,27 @@ def test_the_parts_of_a_fused_kernel(apply):
     found = read(function({"w": shape}, apply), X).structure.parts[0]
 
     expected = [{role} - {None} for role in roles]
-    assert [(p.outputs, p.roles) for p in found] == [*zip(outputs, expected)]
+    assert [(p.outputs, p.roles) for p in found] == [
+        *zip(outputs, expected, strict=True)
+    ]
+
+
+def test_gates_of_a_cell_whose_two_kernels_are_added():
+    def step(p, h, x):
+        i, f, g, o = jnp.split(x + h @ p["on_state"], 4, -1)
+        c = jax.nn.sigmoid(f) * h + jax.nn.sigmoid(i) * jnp.tanh(g)
+        return jax.nn.sigmoid(o) * jnp.tanh(c)
+
+    def apply(p, x):
+        inputs = jnp.moveaxis(x @ p["on_input"] + p["bias"], 1, 0)
+        start = jnp.zeros((2, 4))
+        return jax.lax.scan(lambda h, x: (step(p, h, x), None), start, inputs)[0]
+
+    shapes = {"on_input": (8, 16), "on_state": (4, 16), "bias": (16,)}
+    found = read(function(shapes, apply), X).structure.parts
+
+    gates = [tuple(range(4 * i, 4 * i + 4)) for i in range(4)]
+    assert [[p.outputs for p in parts] for parts in found.values()] == [gates, gates]
 
 
 def test_heads_of_one_projection_are_no_parts():

@@ -65,3 +65,45 @@ def test_the_scores_of_a_softmax_are_no_stream():
     found = jaxinit.residual_structure(function(shapes, apply), tokens)
 
     assert [branch.ends for branch in found.branches] == [("o",)]
+
+
+def test_a_projection_in_a_model_without_folders():
+    def apply(p, x):
+        x = jax.nn.relu(x @ p["stem"])
+        x = jax.nn.relu(x @ p["a"]) @ p["b"] + x @ p["shortcut"]
+        return jax.nn.relu(x) @ p["head"]
+
+    shapes = {"stem": (8, 8), "a": (8, 6), "b": (6, 4), "shortcut": (8, 4)}
+    model = function({**shapes, "head": (4, 2)}, apply)
+    found = jaxinit.residual_structure(model, jax.ShapeDtypeStruct((3, 8), "float32"))
+
+    assert [branch.ends for branch in found.branches] == [("b",)]
+
+
+def test_sums_inside_a_gated_cell_are_no_branches():
+    def cell(p, h, x):
+        reset = jax.nn.sigmoid(x @ p["xr"] + h @ p["hr"])
+        new = jnp.tanh(x @ p["xn"] + reset * (h @ p["hn"]))
+        return h @ p["out"] + new @ p["o"]
+
+    names = ("xr", "hr", "xn", "hn", "out", "o")
+    model = function(dict.fromkeys(names, (8, 8)), lambda p, x: cell(p, x, x[::-1]))
+    found = jaxinit.residual_structure(model, jax.ShapeDtypeStruct((3, 8), "float32"))
+
+    assert [branch.ends for branch in found.branches] == [("o",)]
+
+
+def test_the_output_of_a_gated_recurrence_is_a_stream():
+    """Its gates lie within the loop; what is added to it is a branch."""
+
+    class Model(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            x = nn.RNN(nn.GRUCell(4))(nn.Dense(4)(x))
+            x = x + nn.Dense(4)(nn.relu(nn.Dense(6)(x)))
+            return nn.Dense(2)(x)
+
+    shape = jax.ShapeDtypeStruct((2, 3, 4), "float32")
+    found = jaxinit.residual_structure(Model(), shape)
+
+    assert [branch.ends for branch in found.branches] == [("Dense_1/kernel",)]

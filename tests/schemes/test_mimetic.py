@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
+import jaxinit
 from jaxinit import Functional, normal
 from jaxinit.schemes.initialize import initialize
 from jaxinit.schemes.rules import override
 from jaxinit.schemes.transformer.mimetic import mimetic
+from tests.roles.structures import function
 from tests.schemes.test_t_fixup import fused
 from tests.schemes.transformers import TOKENS, pair, single
 
@@ -197,12 +199,33 @@ def test_what_cannot_be_drawn():
         mimetic(beta_vo=math.nan)
 
 
-def test_shared_keys_are_refused():
-    """One key head for two query heads."""
-    model = nn.Sequential([_Shared()])
+def fused_keys_and_values(p, x):
+    k, v = jnp.split(x @ p["kv"], 2, -1)
+    h = jax.nn.softmax((x @ p["q"]) @ jnp.swapaxes(k, 1, 2)) @ v
+    return x + h @ p["o"]
 
-    with pytest.raises(ValueError, match="needs as many keys as queries"):
-        initialize(model, mimetic(), 0, jnp.ones((1, 4, 8)))
+
+SHAPES = {"q": (8, 8), "kv": (8, 16), "o": (8, 8)}
+REFUSED = {
+    "shared keys": (lambda: nn.Sequential([_Shared()]), "needs as many keys as"),
+    "fused": (fused, r"qkv of shape \(2, 8, 24\) is several"),
+    "keys and values": (
+        lambda: function(SHAPES, fused_keys_and_values),
+        r"kv of shape \(8, 16\) is several",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_the_line_for_what_is_refused_works_as_printed(name):
+    make, says = REFUSED[name]
+    model, x = make(), jnp.ones((1, 4, 8))
+    with pytest.raises(ValueError, match=says) as raised:
+        initialize(model, mimetic(), 0, x)
+    line = str(raised.value).split("of their own: ")[1].rstrip(".")
+    scheme = eval(line, {"jaxinit": jaxinit, "override": override, "mimetic": mimetic})
+    for kernel in jax.tree.leaves(initialize(model, scheme, 0, x)):
+        assert kernel.size <= 8 or kernel.any()  # the small ones are biases
 
 
 class _Shared(nn.Module):

@@ -176,6 +176,7 @@ def test_the_ranking_is_paired_over_seeds():
 
 
 def test_healthy_schemes_come_first_whatever_their_drift():
+    assert "unknown" in str(jaxinit.Comparison({"a": judged(make_report(()))}))
     hidden = known(-2.0).findings
     sick, fine = dataclasses.replace(known(-0.01), findings=hidden), known(-0.2)
     assert drift(sick).max() < drift(fine).min()

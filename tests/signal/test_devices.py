@@ -27,6 +27,7 @@ def facts():
 
 def test_seeds_are_spread_over_all_devices(facts):
     assert facts["devices"] == {"loop": 8, "vmap": 8}
+    assert facts["raced on"] == [1, 8]
 
 
 def test_where_seeds_and_inputs_lie_leaves_the_numbers_alone(facts):
@@ -40,3 +41,9 @@ def test_devices_that_are_none(facts):
     assert "`devices` must be 1 to 8" in number
     assert "`devices` must be a number of devices or a sequence" in word
     assert "each once" in twice
+
+
+@pytest.mark.parametrize("where", ["auto", "explicit", "shards"])
+def test_a_sharded_step_is_observed_as_on_one_device(facts, where):
+    # Sums over 16 samples in another order; the largest statistic is about 30.
+    assert facts["observed"][where] < 1e-4

@@ -93,6 +93,27 @@ def test_the_table_of_muon_and_shampoo():
     assert found["muon"]["first"]["bias"] == 1  # left to Adam
 
 
+@pytest.mark.parametrize("outputs", [3, 500])
+def test_a_readout_of_many_classes(outputs):
+    """Its own factor, optax's and what logits are divided by give sqrt(out / in)."""
+
+    def mlp(width):
+        return nn.Sequential([nn.Dense(width), nn.relu, nn.Dense(outputs)])
+
+    for readout, divided in (("small", 1), ("multiplier", 8)):
+        rates = schemes.mup_multipliers(
+            mlp(64), mlp(8), X, optimizer="muon", readout=readout
+        )
+        change = {
+            width: rate * math.sqrt(max(1, outputs / width)) / by
+            for width, rate, by in (
+                (8, 1.0, 1),
+                (64, rates["layers_2"]["kernel"], divided),
+            )
+        }
+        assert change[64] / change[8] == pytest.approx(math.sqrt(8 / 64))
+
+
 def test_spectral_rates_give_updates_of_the_spectral_norm():
     """What an orthogonal update, optax's factor and ours come to is sqrt(out / in)."""
     rates = schemes.spectral_multipliers(MLP(64), X, optimizer="muon")

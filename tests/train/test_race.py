@@ -207,10 +207,34 @@ def test_one_scheme_that_fails_is_reported():
     assert "must be narrower than the model" in str(found)
 
 
-def test_a_loss_that_is_a_vector_is_reported():
-    found = run(loss=lambda output, target: output[:, 0], schemes={"own": None})
+def test_a_loss_that_is_a_vector_is_reported(tmp_path):
+    found = run(
+        loss=lambda output, target: output[:, 0],
+        schemes=["own"],
+        checkpoint=tmp_path,
+        diagnose=True,
+    )
 
     assert "must return a real scalar, got float32[32]" in str(found)
+    # What could not be done for it is said, and the rest is done.
+    assert "cannot be traced: TypeError" in found.notes["checkpoint"]
+    assert found.notes["checkpoint"] in str(found).replace("\n", " ")
+    assert found.verdicts == {"own": "ok"}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_verdict_that_fails_is_said():
+    found = run(
+        schemes={"bad": jaxinit.mup(MODEL), "own": None},
+        learning_rates=[0.03],
+        diagnose=True,
+    )
+
+    assert found.verdicts == {"own": "ok"}
+    assert "must be narrower" in found.notes["no verdict on bad"]
+    assert "no verdict on bad" in str(found)
+    again = jaxinit.Race.from_json(found.to_json())
+    assert again.notes == found.notes
 
 
 def test_nan_from_the_first_step_diverges_alone():
@@ -259,7 +283,9 @@ def run_model(model):
         ({"seeds": [1, 1]}, "`seeds` must be"),
         ({"steps": 0}, "`steps` must be at least 1, got 0"),
         ({"batch_size": 97}, "`batch_size` must be between 1 and the 96 samples"),
-        ({"schemes": {}}, "`schemes` must map names to schemes"),
+        ({"schemes": {}}, "`schemes` must hold at least one scheme"),
+        ({"schemes": [3]}, "`schemes` must map names to schemes"),
+        ({"devices": 99}, "`devices` must be 1 to"),
         ({"optimizer": "adam"}, "`optimizer` must be a function"),
         ({"loss": "mse"}, "`loss` must be a function"),
         ({"data": 3}, "`data` must be a tuple"),

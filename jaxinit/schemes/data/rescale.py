@@ -103,9 +103,7 @@ def layers_to_scale(network: Network, *, gains: bool = False) -> list[Layer]:
         if leader != number:
             layer = layer._replace(leader=leader)
             ahead = layers[leader]
-            assert ahead.event.at is not None
-            assert event.at is not None
-            if not sees(network.traced.apply, ahead.event.at, event.at):
+            if not sees(network.traced.forward, ahead.event.at, event.at):
                 layers[leader] = ahead._replace(exact=False)
         layers[number] = layer
     return list(layers.values())
@@ -130,7 +128,9 @@ def _layer(network: Network, number: int, event: Event) -> Layer | None:
     biases = having("bias", others)
     flow = network.anchors.flow
     # What is normalized does not change as it is scaled.
-    scaled = next((s for s in (weights, gains) if s and _grows(flow, s)), ())
+    behind = {use.leaf for use in event.uses if use.behind}
+    first = tuple(leaf for leaf in weights if leaf not in behind)
+    scaled = next((s for s in (first, gains) if s and _grows(flow, s)), ())
     linear = all(is_linear(flow, leaf) for leaf in scaled)
     exact = (
         bool(scaled)
@@ -195,7 +195,6 @@ class Pass:
         layers = {layer.number: layer for layer in self.layers}
         plan = Plan()
         for layer in self.layers:
-            assert layer.event.at is not None
             end = self._behind(layer)
             if end is not None:
                 plan.at(end, Tap(layer.number, "activation"))
@@ -217,7 +216,7 @@ class Pass:
 
         values = [*params, *state, key, *inputs]
         hooks = Hooks(record, passes, lambda earlier, later: later)
-        program = self.network.traced.apply
+        program = self.network.traced.forward
         _, records = replay(program, values, plan, hooks, {})
         by_number = {tap.number: r for tap, r in records.items()}
         return self._scaled(params, by_number, power)

@@ -86,7 +86,6 @@ class Stack:
             changed[layer.bias] = jnp.zeros_like(params[layer.bias])
         plan = Plan()
         tap = Tap(layer.number, "output")
-        assert layer.event.at is not None
         plan.at(layer.event.at, tap)
         blocks = []
         for first in range(0, size, width):
@@ -105,7 +104,6 @@ class Stack:
         event = layer.event
         if event.activation is None:
             return lambda values: values
-        assert event.at is not None
         plan = Plan()
         tap = Tap(layer.number, "activation")
         plan.at(event.at, Tap(layer.number, "output"))
@@ -124,7 +122,7 @@ class Stack:
         return lambda values: function(values.astype(shape.dtype)).astype(values.dtype)
 
     def _run(self, values: list[Any], plan: Plan, probes: Probes) -> dict[Tap, Array]:
-        return replay(self.network.traced.apply, values, plan, _KEEP, probes)[1]
+        return replay(self.network.traced.forward, values, plan, _KEEP, probes)[1]
 
 
 def dense_stack(network: Network) -> Stack:

@@ -72,6 +72,8 @@ class ResidualStructure:
 def residual_structure(
     model: Any,
     *args: Any,
+    output: int | str | None = None,
+    roles: Mapping[str, str] | None = None,
     branches: Mapping[str, bool] | None = None,
     rngs: Sequence[str] = (),
     model_kwargs: dict[str, Any] | None = None,
@@ -82,6 +84,8 @@ def residual_structure(
     Args:
       model: as in ``initialize``.
       *args: the model's inputs; shapes will do.
+      output: as in ``initialize``.
+      roles: as in ``initialize``.
       branches: as in ``initialize``.
       rngs: as in ``initialize``.
       model_kwargs: as in ``initialize``.
@@ -107,7 +111,7 @@ def residual_structure(
         0: 2 weights, Dense_1/kernel, Dense_0/kernel
     """
     kwargs = {**kwargs, **(model_kwargs or {})}
-    hints = as_hints(None, None, branches)
+    hints = as_hints(output, roles, branches)
     network, _ = prepare(model, args, kwargs, rngs, hints=hints)
     found = tuple(
         ResidualBranch(

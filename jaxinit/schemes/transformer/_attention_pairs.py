@@ -1,7 +1,7 @@
 """The pairs of kernels that attention multiplies: its layouts, head by head."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -100,34 +100,58 @@ def find_pairs(network: Network) -> list[Pair]:
     sizes = HeadSizes(network)
     pairs: list[Pair] = []
     seen = set[int]()
+    troubles: list[_NoPair] = []
     for attention in own:
         for pair in _pairs_of(network, attention, sizes):
-            if pair.left.leaf not in seen:  # blocks may share their weights
+            if isinstance(pair, _NoPair):
+                troubles.append(pair)
+            elif pair.left.leaf not in seen:  # blocks may share their weights
                 seen.add(pair.left.leaf)
                 pairs.append(pair)
+    if troubles:
+        raise ValueError(_refused(troubles))
     return pairs
+
+
+class _NoPair(NamedTuple):
+    """Kernels that cannot be drawn together, and why."""
+
+    why: str
+    kernels: tuple[Parameter, ...]
+
+
+def _refused(troubles: Sequence[_NoPair]) -> str:
+    """What is wrong with the first, and rules for all of them as a user writes them."""
+    names = dict.fromkeys(p.name for t in troubles for p in t.kernels)
+    rules = ", ".join(f"({name!r}, jaxinit.lecun_normal())" for name in names)
+    return (
+        f"{troubles[0].why} Else give all such kernels rules of their own: "
+        f"override(mimetic(), [{rules}])."
+    )
 
 
 def _pairs_of(
     network: Network, attention: Attention, sizes: HeadSizes
-) -> Iterator[Pair]:
+) -> Iterator[Pair | _NoPair]:
     found = {
         name: _kernel(network, events, name)
         for name, events in zip(_NAMES, (*attention[:3], attention.output), strict=True)
     }
     query, key, value, output = (found[name] for name in _NAMES)
+    leaves = [parameter.leaf for parameter in found.values()]
     for left, right, names in ((query, key, _NAMES[:2]), (value, output, _NAMES[2:])):
         taken = [p for p in (left, right) if p.leaf in network.taken]
         if len(taken) == 2:
             continue
-        if left.leaf == right.leaf or len({p.leaf for p in found.values()}) < 4:
-            raise ValueError(
+        several = [p for p in found.values() if leaves.count(p.leaf) > 1]
+        if several:
+            yield _NoPair(
                 f"mimetic() draws queries, keys, values and outputs as two pairs of "
-                f"kernels, and {left.name} of shape {left.shape} is several of them. "
-                "Make them layers of their own in the model, or give rules for all of "
-                f"its attention: override(mimetic(), [({left.name!r}, initializer), "
-                f"({output.name!r}, initializer)])."
+                f"kernels, and {several[0].name} of shape {several[0].shape} is "
+                "several of them. Make them layers of their own in the model.",
+                tuple(found.values()),
             )
+            return
         if taken:
             raise ValueError(
                 f"mimetic() draws {left.name} and {right.name} together, and a rule "
@@ -140,43 +164,41 @@ def _pairs_of(
             yield _of_all(left, right, sizes.of(event))
 
 
-def _of_heads(query: Parameter, key: Parameter, size: int) -> Pair:
+def _of_heads(query: Parameter, key: Parameter, size: int) -> Pair | _NoPair:
     width, inner = _sizes(query)
     if not size or inner % size or (width, inner) != _sizes(key):
-        raise ValueError(
+        return _NoPair(
             f"mimetic() needs as many keys as queries, got {query.name} of shape "
             f"{query.shape} and {key.name} of shape {key.shape}, for heads of size "
-            f"{size}. Give rules for both of them: override(mimetic(), "
-            f"[({query.name!r}, initializer), ({key.name!r}, initializer)])."
+            f"{size}.",
+            (query, key),
         )
     if size > width:
-        raise ValueError(_no_room(query, key, size, width))
+        return _no_room(query, key, size, width)
     return Pair(query, key, width, inner // size, size, False)
 
 
-def _of_all(value: Parameter, output: Parameter, size: int) -> Pair:
+def _of_all(value: Parameter, output: Parameter, size: int) -> Pair | _NoPair:
     width, inner = _sizes(value)
     if (inner, width) != _sizes(output):
-        raise ValueError(
+        return _NoPair(
             f"mimetic() needs values as many as the output takes, and an output as "
             f"wide as what they are made of, got {value.name} of shape {value.shape} "
-            f"and {output.name} of shape {output.shape}. Give rules for both of them: "
-            f"override(mimetic(), [({value.name!r}, initializer), "
-            f"({output.name!r}, initializer)])."
+            f"and {output.name} of shape {output.shape}.",
+            (value, output),
         )
     if inner > width:
-        raise ValueError(_no_room(value, output, inner, width))
+        return _no_room(value, output, inner, width)
     if not size or inner % size:  # values of another size than keys
         size = inner
     return Pair(value, output, width, inner // size, size, True)
 
 
-def _no_room(left: Parameter, right: Parameter, inner: int, width: int) -> str:
-    return (
+def _no_room(left: Parameter, right: Parameter, inner: int, width: int) -> _NoPair:
+    return _NoPair(
         f"mimetic() factors a {width} x {width} matrix into {left.name} and "
-        f"{right.name}, which share {inner} channels: at most {width} are possible. "
-        f"Give rules for both of them: override(mimetic(), [({left.name!r}, "
-        f"initializer), ({right.name!r}, initializer)])."
+        f"{right.name}, which share {inner} channels: at most {width} are possible.",
+        (left, right),
     )
 
 

@@ -204,11 +204,14 @@ def need_one_part(layer: Layer, call: str, example: Callable[[str, Layer], str])
         axes = parameter.layer_axes
         text = f"stacked({text}, axis={axes[0] if len(axes) == 1 else axes})"
     words = ", ".join(f"'{part}'" for part in parts)
+    divided = f"if in equal blocks along its {last}, "
+    init = f"as_stored({text})"
+    if parameter.shape[axis] % len(parts):
+        divided, init = "to draw it by one law, ", example(parts[0], layer)
     raise ValueError(
         f"{call} draws {words} by laws of their own, and {parameter.name} of shape "
         f"{parameter.shape} is all of them, in an order that it does not show. Say how "
-        f"it is divided; if in equal blocks along its {last}, "
-        f"override({call}, [({parameter.name!r}, as_stored({text}))])."
+        f"it is divided; {divided}override({call}, [({parameter.name!r}, {init})])."
     )
 
 

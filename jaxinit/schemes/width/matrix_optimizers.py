@@ -80,7 +80,9 @@ def is_matrix(parameter: Parameter) -> bool:
     return bool(use.in_axis and use.out_axis) and not taps and use.groups == 1
 
 
-def muon_rate(parameter: Parameter, width: Width, otherwise: float) -> float:
+def muon_rate(
+    parameter: Parameter, width: Width, otherwise: float, lifted: bool
+) -> float:
     """Muon's factor by the spectral condition, beside optax's own for the shape.
 
     optax multiplies the orthogonal matrix by sqrt(max(1, out / in)), which does what
@@ -90,6 +92,8 @@ def muon_rate(parameter: Parameter, width: Width, otherwise: float) -> float:
       parameter: the target's.
       width: how it grew.
       otherwise: the rate of what is no matrix, which Adam trains.
+      lifted: whether it is a readout whose logits are divided by the width's ratio, so
+        that it may move as many times as far.
 
     Returns:
       What the learning rate is multiplied by.
@@ -99,6 +103,7 @@ def muon_rate(parameter: Parameter, width: Width, otherwise: float) -> float:
     inputs, outputs = _sizes(parameter)
     before = _of_optax(inputs / width.fan_in, outputs / width.fan_out)
     wanted = math.sqrt(width.fan_out / width.fan_in)
+    wanted *= width.fan_in if lifted else 1.0
     return wanted * before / _of_optax(inputs, outputs)
 
 

@@ -251,9 +251,7 @@ def _rate(optimizer: str, parameter: Parameter, width: Width, lifted: bool) -> f
         return math.sqrt(width.fan_in) if lifted else shampoo_rate(width)
     plain = _adam(width, lifted)
     if optimizer == "muon":
-        rate = muon_rate(parameter, width, plain)
-        # With logits divided by m the readout may move m times as far.
-        return rate * width.fan_in if lifted and rate != plain else rate
+        return muon_rate(parameter, width, plain, lifted)
     return plain
 
 

@@ -12,7 +12,7 @@ from jax import lax
 from jaxinit.layers.taps import plan_taps
 from jaxinit.program import versions
 from jaxinit.program.run import Hooks, Plan, Tap, replay
-from jaxinit.signal.inside.program import Program
+from jaxinit.signal.inside.program import Watched
 from jaxinit.signal.inside.rows import COUNT, at, pooled, tabulated
 from jaxinit.signal.metrics import METRICS, Seen
 from jaxinit.signal.records import Axes, size_record
@@ -22,75 +22,78 @@ Array = jax.Array
 
 
 def forward(
-    program: Program, params: Sequence[Array], on: Array | None, probes: Any
-) -> tuple[Any, list[Array], dict[str, Array]]:
-    """Runs the function and takes the statistics of its activations.
+    watched: Watched, values: Sequence[Any], on: Array | None, probes: Any
+) -> tuple[list[Any], dict[str, Array]]:
+    """Runs a program and takes the statistics of its activations.
 
     Args:
-      program: the function.
-      params: arrays in place of the variables that are trained.
+      watched: the program, and the rows and metrics.
+      values: its inputs.
       on: whether to take them, or ``None`` to.
       probes: by event, as for ``replay``; empty without gradients.
 
     Returns:
-      The function's output, what it made of its state, and the statistics.
+      The program's outputs, and the statistics.
     """
-    traced = program.analysis.traced
-    numbers, events = list(program.events), list(program.events.values())
-    if not any(METRICS[name].behind for name in program.metrics):
+    numbers, events = list(watched.events), list(watched.events.values())
+    if not any(METRICS[name].behind for name in watched.metrics):
         events = [dataclasses.replace(event, activation=None) for event in events]
-    plan = plan_taps(numbers, events) if program.metrics or probes else Plan()
-    outputs, records = replay(
-        traced.apply, program.values(params), plan, _hooks(program, on), probes
-    )
-    output, state = traced.output(outputs)
-    return output, state, tabulated(program, records)
+    plan = plan_taps(numbers, events) if watched.metrics or probes else Plan()
+    hooks = _hooks(watched, on)
+    program = watched.analysis.traced.forward
+    outputs, records = replay(program, values, plan, hooks, probes)
+    return outputs, tabulated(watched, records)
 
 
-def _hooks(program: Program, on: Array | None) -> Hooks:
-    batch = program.analysis.batch
+def _hooks(watched: Watched, on: Array | None) -> Hooks:
+    batch, events = watched.analysis.batch, watched.events
 
     def record(tap: Tap, value: Array) -> Array:
-        event = program.events[tap.number]
+        event = events[tap.number]
         axes = Axes(
             sample_axis(event.shape, batch),
             () if event.masked and event.kind == "layer" else event.channels,
             event.masked,
         )
-        here = [at(event, name) == tap.point for name in program.metrics]
+        here = [at(event, name) == tap.point for name in watched.metrics]
 
         def taken(x: Array) -> Array:
             seen = Seen(x, axes)
             found = [
                 METRICS[name].compute(seen) if is_here else jnp.nan
-                for name, is_here in zip(program.metrics, here, strict=True)
+                for name, is_here in zip(watched.metrics, here, strict=True)
             ]
             fields = [jnp.asarray(field, jnp.float32) for field in (1.0, *found)]
             return jnp.stack(fields)
 
         value = lax.stop_gradient(value)
-        measure = taken if on is None else _only(on, taken, len(here) + 1)
-        found: Array = versions.summarized(measure, value)
-        return found
+        return _summary(taken, value, on, len(here) + 1)
 
     def passes(tap: Tap, value: Array, probe: Array | None) -> Array:
         del tap
         if probe is None or not jnp.issubdtype(value.dtype, jnp.inexact):
             return value
-        return _watched(value, probe, jnp.float32(1) if on is None else on)
+        return _watched(value, probe, on)
 
-    return Hooks(record, passes, functools.partial(_merge, program.metrics))
+    return Hooks(record, passes, functools.partial(_merge, watched.metrics))
 
 
-def _only(
-    on: Array, function: Callable[[Array], Array], size: int
-) -> Callable[[Array], Array]:
-    """``function`` where ``on``, else zeros, and then at no cost."""
+def _summary(
+    function: Callable[[Array], Array], value: Array, on: Array | None, size: int
+) -> Array:
+    """``function`` of a value, wherever it lies; zeros unless ``on``, at no cost."""
+
+    def summary(x: Array) -> Array:
+        found: Array = versions.summarized(function, x)
+        return found
 
     def nothing(x: Array) -> Array:
         return versions.vary_like(jnp.zeros(size, jnp.float32), x)
 
-    return lambda x: lax.cond(on > 0, function, nothing, x)
+    if on is None:
+        return summary(value)
+    chosen: Array = lax.cond(on > 0, summary, nothing, value)
+    return chosen
 
 
 def _merge(metrics: Sequence[str], earlier: Array, later: Array) -> Array:
@@ -105,21 +108,20 @@ def _merge(metrics: Sequence[str], earlier: Array, later: Array) -> Array:
 
 
 @jax.custom_vjp
-def _watched(value: Array, probe: Array, on: Array) -> Array:
+def _watched(value: Array, probe: Array, on: Array | None) -> Array:
     """``value``; the "gradient" of ``probe`` is the record of the value's gradient."""
     del probe, on
     return value
 
 
-def _watched_forward(value: Array, probe: Array, on: Array) -> tuple[Array, Any]:
+def _watched_forward(value: Array, probe: Array, on: Array | None) -> tuple[Array, Any]:
     return value, (probe, on)
 
 
-def _watched_backward(kept: Any, gradient: Array) -> tuple[Array, Array, Array]:
+def _watched_backward(kept: Any, gradient: Array) -> tuple[Array, Array, Any]:
     probe, on = kept
-    measure = _only(on, _mean_size, 2)
-    record = versions.summarized(measure, gradient)
-    return gradient, versions.vary_like(record, probe), jnp.zeros_like(on)
+    record = versions.vary_like(_summary(_mean_size, gradient, on, 2), probe)
+    return gradient, record, None if on is None else jnp.zeros_like(on)
 
 
 _watched.defvjp(_watched_forward, _watched_backward)
@@ -131,10 +133,16 @@ def _mean_size(x: Array) -> Array:
     return jnp.stack([count, jnp.sqrt(scaled) * jnp.exp2(exponent)])
 
 
-def empty_probes(program: Program) -> dict[int, Array]:
-    """A zero record for each row whose gradient is wanted."""
+def empty_probes(watched: Watched, values: Sequence[Any]) -> dict[int, Array]:
+    """A zero record for each row whose gradient is wanted.
+
+    Within a ``shard_map`` each device has its own, if any of ``values`` is its own.
+    """
     found = {}
-    for number, event in program.events.items():
+    for number, event in watched.events.items():
         if all(loop.kind != "while" for loop in event.loops):
-            found[number] = jnp.zeros((*(lp.length for lp in event.loops), 2))
+            probe = jnp.zeros((*(lp.length for lp in event.loops), 2))
+            for value in values:
+                probe = versions.vary_like(probe, value)
+            found[number] = probe
     return found

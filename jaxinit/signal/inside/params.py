@@ -22,10 +22,10 @@ WEIGHTS = ("weight_norm", "wgrad_norm", "wgrad_rms", "wgrad_rel")
 
 def watched_params(program: Program, every: bool) -> list[int]:
     """The leaves to measure: those of the rows that are watched, or all of them."""
-    leaves = program.analysis.sites.leaf_order(len(program.split.params))
+    leaves = program.watched.analysis.sites.leaf_order(len(program.split.params))
     if every:
         return leaves
-    used = {leaf for event in program.events.values() for leaf in event.params}
+    used = {leaf for event in program.watched.events.values() for leaf in event.params}
     return [leaf for leaf in leaves if leaf in used]
 
 
@@ -33,7 +33,7 @@ def param_names(program: Program, leaves: Sequence[int]) -> tuple[str, ...]:
     """The names of parameters, those that a scan slices one for each layer."""
     names = []
     for leaf in leaves:
-        split = program.analysis.sites.scanned.get(leaf, ())
+        split = program.watched.analysis.sites.scanned.get(leaf, ())
         lengths = [program.split.params[leaf].shape[axis] for axis in split]
         for index in itertools.product(*map(range, lengths)):
             names.append(param_name(program.split.paths[leaf]) + suffix(index))
@@ -47,7 +47,7 @@ def weights(
     params = program.split.params
     sizes, roots, slopes = [], [], []
     for leaf in leaves:
-        kept = program.analysis.sites.scanned.get(leaf, ())
+        kept = program.watched.analysis.sites.scanned.get(leaf, ())
         parts = math.prod(params[leaf].shape[axis] for axis in kept)
         size = params[leaf].size // max(parts, 1)
         sizes += [size] * parts

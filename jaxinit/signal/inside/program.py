@@ -18,28 +18,46 @@ from jaxinit.signal.statistics import Analysis
 from jaxinit.signal.tabulate import Cell, find_cells
 
 
-class Program(NamedTuple):
-    """A traced function of variables, and what is watched in it.
+class Watched(NamedTuple):
+    """A program, and what is watched in it.
 
     Attributes:
       analysis: the program and its layers.
-      split: the variables.
-      given: the other arguments.
       cells: the rows that are watched, in the order of data.
-      events: the events behind them, by number.
       metrics: of activations.
     """
 
     analysis: Analysis
+    cells: tuple[Cell, ...]
+    metrics: tuple[str, ...]
+
+    @property
+    def events(self) -> dict[int, Event]:
+        """The events behind the rows, by number."""
+        return {cell.number: cell.event for cell in self.cells}
+
+
+class Program(NamedTuple):
+    """A traced function of variables, and what is watched in it.
+
+    Attributes:
+      watched: the program and its rows.
+      split: the variables.
+      given: the other arguments.
+    """
+
+    watched: Watched
     split: Split
     given: Arguments
-    cells: tuple[Cell, ...]
-    events: dict[int, Event]
-    metrics: tuple[str, ...]
 
     def values(self, params: Sequence[Any]) -> list[Any]:
         """The inputs of the program."""
         return [*params, *self.split.state, np.uint32(0), *self.given.inputs]
+
+    def output(self, outputs: Sequence[Any]) -> tuple[Any, list[Any]]:
+        """The function's output, and what it made of its state."""
+        found: tuple[Any, list[Any]] = self.watched.analysis.traced.output(outputs)
+        return found
 
 
 def read(
@@ -87,8 +105,7 @@ def read(
             "it: observed(variables, x)."
         )
     cells = _chosen(find_cells(analysis), rows, name)
-    events = {cell.number: cell.event for cell in cells}
-    return Program(analysis, split, given, cells, events, tuple(metrics))
+    return Program(Watched(analysis, cells, tuple(metrics)), split, given)
 
 
 def _chosen(

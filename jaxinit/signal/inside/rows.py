@@ -1,4 +1,4 @@
-"""From the records of watched values to one number a row, inside the program."""
+"""From the records of watched values to one number a row, inside the watched."""
 
 import itertools
 import math
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinit.layers.event import Event
-from jaxinit.signal.inside.program import Program
+from jaxinit.signal.inside.program import Watched
 from jaxinit.signal.metrics import METRICS, Pool
 
 Array = jax.Array
@@ -40,64 +40,87 @@ def pooled(values: Array, counts: Array, pool: Pool) -> Array:
     if pool == "rms":
         largest = jnp.max(kept, axis=-1, keepdims=True)
         unit = jnp.where((largest > 0) & (largest < jnp.inf), largest, 1)
-        return unit * jnp.sqrt(jnp.sum(counts * (kept / unit) ** 2) / jnp.sum(counts))
-    return jnp.sum(counts * kept) / jnp.sum(counts)
+        squares = jnp.sum(counts * (kept / unit) ** 2, axis=-1)
+        return unit[..., 0] * jnp.sqrt(squares / jnp.sum(counts, axis=-1))
+    return jnp.sum(counts * kept, axis=-1) / jnp.sum(counts, axis=-1)
 
 
-def tabulated(program: Program, records: dict[Any, Array]) -> dict[str, Array]:
-    pools = [METRICS[name].pool for name in program.metrics]
+def tabulated(watched: Watched, records: dict[Any, Array]) -> dict[str, Array]:
+    pools = [METRICS[name].pool for name in watched.metrics]
     points = {"output": [], "activation": []}  # type: dict[str, list[Array]]
     for point, columns in points.items():
         here = {t.number: r for t, r in records.items() if t.point == point}
-        columns += _rows(program, here, pools)
+        columns += rows_of(watched, here, pools)
     found = {}
-    for i, name in enumerate(program.metrics):
-        behind = [at(c.event, name) == "activation" for c in program.cells]
+    for i, name in enumerate(watched.metrics):
+        behind = [at(c.event, name) == "activation" for c in watched.cells]
         found[name] = jnp.where(
             np.array(behind, bool), points["activation"][i], points["output"][i]
         )
     return found
 
 
-def gradient_rms(program: Program, records: dict[int, Array]) -> Array:
+def gradient_rms(watched: Watched, records: dict[int, Array]) -> Array:
     """The root mean square of the gradient at each row, `(rows,)`."""
-    return _rows(program, records, ["rms"])[0]
+    return rows_of(watched, records, ["rms"])[0]
 
 
-def _rows(
-    program: Program, records: dict[int, Array], pools: Sequence[Pool]
+def rows_of(
+    watched: Watched, records: dict[int, Array], pools: Sequence[Pool]
 ) -> list[Array]:
-    """For each field of the records an array `(rows,)`."""
-    parts: list[Array] = []
-    place: dict[tuple[int, tuple[int, ...]], int] = {}
-    for number, event in program.events.items():
-        lengths = [lp.length for lp in event.loops if lp.kind == "layers"]
-        indices = list(itertools.product(*map(range, lengths)))
-        for index in indices:
-            place[number, index] = len(place)
-        if number in records:
-            parts.append(_of_event(records[number], event, pools))
-        else:
-            parts.append(jnp.full((len(indices), len(pools)), jnp.nan))
+    """For each field of the records an array `(rows,)`.
+
+    Args:
+      watched: the program and its rows.
+      records: by event, with leading axes over its loops: whether it ran, the fields.
+      pools: how each field of several steps becomes one.
+    """
+    parts = [
+        _of_event(records[number], event, pools)
+        if number in records
+        else jnp.full((_num_layers(event), len(pools)), jnp.nan)
+        for number, event in watched.events.items()
+    ]
     if not parts:
         return [jnp.zeros(0) for _ in pools]
-    order = np.array([place[cell.number, cell.layer] for cell in program.cells])
-    table = jnp.concatenate(parts)
-    return list(table.T if (order == np.arange(len(order))).all() else table[order].T)
+    return list(in_order(watched, jnp.concatenate(parts)).T)
+
+
+def in_order(watched: Watched, table: Array) -> Array:
+    """What is ordered by events, and within these by layers, in the order of rows."""
+    place: dict[tuple[int, tuple[int, ...]], int] = {}
+    for number, event in watched.events.items():
+        for index in itertools.product(*map(range, _layers(event))):
+            place[number, index] = len(place)
+    order = np.array([place[cell.number, cell.layer] for cell in watched.cells])
+    same = len(order) == len(table) and (order == np.arange(len(order))).all()
+    return table if same else table[order]
+
+
+def by_layer(record: Array, event: Event) -> Array:
+    """An event's record as `(layers, steps, fields)`."""
+    loops = [loop for loop in event.loops if loop.kind != "while"]
+    layers = [i for i, loop in enumerate(loops) if loop.kind == "layers"]
+    moved = jnp.moveaxis(record, layers, range(len(layers)))
+    return moved.reshape(_num_layers(event), -1, record.shape[-1])
+
+
+def _layers(event: Event) -> list[int]:
+    return [loop.length for loop in event.loops if loop.kind == "layers"]
+
+
+def _num_layers(event: Event) -> int:
+    return math.prod(_layers(event))
 
 
 def _of_event(record: Array, event: Event, pools: Sequence[Pool]) -> Array:
     """`(layers, fields)`: the steps of a layer's loops pooled."""
-    loops = [loop for loop in event.loops if loop.kind != "while"]
-    layers = [i for i, loop in enumerate(loops) if loop.kind == "layers"]
-    moved = jnp.moveaxis(record, layers, range(len(layers)))
-    count = math.prod(loops[i].length for i in layers)
-    steps = moved.reshape(count, -1, record.shape[-1])
+    steps = by_layer(record, event)
     counts = steps[..., COUNT]
     columns = [
         pooled(steps[..., field], counts, pool) for field, pool in enumerate(pools, 1)
     ]
-    table = jnp.stack(columns, -1) if columns else jnp.zeros((count, 0))
+    table = jnp.stack(columns, -1) if columns else jnp.zeros((len(steps), 0))
     ran = (
         jnp.max(counts, axis=1, keepdims=True) > 0 if steps.shape[1] > 1 else counts > 0
     )

@@ -226,6 +226,7 @@ def attempt(
         time_budget=None,
         checkpoint=None,
         predict=False,
+        metrics=(),
     )
     fed = _normalized(prepared.fed) if candidate.normalize else prepared.fed
     try:

@@ -1,0 +1,1 @@
+"""What ``analyze`` measures only when asked: ``metrics=``; `measure` is the door."""

@@ -1,0 +1,118 @@
+"""Models that cause what no model of the other pages does, one for each sentence."""
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import lax
+
+from tests.verdict.models.case import Faulty, X
+from tests.verdict.models.functional_models import functional
+from tests.verdict.models.linen_models import dropout
+
+D, relu = nn.Dense, nn.relu
+
+
+def between(operation):
+    """Two layers and what is done in between."""
+    shapes = {"a": ((16, 32), 0.25), "b": ((32, 5), 0.18)}
+    return functional(shapes, lambda p, x: operation(x @ p["a"]) @ p["b"])
+
+
+HEALTHY_PAIR = between(jnp.tanh)
+
+
+def broken(name, operation):
+    return Faulty(name, between(operation), (X,), "non-finite", "a", HEALTHY_PAIR)
+
+
+def overflow(p, x):
+    return (1e15 * ((1e15 * x) @ p["a"])) @ p["b"] @ p["c"]
+
+
+def steep(h):
+    """The same numbers, with a slope of 1e7."""
+    return 1e7 * h - lax.stop_gradient((1e7 - 1) * h)
+
+
+def half(m, x):
+    for _ in range(2):
+        x = relu(D(32, dtype=jnp.float16)(x))
+    return D(5, dtype=jnp.float16)(x)
+
+
+def summed(rows):
+    def body(m, x):
+        return D(5)(relu(jnp.full((32, 32), 1.0 / rows) @ relu(D(32)(x) + 1.0)))
+
+    return body
+
+
+def small(y):
+    return (1e-9 * y.astype(jnp.float32)).mean()
+
+
+FAULTY = [
+    broken("root of negative numbers", jnp.sqrt),
+    broken("logarithm of negative numbers", jnp.log),
+    broken("zero by zero", lambda h: relu(h) / relu(h)),
+    broken("one by zero", lambda h: 1 / relu(h)),
+    broken("inverse root of zero", lambda h: lax.rsqrt(relu(h))),
+    broken("arc cosine", jnp.arccos),
+    Faulty(
+        "overflow",
+        functional(
+            {"a": ((16, 32), 1e9), "b": ((32, 32), 1.0), "c": ((32, 5), 1.0)}, overflow
+        ),
+        (X,),
+        "non-finite",
+        "a|b",
+        HEALTHY_PAIR,
+    ),
+    Faulty(
+        "steep without size",
+        between(steep),
+        (X,),
+        "exploding",
+        "a",
+        HEALTHY_PAIR,
+    ),
+    Faulty(
+        "tanh of 20 z",
+        between(lambda h: jnp.tanh(20 * h)),
+        (X,),
+        "saturated",
+        "a",
+        HEALTHY_PAIR,
+    ),
+    Faulty(
+        "large inputs, linear",
+        lambda m, x: D(5)(x),
+        (20 * X,),
+        "loss-at-init",
+        "Dense_0",
+        lambda m, x: D(5)(x),
+        (X,),
+    ),
+    Faulty(
+        "sum over a full graph", summed(0.5), (X,), "exploding", "Dense_1", summed(32.0)
+    ),
+    Faulty(
+        "dropout of 0.998",
+        dropout(0.998, 1),
+        (X,),
+        "exploding",
+        "Dense_0",
+        dropout(0.1, 1),
+        rngs=("dropout",),
+    ),
+    Faulty(
+        "gradients below float16",
+        half,
+        (X,),
+        "dtype-range",
+        "",
+        half,
+        loss=small,
+        cured_loss=lambda y: (y.astype(jnp.float32) ** 2).mean(),
+    ),
+]
+HEALTHY = []
