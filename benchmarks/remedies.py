@@ -12,10 +12,14 @@ import time
 import warnings
 from typing import Any, NamedTuple
 
+from flax import linen as nn
+
 import jaxinit
 from jaxinit.report.report import Report
 from jaxinit.signal.remedies.candidate import evaluated
 from tests.verdict import planted
+from tests.verdict.models import faults, functional_models, linen_models, nnx_models
+from tests.verdict.models.case import Net
 
 SEEDS, FRESH = 8, range(100, 108)
 
@@ -88,6 +92,13 @@ def _cases() -> list[Case]:
         Case(p.name, planted.Net(p.body), (p.x,), {"loss": p.loss})
         for p in planted.FAULTY
     ]
+    for page in (linen_models, functional_models, nnx_models, faults):
+        for f in page.FAULTY:
+            whole = isinstance(f.model, type | nn.Module | jaxinit.Functional)
+            model = f.model if whole else Net(f.model)
+            found.append(
+                Case(f.name, model, f.inputs, {"loss": f.loss, "rngs": f.rngs})
+            )
     return found
 
 
