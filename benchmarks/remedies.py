@@ -17,9 +17,8 @@ from flax import linen as nn
 import jaxinit
 from jaxinit.report.report import Report
 from jaxinit.signal.remedies.candidate import evaluated
-from tests.verdict import planted
-from tests.verdict.models import faults, functional_models, linen_models, nnx_models
 from tests.verdict.models.case import Net
+from tests.verdict.models.every import FAULTY
 
 SEEDS, FRESH = 8, range(100, 108)
 
@@ -88,17 +87,11 @@ def _analyze(case: Case, inputs: tuple[Any, ...], **options: Any) -> Report:
 
 def _cases() -> list[Case]:
     """The planted faults."""
-    found = [
-        Case(p.name, planted.Net(p.body), (p.x,), {"loss": p.loss})
-        for p in planted.FAULTY
-    ]
-    for page in (linen_models, functional_models, nnx_models, faults):
-        for f in page.FAULTY:
-            whole = isinstance(f.model, type | nn.Module | jaxinit.Functional)
-            model = f.model if whole else Net(f.model)
-            found.append(
-                Case(f.name, model, f.inputs, {"loss": f.loss, "rngs": f.rngs})
-            )
+    found = []
+    for f in FAULTY:
+        whole = isinstance(f.model, type | nn.Module | jaxinit.Functional)
+        model = f.model if whole else Net(f.model)
+        found.append(Case(f.name, model, f.inputs, {"loss": f.loss, "rngs": f.rngs}))
     return found
 
 
