@@ -12,10 +12,13 @@ import time
 import warnings
 from typing import Any, NamedTuple
 
+from flax import linen as nn
+
 import jaxinit
 from jaxinit.report.report import Report
 from jaxinit.signal.remedies.candidate import evaluated
-from tests.verdict import planted
+from tests.verdict.models.case import Net
+from tests.verdict.models.every import FAULTY
 
 SEEDS, FRESH = 8, range(100, 108)
 
@@ -84,10 +87,11 @@ def _analyze(case: Case, inputs: tuple[Any, ...], **options: Any) -> Report:
 
 def _cases() -> list[Case]:
     """The planted faults."""
-    found = [
-        Case(p.name, planted.Net(p.body), (p.x,), {"loss": p.loss})
-        for p in planted.FAULTY
-    ]
+    found = []
+    for f in FAULTY:
+        whole = isinstance(f.model, type | nn.Module | jaxinit.Functional)
+        model = f.model if whole else Net(f.model)
+        found.append(Case(f.name, model, f.inputs, {"loss": f.loss, "rngs": f.rngs}))
     return found
 
 

@@ -204,13 +204,14 @@ def test_candidates_share_one_compiled_analysis(monkeypatch):
 
     monkeypatch.setattr(Compiled, "_lowered", lambda *a: lowered.append(1) or lower(*a))
     monkeypatch.setattr(trying, "attempt", failing)
+    monkeypatch.setattr(trying, "_LEAST_SECONDS", 1e6)  # machines differ
     x = jnp.concatenate([X, X])
     report = analyze(Chain(nn.initializers.lecun_normal(), dense, 12), x)
 
     assert len(set(tried)) > 2
     assert report.settings["remedies_tried"] == len(tried) <= trying.MOST
     assert len(lowered) == 1
-    assert not report.remedies[0].tried
+    assert not any(remedy.mends for remedy in report.remedies)
 
 
 def test_named_and_none():

@@ -28,7 +28,7 @@ NUM_SEEDS = 4
 MOST = 8
 # Seconds of the processors for so many, or as many as the analysis itself took, after
 # which no other is tried.
-_LEAST_SECONDS = 10.0
+_LEAST_SECONDS = 20.0
 # The share of the change over depth that a verdict allows, for few seeds.
 _MARGIN = 0.7
 # What few seeds are always found to have.
