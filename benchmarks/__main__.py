@@ -68,7 +68,7 @@ class Suite:
         ]
 
     def pages(self) -> list[str]:
-        return ["seeds", "depth"] if self.options.quick else list(scaling.PAGES)
+        return ["depth"] if self.options.quick else list(scaling.PAGES)
 
     def contenders(self) -> list[str]:
         return [
@@ -143,6 +143,8 @@ class Suite:
         command = ["-m", "benchmarks.initializers"]
         if self.options.quick:
             command += ["--quick", "--repeats", "1", "--only", "overhead"]
+        if self.options.torch_python:
+            command += ["--torch-python", self.options.torch_python]
         bar.update(task, description="initializers")
         done = subprocess.run(
             [sys.executable, *command],
@@ -278,7 +280,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     assert __doc__ is not None
     parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--quick", action="store_true", help="small sizes, 8 seeds")
+    parser.add_argument(
+        "--quick", action="store_true", help="under two minutes: small sizes, 8 seeds"
+    )
     parser.add_argument("--only", nargs="+", choices=WORKLOADS, help="workloads")
     parser.add_argument(
         "--seeds", nargs="+", type=int, help="default 8 64 512; quick 8"
@@ -302,10 +306,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         default=["workloads", "scaling", "initializers"],
     )
     options = parser.parse_args(arguments)
+    if options.torch_python:  # processes run in the repository's root
+        options.torch_python = os.path.abspath(options.torch_python)
     quick = options.quick
     options.seeds = options.seeds or ([8] if quick else [8, 64, 512])
-    # In small sizes the deeper of two like models says nothing new.
-    every = [name for name in WORKLOADS if not (quick and name == "gpt-48")]
+    # In small sizes the deeper of like models say nothing new.
+    every = [name for name in WORKLOADS if not (quick and name.startswith("gpt-48"))]
     options.only = options.only or every
     options.repeats = options.repeats or (1 if quick else 3)
     options.contenders = options.contenders or (

@@ -1,7 +1,7 @@
 """Times the initializers beside those of `jax.nn.initializers` and `torch.nn.init`.
 
     python -m benchmarks.initializers [--repeats N] [--quick] [--only PART] [--save]
-                                      [--torch PYTHON]
+                                      [--torch-python PATH]
 
 - compiling: `jax.jit` of a draw, for kernels of convolutions; caches are cleared before
   every measurement. Also for all kernels of a convolutional network in one program, as
@@ -14,7 +14,7 @@
 
 All contenders draw the same shapes and take turns. PyTorch, which does not compile,
 stands beside the eager calls; it runs in a process of its own, of the Python that
-`--torch` names (by default this one; left out where that has no torch).
+`--torch-python` names (by default this one; left out where that has no torch).
 
 Numbers are medians, of five times as many runs for the short draws. A ratio is our time
 over theirs: below 1 we are faster. Ratios are given by the wall clock and by the time
@@ -160,15 +160,15 @@ def compiler(build: Callable[[object], object], shapes: list[tuple[int, ...]]):
     return run
 
 
-def compiling(repeats: int) -> Iterator[str]:
+def compiling(repeats: int, network: list[tuple[int, ...]]) -> Iterator[str]:
     yield header("compile a draw", "s")
     cases = [
         (f"{name} {shape}", build, [shape])
         for name, build in DRAWS.items()
         for shape in (CONV_SHAPES if name == "he_normal" else CONV_SHAPES[:1])
     ]
-    many = f"he_normal, {len(NETWORK)} kernels at once"
-    cases.append((many, DRAWS["he_normal"], NETWORK))
+    many = f"he_normal, {len(network)} kernels at once"
+    cases.append((many, DRAWS["he_normal"], network))
     for what, build, shapes in cases:
         contenders = {
             "jaxinit": compiler(build(ji), shapes),
@@ -285,7 +285,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="small sizes")
-    parser.add_argument("--torch", default=sys.executable, metavar="PYTHON")
+    parser.add_argument("--torch-python", default=sys.executable, metavar="PATH")
     choices = ["compiling", "running", "overhead", "orthogonal"]
     parser.add_argument("--only", choices=choices)
     parser.add_argument("--save", action="store_true", help=f"also write to {RESULTS}")
@@ -294,9 +294,9 @@ def main() -> None:
     square = [256] if args.quick else [512, 2048, 4096]
     shapes = [*((n, n) for n in square), (9 * square[0], square[0])]
     cores = len(os.sched_getaffinity(0))
-    torch = Torch(args.torch)
+    torch = Torch(args.torch_python)
     parts = {
-        "compiling": compiling(args.repeats),
+        "compiling": compiling(args.repeats, NETWORK[: 3 if args.quick else None]),
         # Short, so that more of them are needed against the noise.
         "running": running(5 * args.repeats, side, torch),
         "overhead": overhead(5 * args.repeats, torch),

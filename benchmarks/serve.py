@@ -10,6 +10,7 @@ import resource
 import select
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -74,11 +75,12 @@ class Worker:
     ) -> None:
         self._limit = limit
         self._start = time.perf_counter()
+        self._errors = tempfile.TemporaryFile("w+")  # a pipe would fill up
         self._process = subprocess.Popen(
             [python, "-m", f"benchmarks.{module}", json.dumps(spec)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self._errors,
             cwd=ROOT,
             env=os.environ | (env or {}),
             text=True,
@@ -105,6 +107,7 @@ class Worker:
     def end(self) -> None:
         self._process.kill()
         self._process.communicate()
+        self._errors.close()
 
     def _wait(self) -> dict[str, Any]:
         assert self._process.stdout is not None
@@ -114,7 +117,10 @@ class Worker:
             answer: dict[str, Any] = json.loads(line)
             return answer
         self._process.kill()
-        _, error = self._process.communicate()
+        self._process.wait()
+        self._errors.seek(0)
+        error = self._errors.read()
+        self.end()
         if not ready:
             raise Failed(f"over {self._limit:g} s")
         said = [text for text in error.strip().splitlines() if text.strip()]

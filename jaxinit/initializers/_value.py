@@ -288,8 +288,9 @@ def _word(value: Any) -> str:
         return value.name
     if isinstance(value, jax.core.Tracer):
         return "traced"
-    if isinstance(value, np.ndarray) and value.dtype == float and value.size <= 8:
-        return repr(value.tolist())
+    if isinstance(value, np.ndarray) and value.dtype in (float, bool):
+        if value.size <= 8:  # its own words; larger ones by dtype and shape
+            return repr(value.tolist())
     if isinstance(value, (np.ndarray, jax.Array)):
         return f"{value.dtype.name}{list(value.shape)}" if value.ndim else str(value)
     if isinstance(value, (np.generic, float)):

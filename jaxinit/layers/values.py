@@ -82,6 +82,8 @@ def parameter_value(
         layout, known = _sum_with_applied(equation, operands, known)
     elif name == "concatenate":
         layout = concatenated([f.layout for f in operands])
+    elif name == "split":
+        layout = operands[0].layout
     elif name == "stack":
         layout = concatenated([f.layout for f in operands])
         if layout is not None:

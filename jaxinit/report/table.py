@@ -20,6 +20,9 @@ from jaxinit.report.text import to_ascii, visible
 # Parameters' gradients are worth a line once they span this factor.
 _TELLING = 1e3
 
+# Remedies that are shown besides those of the findings.
+_OTHERS = 3
+
 # Narrower ones have no room for a name and a number.
 MIN_WIDTH = 20
 
@@ -194,6 +197,10 @@ def _verdict(report: Measured, ascii: bool) -> Iterator[RenderableType]:
         entries.append(("", finding.message, ""))
         if finding.remedy is not None:
             entries.append(("→", finding.remedy, "cyan"))
+    shown = {finding.remedy for finding in report.findings}
+    others = [r for r in report.remedies if not {r.line, r.printed} & shown]
+    for remedy in others[:_OTHERS]:
+        entries.append(("or", remedy.printed, "dim cyan"))
     yield _listed(entries, ascii)
 
 

@@ -18,7 +18,7 @@ Array = jax.Array
 # zero, where a root has no slope.
 _NAN = frozenset({"sub", "exp", "sqrt", "log", "div", "pow", "acos", "asin", "log1p"})
 _INF = frozenset({"exp", "log", "div", "pow", "rsqrt", "integer_pow", "log1p"})
-_INF |= {"dot_general", "conv_general_dilated"}
+_NAN, _INF = (s | {"dot_general", "conv_general_dilated"} for s in (_NAN, _INF))
 _ROOT = frozenset({"sqrt"})
 _RISKY = _NAN | _INF | _ROOT
 _LAYOUT = frozenset({"broadcast_in_dim", "reshape", "convert_element_type", "max"})

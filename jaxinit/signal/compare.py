@@ -86,7 +86,7 @@ def compare(
       >>> comparison["he"].verdict
       'ok'
       >>> [rank.place for rank in comparison.ranking()]
-      [1, 1]
+      [1, 2]
     """
     chosen = named_schemes(schemes)
     check_switch("progress", progress, none=True)

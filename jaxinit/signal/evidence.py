@@ -50,7 +50,8 @@ def gather(
       ``params``: by name what each does and what steps did to it; ``curves``: of
       squashing functions, softmaxes, tokens and layers' inputs; ``fronts``: by row
       what lies in front of it; ``broken``: the operation that makes NaN, where one
-      does; ``inputs``: mean and deviation of each. All of types that JSON knows.
+      does; ``undefined``: the share of NaN among the outputs; ``inputs``: mean and
+      deviation of each. All of types that JSON knows.
     """
     curves, run = _compiled(network.traced, analysis.loss, analysis.rolled)(
         network, analysis
@@ -63,7 +64,7 @@ def gather(
     results = jax.device_get(results)
     broken = None
     for seed, (steps, _) in zip(seeds, results, strict=False):
-        if broken is None and steps.nonfinite[0].any():
+        if broken is None and (steps.nonfinite[0].any() or steps.undefined[0]):
             key = jax.random.fold_in(root, seed)
             variables = drawn(draw, seed, key, inputs)
             rest = jax.random.fold_in(key, 1)
@@ -77,6 +78,7 @@ def gather(
         "seeds": len(results),
         "fronts": {front.row: front.facts for front in fronts(network)},
         "broken": broken,
+        "undefined": float(steps.undefined[:, 0].mean()),
         "params": _params(network, steps),
         "curves": [
             {"what": c.what, "row": c.row, "gate": c.gate, **fields(c, r)}

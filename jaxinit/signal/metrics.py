@@ -43,7 +43,7 @@ class Seen:
 
     @cached_property
     def absmax(self) -> Array:
-        return jnp.max(self.size)
+        return lax.reduce_max(self.size, tuple(range(self.size.ndim)))
 
     @cached_property
     def _exponent_and_unit(self) -> tuple[Array, Array]:

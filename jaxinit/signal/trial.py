@@ -22,7 +22,7 @@ NUM_STEPS = 4
 _RATE, _LEAST = 0.1, 0.1
 # One more gradient, of so many times the loss: what it finds where the others were
 # zero had been too small for the dtype.
-_MAGNIFIED = 2.0**12
+_MAGNIFIED = 2.0**24
 
 
 class Steps(NamedTuple):
@@ -31,6 +31,7 @@ class Steps(NamedTuple):
     Attributes:
       moved: `(steps, params)`: whether any entry of the gradient is not zero.
       nonfinite: `(steps, params)`: whether one is NaN or infinite.
+      undefined: `(steps,)`: the share of the model's outputs that are NaN.
       magnified: `(params,)`: ``moved`` for a much larger loss.
       before: `(params,)`: the largest difference between two units over the largest
         entry; NaN where the parameter has no units.
@@ -40,6 +41,7 @@ class Steps(NamedTuple):
 
     moved: Array
     nonfinite: Array
+    undefined: Array
     magnified: Array
     before: Array
     after: Array
@@ -67,17 +69,16 @@ def take_steps(
     gradient = _gradient(network, loss, trained, repeats)
 
     def step(variables: list[Array], key: Array, inputs: Sequence[Array]) -> Any:
-        gradients = gradient(variables, key, inputs, jnp.float32(1))
-        found = _any(gradients, _not_zero), _any(gradients, _not_finite)
+        gradients, undefined = gradient(variables, key, inputs, jnp.float32(1))
+        found = _any(gradients, _not_zero), _any(gradients, _not_finite), undefined
         moved = list(variables)
         for leaf, slope in zip(trained, gradients, strict=True):
             moved[leaf] = _moved(variables[leaf], slope)
         return moved, found
 
     def magnify(variables: list[Array], key: Array, inputs: Sequence[Array]) -> Array:
-        return _any(
-            gradient(variables, key, inputs, jnp.float32(_MAGNIFIED)), _not_zero
-        )
+        gradients, _ = gradient(variables, key, inputs, jnp.float32(_MAGNIFIED))
+        return _any(gradients, _not_zero)
 
     def ends(first: list[Array], last: list[Array]) -> tuple[Array, Array, Array]:
         before, after = [[x[leaf] for leaf in trained] for x in (first, last)]
@@ -98,11 +99,11 @@ def take_steps(
         for step_key in jax.random.split(key, NUM_STEPS):
             last, moves = step(last, step_key, inputs)
             found.append(moves)
-        moved, nonfinite = (jnp.stack(facts) for facts in zip(*found, strict=True))
+        moved, nonfinite, undefined = map(jnp.stack, zip(*found, strict=True))
         magnified = jnp.zeros(len(trained), bool)
         if _is_narrow(network):
             magnified = magnify(first, key, inputs)
-        return Steps(moved, nonfinite, magnified, *ends(first, last))
+        return Steps(moved, nonfinite, undefined, magnified, *ends(first, last))
 
     return run
 
@@ -112,27 +113,34 @@ def _gradient(
     loss: Callable[[Any], Array] | None,
     trained: Sequence[int],
     repeats: Sequence[Repeat],
-) -> Callable[[Sequence[Array], Array, Sequence[Array], Array], list[Array]]:
-    """``(variables, key, inputs, scale) -> gradients`` of the trained leaves."""
+) -> Callable[
+    [Sequence[Array], Array, Sequence[Array], Array], tuple[list[Array], Array]
+]:
+    """``(variables, key, inputs, scale)`` to the gradients of the trained leaves.
+
+    Beside them stands the share of the model's outputs that are NaN.
+    """
     traced = network.traced
     program = rolled(traced.forward, repeats)
 
     def gradient(
         variables: Sequence[Array], key: Array, inputs: Sequence[Array], scale: Array
-    ) -> list[Array]:
+    ) -> tuple[list[Array], Array]:
         model_key, probe_key = jax.random.split(key)
 
-        def objective(moving: list[Array]) -> Array:
+        def objective(moving: list[Array]) -> tuple[Array, Array]:
             leaves = list(variables)
             for leaf, value in zip(trained, moving, strict=True):
                 leaves[leaf] = value
             values = [*leaves, model_key, *inputs]
             outputs, _ = replay(program, values, Plan(), NO_HOOKS, {})
+            undefined = _undefined(outputs)
             if loss is not None:
-                return loss(traced.output(outputs)) * scale
-            return _projected(outputs, probe_key) * scale
+                return loss(traced.output(outputs)) * scale, undefined
+            return _projected(outputs, probe_key) * scale, undefined
 
-        found: list[Array] = jax.grad(objective)([variables[leaf] for leaf in trained])
+        moving = [variables[leaf] for leaf in trained]
+        found: tuple[list[Array], Array] = jax.grad(objective, has_aux=True)(moving)
         return found
 
     return gradient
@@ -146,6 +154,14 @@ def trained_leaves(network: Network) -> list[int]:
 def _is_narrow(network: Network) -> bool:
     narrow = ("float16", "float8")
     return any(event.dtype.startswith(narrow) for event in network.sites.events)
+
+
+def _undefined(outputs: Sequence[Array]) -> Array:
+    """The share of NaN among the outputs; an infinity may be meant, as in a mask."""
+    floats = [out for out in outputs if jnp.issubdtype(out.dtype, jnp.inexact)]
+    count = sum(out.size for out in floats)
+    total: Array = sum((jnp.isnan(out).sum() for out in floats), jnp.zeros((), int))
+    return total / max(count, 1)
 
 
 def _projected(outputs: Sequence[Array], key: Array) -> Array:

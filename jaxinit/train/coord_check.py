@@ -140,8 +140,10 @@ def coord_check(
         def measure(number: int, loss_scale: float = 1.0) -> _One:
             size = sizes[number]
             bar.phase(f"{axis} {size}")
-            network, _ = prepare(make_model(size), given, kwargs, tuple(rngs), root)
-            inputs = _fed(network, root)
+            network, arrays = prepare(
+                make_model(size), given, kwargs, tuple(rngs), root
+            )
+            inputs = _fed(network, arrays, root)
             draw = draw_of(network, scheme)
             # Each size has keys of its own: slopes of seeds are then independent.
             keys = seed_keys(jax.random.fold_in(root, number), numbers)
@@ -250,10 +252,12 @@ def _chosen(optimizer: Any, size: int, params: Any) -> Any:
     return chosen
 
 
-def _fed(network: Network, root: jax.Array) -> tuple[jax.Array, ...]:
+def _fed(
+    network: Network, given: tuple[Any, ...], root: jax.Array
+) -> tuple[jax.Array, ...]:
     """The inputs as arrays; shapes are drawn, alike at all sizes."""
-    given, key = network.given, jax.random.fold_in(root, 2**32 - 2)
-    return feed(given.inputs, given.names, network.sites, key).arrays
+    key = jax.random.fold_in(root, 2**32 - 2)
+    return feed(given, network.given.names, network.sites, key).arrays
 
 
 def _target(y: Any, network: Network, root: jax.Array) -> Any:

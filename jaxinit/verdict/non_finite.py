@@ -45,7 +45,7 @@ _OPERATIONS = {
     ),
 }
 for _product in ("dot_general", "conv_general_dilated"):
-    _OPERATIONS[_product, "inf"] = (
+    _OPERATIONS[_product, "inf"] = _OPERATIONS[_product, "nan"] = (
         "numbers beyond the dtype's range",
         "kernel_init=jaxinit.lecun_normal()  # {behind} and before it, or x = "
         "nn.LayerNorm()(x): the signal grows without bound",
@@ -60,12 +60,17 @@ _ANY = (
 def judge_non_finite(report: Measured) -> list[Finding]:
     """The operation that makes the first NaN, if simulated steps met one."""
     broken = [n for n, e in params(report).items() if e.get("nonfinite")]
-    if not broken:
+    undefined = report.evidence.get("undefined", 0.0)
+    if not broken and not undefined:
         return []
-    share = max(params(report)[n]["nonfinite"] for n in broken)
+    share = max((params(report)[n]["nonfinite"] for n in broken), default=1.0)
     found: dict[str, Any] | None = report.evidence.get("broken")
     where = _forward(report)
-    what = "The output" if where is not None else "The gradient"
+    metric, what = "frac_nonfinite", f"The output of {where}"
+    if where is None:
+        what = "The model's output"
+        if broken:
+            metric, what = "grad_rms", f"The gradient of {some(broken)}"
     if found is None or found["row"] not in report.layers:
         order = {row.name: i for i, row in enumerate(report.rows)}
         rows = [row for row in (row_of(report, name) for name in broken) if row]
@@ -77,15 +82,14 @@ def judge_non_finite(report: Measured) -> list[Finding]:
         row, how = found["row"], "root" if found["root"] else found["how"]
         maker = f" ({found['primitive']}, {compact(100 * found['share'])}% of it)"
         cause, mend = _OPERATIONS.get((found["primitive"], how), _ANY)
-    metric = "grad_rms" if where is None else "frac_nonfinite"
     return [
         finding(
             "non-finite",
             metric,
             row,
             share,
-            f"{what} of {where or some(broken)} holds NaN or infinity; it comes from "
-            f"{cause} right behind {row}{maker}.",
+            f"{what} holds NaN or infinity; it comes from {cause} right behind "
+            f"{row}{maker}.",
             mend.format(behind=f"behind {row}"),
             share,
         )

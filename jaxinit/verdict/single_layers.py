@@ -13,6 +13,7 @@ from jaxinit.report.measured import Measured
 from jaxinit.report.numbers import compact
 from jaxinit.verdict import remedies
 from jaxinit.verdict.currents import comparable
+from jaxinit.verdict.evidence import front
 from jaxinit.verdict.zeros import is_zero
 
 # A layer is dead if three quarters of its channels are in most seeds. Half would not
@@ -95,8 +96,13 @@ def _dead(report: Measured) -> list[Finding]:
     dead = report.forward.get("dead")
     if dead is None:
         return []
+    # Dropout sets to zero what is alive.
+    fronts = [front(report, row.name) for row in report.rows]
+    dropped = {name for f in fronts if f.get("random") for name in f["after"]}
     for i, row in enumerate(report.rows):
         if row.samples < MIN_SAMPLES or row.kind != "layer" or is_zero(report, i):
+            continue
+        if row.name in dropped:
             continue
         with np.errstate(invalid="ignore"):
             mostly = float((dead[:, i] >= DEAD_CHANNELS).mean())

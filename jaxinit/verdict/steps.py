@@ -98,9 +98,9 @@ def _trapped(report: Measured) -> list[Finding]:
                 row_of(report, underflown[-1]),
                 0.0,
                 f"The gradient of {some(underflown)} is zero in this dtype and not "
-                "for a loss 4096 times as large: it is too small for the dtype.",
-                "dtype=jnp.bfloat16  # or scale the loss by 2**12 and the gradient "
-                "by its inverse",
+                "for a loss 2**24 times as large: it is too small for the dtype.",
+                "dtype=jnp.bfloat16  # or scale the loss up and the gradients down, "
+                "by 2**12 or more",
             )
         ]
     zero = [n for n in zero_params(report) if n in still]

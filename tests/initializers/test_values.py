@@ -124,6 +124,11 @@ def test_pickled_ones_draw_the_same():
             "2/fan_in, each slice by itself)",
         ),
         (ji.orthogonal(), "orthogonal(): orthogonal"),
+        (
+            ji.masked(ji.constant([0, 1]), np.array([True, False])),
+            "masked(constant([0.0, 1.0]), [True, False]): the given array of shape "
+            "(2,), masked",
+        ),
     ],
 )
 def test_they_print_as_their_call_and_law(init, text):

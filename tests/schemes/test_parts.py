@@ -171,3 +171,17 @@ def test_kernels_that_the_model_stacks_keep_their_axes():
     drawn = ji.initialize(ji.Functional(init, apply), ji.orthogonal(), 0, X)
     for kernel in drawn.values():
         assert_orthogonal(np.asarray(kernel))
+
+
+def test_a_kernel_that_is_split_before_it_is_used_keeps_its_axes():
+    """As the kernel on the state in Haiku's GRU."""
+
+    def init(key, *_):
+        return {"w": jnp.zeros((D, 3 * D))}
+
+    def apply(p, x):
+        gates, new = jnp.split(p["w"], [2 * D], axis=1)
+        return jax.nn.sigmoid(x @ gates)[..., :D] * jnp.tanh(x @ new)
+
+    drawn = ji.initialize(ji.Functional(init, apply), ji.orthogonal(), 0, X)["w"]
+    assert_orthogonal(np.asarray(drawn))

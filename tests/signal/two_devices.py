@@ -75,7 +75,7 @@ def main() -> None:
     spec = NamedSharding(mesh, P(None, "t"))
 
     def committed(key, x):
-        w = jax.random.normal(key, (8, 4))
+        w = 8**-0.5 * jax.random.normal(key, (8, 4))
         return {"w": jax.lax.with_sharding_constraint(w, spec)}
 
     assert measured(Functional(committed, lambda p, x: x @ p["w"]), X).verdict == "ok"

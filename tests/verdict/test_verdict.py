@@ -1,8 +1,11 @@
 import math
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxinit
 from jaxinit.report.findings import KINDS
 from jaxinit.verdict.judge import judge, judged, remarks
 from tests.report.synthetic import dense_rows, make_report, row, walk
@@ -689,3 +692,19 @@ def test_two_seeds_of_a_narrow_net_are_too_few():
     # Wide ones, or eight seeds, are enough.
     assert kinds(make_report(dense_rows(40), num_seeds=2)) == ["ok"]
     assert kinds(make_report(rows, num_seeds=8)) == ["ok"]
+
+
+def test_outputs_that_are_undefined_are_a_finding_though_gradients_are_finite():
+    x = jax.random.normal(jax.random.key(0), (16, 8))
+    model = jaxinit.Functional(
+        lambda key, x: {"w": jax.random.normal(key, (8, 4)) / 3},
+        lambda p, x: jnp.log(x @ p["w"]),
+    )
+    report = jaxinit.analyze(model, x, seeds=2, remedies="none")
+    finding = report.findings[0]
+
+    assert (finding.kind, finding.row) == ("non-finite", "w")
+    assert "The model's output holds NaN or infinity; it comes from a logarithm" in (
+        finding.message
+    )
+    assert 0.2 < report.evidence["undefined"] < 0.8

@@ -56,7 +56,7 @@ def framework(name: FrameworkName) -> Scheme:
 
     Kernels of recurrent cells, and their biases:
 
-    - ``flax``: orthogonal on the state, each gate's by itself, fused or not;
+    - ``flax``: orthogonal on the state, as they are stored, fused or not;
     - ``torch``, ``equinox``: all are :math:`U(\pm 1/\sqrt{h})`, :math:`h` the size of
       the state;
     - ``keras``: as if the gates were fused, which they are there. On the state,
@@ -66,7 +66,7 @@ def framework(name: FrameworkName) -> Scheme:
     - ``haiku``: as other kernels, each by itself, as in ``hk.VanillaRNN``.
 
     Kernels that lie side by side in one array (packed queries, keys and values, gated
-    layers, gates of cells) are drawn each by itself, but for Keras' cells.
+    layers) are drawn each by itself; those of cells as the framework has them.
 
     Keras counts fans by the shape of a kernel: attention kernels ``(d, heads, size)``
     have a fan-in of ``d * heads`` and a fan-out of ``d * size``, and a convolution's
@@ -163,7 +163,8 @@ class _Framework(Scheme):
     def _in_cell(self, cell: Cell, network: Network) -> Iterator[Assignment]:
         if self.name == "flax":
             for kernel in cell.recurrent:
-                yield drawn(kernel, orthogonal(), "kernels on a state")
+                whole = kernel._replace(parts=())
+                yield drawn(whole, orthogonal(), "kernels on a state")
         elif self.name in ("torch", "equinox"):
             bound = fan_in_uniform_bias(cell.state)
             for p in (*cell.recurrent, *cell.inputs, *cell.biases):

@@ -1,7 +1,7 @@
 """What may mend each kind of finding, the likeliest first."""
 
+import ast
 import math
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from jaxinit.report.findings import Finding
 from jaxinit.report.measured import Measured
 from jaxinit.report.numbers import some
 from jaxinit.signal.remedies import laws
-from jaxinit.signal.remedies.candidate import NORMALIZE, Candidate
+from jaxinit.signal.remedies.candidate import NORMALIZE, Candidate, evaluated
 from jaxinit.verdict.evidence import curves, of_param, params, weight_gain
 from jaxinit.verdict.remedies import common_activation, num_joins
 
@@ -47,39 +47,63 @@ def candidates(report: Measured) -> list[Candidate]:
     return list(unique.values())
 
 
-_NAMED = re.compile(r"(\w+)_init=(jaxinit\..+?)(?:  # (.*))?")
-
-
 def _as_named(report: Measured, finding: Finding) -> Found:
-    """The line of the finding itself, where it is an initializer: there, everywhere."""
-    match = _NAMED.fullmatch(finding.remedy or "")
-    if match is None:
-        return
-    word, what, where = match.groups()
-    if word == "kernel" and "branch" in (where or ""):
+    """The line of the finding itself, where it is initializers: there, everywhere."""
+    code, _, where = (finding.remedy or "").partition("  # ")
+    whole: Candidate | None = None
+    for number, (word, what) in enumerate(_arguments(code)):
+        each = [c for c in _placed(report, finding, word, what, where) if c]
+        if not number:
+            yield from each
+            whole = each[0] if each else None
+        else:
+            whole = whole.and_also(each[0]) if whole and each else whole
+            yield whole
+
+
+def _arguments(code: str) -> list[tuple[str, str]]:
+    """Keyword arguments, ``kernel_init=...`` and so on, whose values are known."""
+    try:
+        call = ast.parse(f"f({code})", mode="eval").body
+        assert isinstance(call, ast.Call)
+        found = [(str(k.arg), ast.unparse(k.value)) for k in call.keywords]
+        for _, what in found:
+            evaluated(what)
+    except Exception:  # it is no such code, or holds a name of the user's
+        return []
+    return [(w, what) for w, what in found if w.endswith("_init") and not call.args]
+
+
+def _placed(
+    report: Measured, finding: Finding, word: str, what: str, where: str
+) -> Found:
+    """One argument for the parameters that it may be meant for."""
+    if word == "kernel_init" and "branch" in where:
         places = [laws.having(report, "branch_end")]
-    elif word == "kernel":
+    elif word == "kernel_init":
         places = [_kernels_of(report, finding.row), laws.hidden(report)]
-    elif word == "bias":
+    elif word == "bias_init":
         gates = [c["row"] for c in curves(report, "logistic") if c.get("gate")]
         at_gates = [n for row in gates for n in _params_of(report, row, *_BIASES)]
-        places = [list(dict.fromkeys(at_gates)), laws.having(report, *_BIASES)]
-        places.insert(1, _params_of(report, finding.row, *_BIASES))
+        here = _params_of(report, finding.row, *_BIASES)
+        places = [list(dict.fromkeys(at_gates)), here, laws.having(report, *_BIASES)]
     else:
         places = [laws.having(report, *_ROLES_OF.get(word, ()))]
+    if math.isfinite(finding.stderr):  # found by a slope, which no single layer makes
+        places.reverse()
     law = laws.named(what)
     for names in places:
-        if names and word == "kernel" and law is not None:
+        if names and word == "kernel_init" and law is not None:
             yield laws.kernels(report, names, law)
-        elif names and word != "kernel":
+        elif names and word != "kernel_init":
             yield laws.drawn(report, names, what)
 
 
 _BIASES = ("bias", "gate_bias", "forget_gate_bias")
 _ROLES_OF = {
-    "scale": ("gain",),
-    "recurrent_kernel": ("recurrent",),
-    "embedding": ("embedding",),
+    "scale_init": ("gain",),
+    "recurrent_kernel_init": ("recurrent",),
+    "embedding_init": ("embedding",),
 }
 
 

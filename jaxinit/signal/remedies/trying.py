@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinit._progress import Bar
-from jaxinit.report.findings import KINDS, Kind
+from jaxinit.report.findings import KINDS, Finding, Kind
 from jaxinit.report.remedy import Remedy
 from jaxinit.report.report import Report
 from jaxinit.signal.inputs import Fed
@@ -116,20 +116,43 @@ def with_remedies(
     seconds = round(time.perf_counter() - start, 3)
     cost = {"remedies_tried": len(tried), "remedy_seconds": seconds}
     remedies = ranked(report, tried)
-    best = remedies[0] if remedies and remedies[0].mends else None
-    findings = report.findings
-    if best is not None:
-        findings = tuple(
-            f._replace(remedy=best.line if i else best.printed)
-            for i, f in enumerate(findings)
-        )
     return dataclasses.replace(
         report,
-        findings=findings,
+        findings=_told(report.findings, remedies, tried),
         remedies=remedies,
         notes=report.notes + interrupted,
         settings=report.settings | cost,
     )
+
+
+def _told(
+    findings: tuple[Finding, ...],
+    remedies: Sequence[Remedy],
+    tried: Sequence[Tried],
+) -> tuple[Finding, ...]:
+    """The findings with the best remedy, or with their own if it was not refuted."""
+    best = remedies[0] if remedies else None
+    if best is not None and best.mends:
+        return tuple(
+            f._replace(remedy=best.line if i else best.printed)
+            for i, f in enumerate(findings)
+        )
+    refuted = _codes(tried)
+    told = []
+    for f in findings:
+        if f.remedy is not None and _code(f.remedy) in refuted:
+            instead = f"{f.remedy}; tried, does not mend all"
+            f = f._replace(remedy=instead if best is None else best.printed)
+        told.append(f)
+    return tuple(told)
+
+
+def _code(line: str) -> str:
+    return line.partition("  # ")[0]
+
+
+def _codes(tried: Sequence[Tried]) -> set[str]:
+    return {_code(one.candidate.line) for one in tried}
 
 
 def attempts(
@@ -240,7 +263,7 @@ def ranked(report: Report, tried: Sequence[Tried]) -> tuple[Remedy, ...]:
     helping = _helping(report, tried)
     return (
         *(remedies[id(one)] for one in mending),
-        *_as_written(report),
+        *(r for r in _as_written(report) if _code(r.line) not in _codes(tried)),
         *(remedies[id(one)] for one in helping),
     )
 

@@ -93,7 +93,7 @@ FAULTY = [
         (X,),
     ),
     Faulty(
-        "sum over a full graph", summed(0.5), (X,), "exploding", "Dense_0", summed(32.0)
+        "sum over a full graph", summed(0.5), (X,), "exploding", "Dense_1", summed(32.0)
     ),
     Faulty(
         "dropout of 0.998",
