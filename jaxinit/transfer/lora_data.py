@@ -100,9 +100,9 @@ def eva(
 
     :math:`A` has the first right singular vectors of the layer's inputs as its
     columns: of all projections of this rank it keeps most of them. The output is
-    exactly the base model's. (From memory: which vectors A has; that B is zero was seen
-    in code. The paper also gives layers ranks by what they explain; here ranks are those
-    of the model.)
+    exactly the base model's. (From memory: which vectors A has; that B is zero was
+    seen in code. The paper also gives layers ranks by what they explain; here ranks
+    are those of the model.)
 
     Args:
       kernel: as in ``lora``.
