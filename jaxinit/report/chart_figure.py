@@ -79,9 +79,10 @@ def _draw(ax: "Axes", chart: Chart) -> None:
         )
     if np.isfinite(chart.level):
         ax.axhline(chart.level, color="#8C8C8C", linestyle=":")
-    if chart.x_log:
+    shown = any(np.isfinite(c.middle).any() for c in chart.curves)
+    if chart.x_log and shown:  # an axis without data has no logarithm
         ax.set_xscale("log", base=chart.x_log)
-    if chart.y_log and any(np.isfinite(c.middle).any() for c in chart.curves):
+    if chart.y_log and shown:
         ax.set_yscale("log", base=chart.y_log)
     if chart.names:
         _name(ax, chart.names)
