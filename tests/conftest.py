@@ -12,6 +12,10 @@ os.environ.setdefault(
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
 )
 
+# Where all cores are busy, threads of LAPACK that wait for each other take a thousand
+# times as long as one alone. Read when SciPy loads it.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 # Files that compile little, from most of the rooms.
 QUICK = frozenset(
     {
