@@ -113,7 +113,7 @@ def _factor(network: Network, node: Node) -> float:
     if node.primitive != "mul":
         return 1.0
     literals = [network.anchors.flow.values[v].literal for v in node.operands]
-    known = [abs(float(x)) for x in literals if x is not None and not _shape(x)]
+    known = [float(abs(x)) for x in literals if x is not None and not _shape(x)]
     return max(known, default=1.0)
 
 
