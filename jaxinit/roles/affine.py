@@ -175,7 +175,7 @@ class Affine:
 def _sign_of_half(flow: Flow, exponent: int) -> int:
     """+1 for an exponent of one half, -1 for minus one half, else 0."""
     literal = flow.values[exponent].literal
-    if literal is None or abs(float(literal)) != 0.5:
+    if literal is None or float(abs(literal)) != 0.5:
         return 0
     return 1 if literal > 0 else -1
 
