@@ -117,7 +117,7 @@ def test_errors():
         normal("he")
     with pytest.raises(ValueError, match=r"`stddev` has shape \(3,\)"):
         normal(np.ones(3))(KEY, (3, 2))
-    with pytest.raises(ValueError, match="got lower=2.0, upper=-2.0"):
+    with pytest.raises(ValueError, match=r"got lower=2\.0, upper=-2\.0"):
         truncated_normal(1.0, lower=2, upper=-2)
     with pytest.raises(ValueError, match="float32 can resolve, got lower=8"):
         truncated_normal(1.0, lower=8.0, upper=8.0 + 1e-9)

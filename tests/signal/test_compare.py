@@ -70,7 +70,8 @@ def test_the_analysis_is_compiled_once_for_all_schemes(monkeypatch):
     assert np.allclose(moments, by_value.forward["second_moment"], rtol=1e-5)
 
 
-def test_the_table_tells_schemes_apart():
+def test_the_table_tells_schemes_apart(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
     schemes = {"flax": None, "he": jaxinit.he_normal()}
     comparison = jaxinit.compare(MLP(), X, schemes=schemes, seeds=8)
     flax, he = comparison.to_records()
@@ -123,6 +124,7 @@ def test_an_interrupt_returns_what_is_finished(monkeypatch, at, done):
             raise KeyboardInterrupt
         return make_report(dense_rows(2))
 
+    monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setattr(module, "prepare", lambda *args: None)
     monkeypatch.setattr(module, "measure", measure)
     schemes = {"own": None, "he": jaxinit.he_normal(), "lecun": jaxinit.lecun_normal()}

@@ -199,7 +199,8 @@ def test_data_that_run_out_end_runs(result):
     assert np.isnan(found.losses[..., 3:]).all()
 
 
-def test_one_scheme_that_fails_is_reported():
+def test_one_scheme_that_fails_is_reported(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
     found = run(schemes={"bad": jaxinit.mup(MODEL), "own": None})
 
     assert (found.outcomes[0] == OUTCOMES.index("failed")).all()
@@ -207,7 +208,8 @@ def test_one_scheme_that_fails_is_reported():
     assert "must be narrower than the model" in str(found)
 
 
-def test_a_loss_that_is_a_vector_is_reported(tmp_path):
+def test_a_loss_that_is_a_vector_is_reported(monkeypatch, tmp_path):
+    monkeypatch.setenv("COLUMNS", "200")
     found = run(
         loss=lambda output, target: output[:, 0],
         schemes=["own"],
