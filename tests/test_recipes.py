@@ -99,8 +99,22 @@ def test_tensorboard_and_wandb_are_given_every_number(tmp_path):
         assert written[name, 1] == pytest.approx(value, rel=1e-6)
     assert "init/healthy" in {name for name, _ in written}
 
-    with loggers.wandb(tmp_path) as log:
-        log(scalars, 1)
+    # In a process of its own: W&B leaves a service behind that outlives the test.
+    code = (
+        "import json, sys; from examples.recipes import loggers\n"
+        "with loggers.wandb(sys.argv[1]) as log: log(json.loads(sys.argv[2]), 1)"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path), json.dumps(scalars)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        timeout=120,
+        check=True,
+    )
     (run,) = tmp_path.rglob("*.wandb")
     kept = run.read_bytes()
     for name, value in scalars.items():
