@@ -137,7 +137,8 @@ def test_shapes_will_do_where_no_values_are_needed():
 @pytest.mark.parametrize(
     ("call", "error", "says"),
     [
-        (lambda: ji.initialize(nn.Dense(2), "lsuv", 0, X), TypeError, "`scheme`"),
+        (lambda: ji.initialize(nn.Dense(2), "lsu", 0, X), ValueError, "`scheme`"),
+        (lambda: ji.initialize(nn.Dense(2), 3, 0, X), TypeError, "`scheme`"),
         (
             lambda: ji.initialize(nn.Dense(2), ji.he_normal, 0, X),
             TypeError,
