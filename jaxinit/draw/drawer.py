@@ -12,10 +12,12 @@ from jax import lax
 
 from jaxinit._caches import cached
 from jaxinit._configuration import thread_pool
+from jaxinit._lapack import MAY_HANG
 from jaxinit._resources import cores
 from jaxinit.draw.evaluate import evaluate, read, run_group, run_piece, stack
 from jaxinit.draw.pieces import DRAWS, Piece, all_threefry, cut, is_key
 from jaxinit.program import versions
+from jaxinit.program.primitives import LAPACK
 from jaxinit.program.program import Operand, build
 from jaxinit.program.prune import Block, body_marks, prune, reached
 
@@ -310,6 +312,9 @@ def _many_sampler(
     on_cpu = jax.default_backend() == "cpu"
     elements = _CPU_ELEMENTS if on_cpu else _DEVICE_ELEMENTS
     size = max(1, elements // max(1, largest)) if mappable else 1
+    names = (versions.primitive_names(node.equation) for node in piece.nodes)
+    if on_cpu and MAY_HANG and any(LAPACK & found for found in names):
+        size = 1
 
     def sample(index: Any, *args: Any) -> list[Any]:
         def one(args: Sequence[Any]) -> list[Any]:

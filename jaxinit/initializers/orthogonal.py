@@ -10,6 +10,7 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 from jax.typing import DTypeLike
 
+from jaxinit._lapack import one_by_one
 from jaxinit._typing import Axes, Initializer, Scalar
 from jaxinit.initializers import _draw
 from jaxinit.initializers._jit import jit
@@ -180,7 +181,9 @@ def _matrices(
     else:
         q = jax.lax.platform_dependent(
             a,
-            cpu=_cholesky_qr if _is_very_tall(*tall[-2:]) else _householder_qr,
+            cpu=one_by_one(
+                _cholesky_qr if _is_very_tall(*tall[-2:]) else _householder_qr
+            ),
             default=_cholesky_qr,
         )
     # The conjugate of a Haar matrix is one too, so a plain transpose will do.

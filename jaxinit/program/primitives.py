@@ -4,6 +4,8 @@ Whoever reads programs asks this table and keeps no list of its own. A test show
 each primitive of the models in the tests has a row.
 """
 
+import math
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,6 +28,7 @@ class Primitive(NamedTuple):
       sums: it adds up entries of its operand, or the devices' parts of it.
       normalizes: it is part of what makes a norm of linear steps.
       random: it derives random keys or draws from them.
+      lapack: a CPU leaves it to LAPACK.
     """
 
     elementwise: bool = False
@@ -38,6 +41,7 @@ class Primitive(NamedTuple):
     sums: bool = False
     normalizes: bool = False
     random: bool = False
+    lapack: bool = False
 
 
 TABLE: dict[str, Primitive] = {}
@@ -114,6 +118,13 @@ _rows(
 )
 
 
+_rows(
+    "cholesky eig eigh geqp3 geqrf hessenberg householder_product lu qr schur svd "
+    "triangular_solve tridiagonal",
+    "lapack",
+)
+
+
 def having(trait: str) -> frozenset[str]:
     """The names of all primitives that have a trait."""
     return frozenset(name for name, row in TABLE.items() if getattr(row, trait))
@@ -126,8 +137,19 @@ KEEPS_ELEMENTS = having("whole")
 IDENTITIES = having("identity")
 REDUCTIONS = having("reduction")
 CONTRACTIONS = having("contraction")
+LAPACK = having("lapack")
 STRAIGHT = LAYOUT | LINEAR | CONTRACTIONS | having("sums") | having("normalizes")
 """Steps that bend nothing, norms included."""
+
+
+def factors_batches(equations: Iterable[versions.Equation]) -> bool:
+    """Whether any of them, or any within them, leaves many matrices to LAPACK at once."""
+    return any(
+        inner.primitive.name in LAPACK
+        and math.prod(inner.invars[0].aval.shape[:-2]) > 1
+        for equation in equations
+        for inner in versions.within(equation)
+    )
 
 
 def is_random(name: str) -> bool:

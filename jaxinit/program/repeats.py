@@ -194,7 +194,7 @@ class _Graph:
     def worth(self, start: int, period: int, times: int) -> bool:
         """Whether a repeat is large enough, with what its equations call."""
         block = self.nodes[start : start + period]
-        size = sum(versions.count_equations(node.equation) for node in block)
+        size = sum(len(list(versions.within(node.equation))) for node in block)
         return times >= _FEWEST_TIMES and times * size >= _FEWEST_EQUATIONS
 
     def repeat(self, start: int, period: int, times: int) -> Repeat | None:

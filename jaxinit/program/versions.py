@@ -7,7 +7,7 @@ its constants. ``scan`` counted its operands in ``num_consts`` and ``num_carry``
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -248,25 +248,19 @@ def evaluate(program: Program, values: Sequence[Any]) -> list[Any]:
     return results
 
 
-def primitive_names(equation: Equation) -> set[str]:
-    """The names of an equation's primitive and of all in the programs that it runs."""
-    found = {str(equation.primitive.name)}
+def within(equation: Equation) -> Iterator[Equation]:
+    """An equation and all in the programs that it runs, however deep."""
+    yield equation
     for value in equation.params.values():
         for part in value if isinstance(value, tuple | list) else (value,):
             inner = getattr(part, "jaxpr", part)
             for called in getattr(inner, "eqns", ()):
-                found |= primitive_names(called)
-    return found
+                yield from within(called)
 
 
-def count_equations(equation: Equation) -> int:
-    """How many equations it is, with those of the programs that it runs."""
-    count = 1
-    for value in equation.params.values():
-        for part in value if isinstance(value, tuple | list) else (value,):
-            inner = getattr(part, "jaxpr", part)
-            count += sum(map(count_equations, getattr(inner, "eqns", ())))
-    return count
+def primitive_names(equation: Equation) -> set[str]:
+    """The names of an equation's primitive and of all in the programs that it runs."""
+    return {str(inner.primitive.name) for inner in within(equation)}
 
 
 def wait_for_processes(name: str, seconds: float) -> None:

@@ -228,7 +228,7 @@ def should_roll(analysis: Analysis, seeds: int) -> bool:
     repeats = find_rolled(rolled, plan_taps(sites.numbers, sites.events))
     saved = sum(
         (repeat.times - 1)
-        * sum(versions.count_equations(node.equation) for node in repeat.block)
+        * sum(len(list(versions.within(node.equation))) for node in repeat.block)
         for repeat in repeats
     )
     params = analysis.traced.apply.jaxpr.invars[: len(analysis.traced.params)]

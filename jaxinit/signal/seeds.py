@@ -10,8 +10,12 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jaxinit import _resources as resources
+from jaxinit._caches import cached
 from jaxinit._configuration import thread_pool
+from jaxinit._lapack import MAY_HANG
 from jaxinit._progress import Reporter
+from jaxinit.models.trace import Traced
+from jaxinit.program.primitives import factors_batches
 from jaxinit.signal.checkpoint import Checkpoint
 from jaxinit.signal.compiled import SEEDS, Packed
 from jaxinit.signal.engine import Engine
@@ -294,12 +298,22 @@ def _fitting(engine: Engine, chunk: int, plan: Plan) -> int:
 
 
 def _workers(engine: Engine, plan: Plan) -> int:
-    if plan.placed:
+    on_cpu = jax.default_backend() == "cpu"
+    if plan.placed or (
+        on_cpu and MAY_HANG and _factors_batches(engine.analysis.traced)
+    ):
         return 1
-    cores = resources.cores() if jax.default_backend() == "cpu" else 2
+    cores = resources.cores() if on_cpu else 2
     budget = plan.memory_budget or resources.budget()
     fits = budget // max(engine.bytes_per_seed, 1)
     return max(1, min(plan.chunk or cores, cores, fits))
+
+
+@cached(64)
+def _factors_batches(traced: Traced) -> bool:
+    """Whether the model's own programs leave many matrices to LAPACK at once."""
+    programs = [p for p in (traced.init, traced.apply) if p is not None]
+    return any(factors_batches(p.jaxpr.eqns) for p in programs)
 
 
 def _out_of_memory(error: BaseException) -> bool:

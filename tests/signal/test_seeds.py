@@ -1,5 +1,8 @@
 """The same seed gives the same numbers, however the seeds are run."""
 
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +10,7 @@ import pytest
 from flax import linen as nn
 
 import jaxinit
+from tests.signal import batches_of_matrices
 
 pytestmark = pytest.mark.internals
 
@@ -182,4 +186,14 @@ def test_chunk_follows_from_the_memory_budget():
     assert 1 <= tight.settings["chunk"] <= 4
     np.testing.assert_allclose(
         whole.forward["second_moment"], tight.forward["second_moment"], rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("case", list(batches_of_matrices.CASES))
+def test_batches_of_matrices_do_not_wait_for_each_other(case):
+    """With jaxlib < 0.12 and two cores they did, forever: a process that is killed."""
+    subprocess.run(
+        [sys.executable, "-m", "tests.signal.batches_of_matrices", case],
+        timeout=120,
+        check=True,
     )
