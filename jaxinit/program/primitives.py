@@ -143,12 +143,12 @@ STRAIGHT = LAYOUT | LINEAR | CONTRACTIONS | having("sums") | having("normalizes"
 
 
 def factors_batches(equations: Iterable[versions.Equation]) -> bool:
-    """Whether any of them, or any within them, leaves many matrices to LAPACK at once."""
+    """Whether any of them, or within them, leaves many matrices to LAPACK at once."""
     return any(
-        inner.primitive.name in LAPACK
-        and math.prod(inner.invars[0].aval.shape[:-2]) > 1
+        math.prod(inner.invars[0].aval.shape[:-2]) > 1
         for equation in equations
         for inner in versions.within(equation)
+        if inner.primitive.name in LAPACK
     )
 
 

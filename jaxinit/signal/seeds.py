@@ -299,9 +299,7 @@ def _fitting(engine: Engine, chunk: int, plan: Plan) -> int:
 
 def _workers(engine: Engine, plan: Plan) -> int:
     on_cpu = jax.default_backend() == "cpu"
-    if plan.placed or (
-        on_cpu and MAY_HANG and _factors_batches(engine.analysis.traced)
-    ):
+    if plan.placed or (on_cpu and _may_hang(engine.analysis.traced)):
         return 1
     cores = resources.cores() if on_cpu else 2
     budget = plan.memory_budget or resources.budget()
@@ -310,10 +308,10 @@ def _workers(engine: Engine, plan: Plan) -> int:
 
 
 @cached(64)
-def _factors_batches(traced: Traced) -> bool:
-    """Whether the model's own programs leave many matrices to LAPACK at once."""
+def _may_hang(traced: Traced) -> bool:
+    """Whether two seeds at once may wait for each other forever."""
     programs = [p for p in (traced.init, traced.apply) if p is not None]
-    return any(factors_batches(p.jaxpr.eqns) for p in programs)
+    return MAY_HANG and any(factors_batches(p.jaxpr.eqns) for p in programs)
 
 
 def _out_of_memory(error: BaseException) -> bool:

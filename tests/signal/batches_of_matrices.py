@@ -1,4 +1,4 @@
-"""Analyzes models that factor batches of matrices: run by `test_seeds`, with a limit."""
+"""Analyzes a model that factors batches of matrices; `test_seeds` runs it."""
 
 import sys
 
