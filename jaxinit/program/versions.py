@@ -258,6 +258,11 @@ def within(equation: Equation) -> Iterator[Equation]:
                 yield from within(called)
 
 
+def size(equation: Equation) -> int:
+    """How many equations it is, with all in the programs that it runs."""
+    return sum(1 for _ in within(equation))
+
+
 def primitive_names(equation: Equation) -> set[str]:
     """The names of an equation's primitive and of all in the programs that it runs."""
     return {str(inner.primitive.name) for inner in within(equation)}

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinit.program.flow import Flow, Node
-from jaxinit.program.run import Hooks, Plan, Tap, replay
+from jaxinit.program.plan import Hooks, Plan, Tap
+from jaxinit.program.run import replay
 from jaxinit.roles.network import Network
 from jaxinit.signal.between import names_of
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from jaxinit.program.flow import Flow, Node
 from jaxinit.program.paths import Location
-from jaxinit.program.run import Hooks, Plan, Tap, replay
+from jaxinit.program.plan import Hooks, Plan, Tap
+from jaxinit.program.run import replay
 from jaxinit.roles.network import Network
 from jaxinit.signal.between import fronts, names_of
 

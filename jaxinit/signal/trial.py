@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxinit.program.plan import NO_HOOKS, Plan
 from jaxinit.program.repeats import Repeat, rolled
-from jaxinit.program.run import NO_HOOKS, Plan, replay
+from jaxinit.program.run import replay
 from jaxinit.roles.network import Network
 
 Array = jax.Array

@@ -10,7 +10,7 @@ import pytest
 
 from jaxinit.layers.taps import plan_taps
 from jaxinit.program import versions
-from jaxinit.program.run import Plan
+from jaxinit.program.plan import Plan
 from jaxinit.signal.statistics import empty_probes, float_outputs, instrumented
 from tests.layers.zoo_analysis import Case, case
 from tests.zoo import ZOO

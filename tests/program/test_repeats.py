@@ -10,8 +10,8 @@ from jax.experimental.ode import odeint
 
 import jaxinit
 from jaxinit.program import versions
+from jaxinit.program.find_repeats import find_repeats
 from jaxinit.program.program import build
-from jaxinit.program.repeats import find_repeats
 from jaxinit.signal.compiled import Compiled
 
 pytestmark = pytest.mark.internals

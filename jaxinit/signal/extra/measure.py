@@ -10,7 +10,8 @@ import numpy as np
 from jaxinit._caches import cached
 from jaxinit.draw.own_init import Draw
 from jaxinit.layers.event import Event
-from jaxinit.program.run import Hooks, Plan, Tap, replay
+from jaxinit.program.plan import Hooks, Plan, Tap
+from jaxinit.program.run import replay
 from jaxinit.roles.network import Network
 from jaxinit.signal.engine import seed_keys
 from jaxinit.signal.extra.attribution import skip_attribution
