@@ -15,9 +15,9 @@ from jaxinit._configuration import thread_pool
 from jaxinit._lapack import MAY_HANG
 from jaxinit._resources import cores
 from jaxinit.draw.evaluate import evaluate, read, run_group, run_piece, stack
-from jaxinit.draw.pieces import DRAWS, Piece, all_threefry, cut, is_key
+from jaxinit.draw.pieces import DRAWS, Piece, all_threefry, cut
 from jaxinit.program import versions
-from jaxinit.program.primitives import LAPACK
+from jaxinit.program.primitives import LAPACK, is_key
 from jaxinit.program.program import Operand, build
 from jaxinit.program.prune import Block, body_marks, prune, reached
 
@@ -37,10 +37,12 @@ class Drawer:
       depends_on_key: for each output, whether the key can change it.
       ignores_key: whether the program draws random numbers from a key that is not
         derived from its own: every seed then gets the same numbers.
+      reads_inputs: whether an output may depend on an input that is not the key.
     """
 
     depends_on_key: tuple[bool, ...]
     ignores_key: bool
+    reads_inputs: bool
 
     def __init__(self, program: versions.Program) -> None:
         self._block = block = prune(build(program))
@@ -48,6 +50,8 @@ class Drawer:
         self._is_key = tuple(i == 0 for i, _ in enumerate(program.jaxpr.invars))
         self.depends_on_key = tuple(reached(block, self._is_key)[1])
         self.ignores_key = _draws_elsewhere(block, self._is_key)
+        others = [not mark for mark in self._is_key]
+        self.reads_inputs = any(reached(block, others)[1])
         self._plan = plan = _plan(block)
         # Kinds of keys other than the default give other numbers under `jax.vmap`.
         self._mappable = all_threefry(block)

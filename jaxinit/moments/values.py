@@ -5,8 +5,6 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxinit.moments import law as laws
@@ -138,17 +136,12 @@ class Context:
 
 def known(value: Any, dtype: Any = None) -> Value:
     """A concrete value, or a key."""
-    if is_key(getattr(value, "dtype", None)):
+    if primitives.is_key(value):
         return KEY
     array = np.asarray(value, dtype)
     if primitives.is_float(array) and not np.issubdtype(array.dtype, np.inexact):
         array = array.astype(np.float32)  # a narrow format that NumPy does not know
     return Known(array)
-
-
-def is_key(dtype: Any) -> bool:
-    """Whether values are random keys."""
-    return dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
 
 
 def as_law(value: Value) -> Law:

@@ -186,6 +186,16 @@ class TracerLeak(TypeError):
     """A program holds a value of another trace, which is over."""
 
 
+NOT_TRACEABLE = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError,
+    jax.errors.UnexpectedTracerError,
+    TracerLeak,
+)
+"""What a function raises that looks at values, or keeps them, while it is traced."""
+
+
 def check_no_tracers(program: Program) -> None:
     """Raises ``TracerLeak`` if a constant of ``program`` is a tracer."""
     for const in program.consts:
