@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxinit.initializers._activations import _float64_on_host
 from jaxinit.moments.entry import entry_values
-from jaxinit.moments.law import Law, discrete
+from jaxinit.moments.law import PANEL, Law, discrete
 from jaxinit.moments.propagate import moments_of, read_laws
 from jaxinit.moments.values import (
     KEY,
@@ -206,15 +206,12 @@ def _mean_square_slope(law: Law, before: Product) -> float | None:
     if source.nodes is None or law.values.ndim != 1:
         return None
     z, y, w = source.nodes[1:], law.values[1:], source.weights[1:]
-    points, _ = np.polynomial.legendre.leggauss(_PANEL)
+    points, _ = np.polynomial.legendre.leggauss(PANEL)
     powers = np.vander(points, increasing=True)
-    slopes = np.vander(points, increasing=True)[:, :-1] * np.arange(1, _PANEL)
+    slopes = np.vander(points, increasing=True)[:, :-1] * np.arange(1, PANEL)
     derive = slopes @ np.linalg.inv(powers)[1:]
-    panels = y.reshape(-1, _PANEL) @ derive.T
-    half = (z.reshape(-1, _PANEL)[:, -1] - z.reshape(-1, _PANEL)[:, 0]) / np.ptp(points)
+    panels = y.reshape(-1, PANEL) @ derive.T
+    half = (z.reshape(-1, PANEL)[:, -1] - z.reshape(-1, PANEL)[:, 0]) / np.ptp(points)
     by_z = (panels / half[:, None]).ravel()
     std = np.sqrt(before.variance * before.terms * before.operand.second_moment)
     return float(np.sum(w * by_z**2) / std**2)
-
-
-_PANEL = 6

@@ -274,7 +274,7 @@ def _mean_of_parts(x: Array) -> Array:
 
 def unit_of(absmax: Array) -> tuple[Array, Array]:
     """``(e, 2**-e)`` with ``absmax * 2**-e`` in [1, 2), from the number's own bits."""
-    form: Any = jnp.finfo(absmax.dtype)  # type: ignore[no-untyped-call]
+    form: Any = np.finfo(absmax.dtype)
     whole = np.dtype(f"int{form.bits}").type
     bits = lax.bitcast_convert_type(absmax, whole)
     bias = whole(1 - form.minexp)
