@@ -12,9 +12,10 @@ from jaxinit.report.report import Report
 from jaxinit.roles.structure import as_hints
 from jaxinit.signal.checks import check_switch, model_arguments
 from jaxinit.signal.extra.measure import check_metrics
-from jaxinit.signal.measure import Options, measure, prepare
-from jaxinit.signal.measure import plan as plan_run
+from jaxinit.signal.measure import measure
 from jaxinit.signal.plan import RunPlan
+from jaxinit.signal.prepare import Options, prepare
+from jaxinit.signal.prepare import plan as plan_run
 from jaxinit.signal.remedies.trying import check_remedies, with_remedies
 from jaxinit.signal.seeds import Strategy
 

@@ -15,7 +15,8 @@ from jaxinit.report.text import visible
 from jaxinit.roles.network import Network, Parameter
 from jaxinit.schemes.scheme import Assignment, Refine, Scheme, as_scheme
 from jaxinit.signal.checks import check_switch, model_arguments
-from jaxinit.signal.measure import Options, Prepared, measure, prepare
+from jaxinit.signal.measure import measure
+from jaxinit.signal.prepare import Options, Prepared, prepare
 from jaxinit.signal.remedies.by_cause import candidates
 from jaxinit.signal.remedies.candidate import Candidate
 from jaxinit.signal.remedies.trying import Tried, attempt, attempts, ranked, spreads

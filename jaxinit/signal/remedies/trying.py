@@ -15,7 +15,8 @@ from jaxinit.report.findings import KINDS, Finding, Kind
 from jaxinit.report.remedy import Remedy
 from jaxinit.report.report import Report
 from jaxinit.signal.inputs import Fed
-from jaxinit.signal.measure import Prepared, measure
+from jaxinit.signal.measure import measure
+from jaxinit.signal.prepare import Prepared
 from jaxinit.signal.remedies.by_cause import candidates
 from jaxinit.signal.remedies.candidate import Candidate, evaluated
 from jaxinit.verdict.currents import TENFOLD, flows
