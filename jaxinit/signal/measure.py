@@ -243,6 +243,7 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
         "rolled": programs.analysis.rolled,
         "bytes_per_seed": programs.bytes_per_seed,
         "batch_size": prepared.analysis.batch,
+        "weights": _origin(draw, traced, scheme),
         "inputs": list(prepared.fed.descriptions),
         "seeds_requested": len(how.seeds),
         "compile_seconds": round(compile_seconds, 3),
@@ -257,7 +258,13 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
     if options.judge and moves:
         with mesh_of(inputs):
             evidence = gather(
-                network, draw, prepared.root, inputs, how.seeds, programs.analysis
+                network,
+                draw,
+                prepared.root,
+                inputs,
+                finished.seeds.tolist(),
+                programs.analysis,
+                finished.raw,
             )
     with mesh_of(inputs):
         extra = measure_extra(
@@ -314,12 +321,21 @@ def _seed_indices(
     return [int(seed) for seed in seeds]
 
 
+def _origin(draw: Draw, traced: Traced, scheme: Any) -> str:
+    """Where the weights come from."""
+    if isinstance(draw, Given):
+        return "given"
+    return "drawn" if traced.draws or scheme is not None else "present"
+
+
 def _given_indices(seeds: int | Sequence[int] | None, count: int) -> list[int]:
     """Which of the sets of weights that were given are measured."""
     if seeds is None:
         return list(range(count))
-    one = isinstance(seeds, int | np.integer)
-    found = list(range(int(seeds))) if one else [int(i) for i in seeds]  # type: ignore
+    if isinstance(seeds, int | np.integer):
+        found = list(range(int(seeds)))
+    else:
+        found = [int(i) for i in seeds]
     if max(found) >= count:
         raise ValueError(
             f"`seeds` must number the sets of weights in `variables`, of which there "

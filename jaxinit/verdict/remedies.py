@@ -16,7 +16,7 @@ from jaxinit.verdict.evidence import (
 )
 
 # Names of activations in a jaxpr -> how to write them in Python.
-_CALLABLES = {
+CALLABLES = {
     "tanh": "jnp.tanh",
     "sin": "jnp.sin",
     "erf": "jax.scipy.special.erf",
@@ -25,14 +25,14 @@ _CALLABLES = {
         name: f"jax.nn.{name}"
         for name in (
             "celu elu gelu hard_sigmoid hard_swish hard_tanh leaky_relu log_sigmoid "
-            "mish relu6 sigmoid silu soft_sign softplus squareplus swish"
+            "mish relu relu6 sigmoid silu soft_sign softplus squareplus swish"
         ).split()
     },
 }
 
 # Odd functions of slope 1 at zero and less elsewhere: without biases, orthogonal
 # kernels of gain 1 sit at their edge of chaos.
-_TANH_LIKE = frozenset({"tanh", "erf", "hard_tanh", "soft_sign", "sin"})
+TANH_LIKE = frozenset({"tanh", "erf", "hard_tanh", "soft_sign", "sin"})
 
 # Against a spread over seeds, which grows like depth / width.
 WIDER = (
@@ -90,7 +90,7 @@ def for_flow(report: Measured, *, gradient: bool, growing: bool) -> str:
             "skip connections shorten the path"
         )
     name = common_activation(report)
-    if name in _TANH_LIKE and gradient:
+    if name in TANH_LIKE and gradient:
         return f"kernel_init=jaxinit.orthogonal(1.0)  # the edge of chaos of {name}"
     return for_activation(name)
 
@@ -254,8 +254,8 @@ def for_activation(name: str | None) -> str:
         return "kernel_init=jaxinit.he_normal()"
     if name == "selu":
         return "kernel_init=jaxinit.lecun_normal()"
-    if name in _CALLABLES:
-        call = _CALLABLES[name]
+    if name in CALLABLES:
+        call = CALLABLES[name]
         return f"kernel_init=jaxinit.orthogonal(jaxinit.calculate_gain({call}))"
     return (
         "kernel_init=jaxinit.orthogonal(jaxinit.calculate_gain(f))  # with f your "
