@@ -174,7 +174,8 @@ def _by_slope(report: Measured, flow: Flow) -> list[Finding]:
     )
     mean, error = _mean_slope(flow)
     if not growing and mean > trend.slope / 2:
-        message += _mean_over_seeds(mean * trend.depth, 2 * error * trend.depth)
+        bits = mean * trend.depth, 2 * error * trend.depth
+        message += _mean_over_seeds(len(flow.logs), *bits)
         remedy = remedies.WIDER
     else:
         message += _theory(report, flow)
@@ -193,12 +194,12 @@ def _by_slope(report: Measured, flow: Flow) -> list[Finding]:
     ]
 
 
-def _mean_over_seeds(bits: float, error: float) -> str:
+def _mean_over_seeds(seeds: int, bits: float, error: float) -> str:
     """Of a typical seed that falls more than twice as much: what the mean does."""
     if abs(bits) <= error:
         return (
-            f" The mean over seeds is kept, up to a factor of {_power(error)} for so "
-            "few, but the typical seed is not near it."
+            f" The mean over seeds is kept, as far as {seeds} seeds tell (to a factor "
+            f"of {_power(error)}), but the typical seed is not near it."
         )
     verb = "falls" if bits < 0 else "grows"
     return (
@@ -210,10 +211,10 @@ def _mean_over_seeds(bits: float, error: float) -> str:
 def _mean_slope(flow: Flow) -> tuple[float, float]:
     """Bits per layer of the mean over seeds, and their standard error.
 
-    ``trend.slope`` is that of the typical seed.
-    A log-normal of mean m and variance v (in bits) has a mean of m + v ln(2) / 2 bits,
-    and the variance grows with depth: by 5 / (n ln(2)^2) per ReLU layer of width n.
-    The variance of S normals has a relative error of sqrt(2 / (S - 1)).
+    ``trend.slope`` is that of the typical seed. A log-normal of mean m and variance v
+    (in bits) has a mean of m + v ln(2) / 2 bits, and the variance grows with depth: by
+    5 / (n ln(2)^2) per ReLU layer of width n. That of S normals is known to a share of
+    sqrt(2 / (S - 1)).
     """
     assert flow.trend is not None
     variance = moments(flow.logs[:, flow.hidden])[2] ** 2

@@ -136,7 +136,7 @@ def for_slope(report: Measured, slope: float, *, gradient: bool) -> str:
     wanted = WANTED.get(name)
     hidden = weights[:-1] or weights
     stored = _median([stored_gain(report, row) or 0.0 for row in hidden])
-    if wanted is None or abs(math.log2(stored / wanted)) > 0.3:
+    if wanted is None or abs(math.log2(stored / wanted)) > _SAME:
         return usual
     bits = 2 * slope if gradient else slope
     scale = stored * 2.0 ** min(max(-bits, -60.0), 60.0)
@@ -158,7 +158,7 @@ def _between(report: Measured) -> str | None:
     mended = None if jump is None else operations.mend(report, middle, jump[1])
     if mended is not None:
         return mended
-    if "sin" in by and facts.get("factor", 1.0) > 3:
+    if "sin" in by and facts.get("factor", 1.0) > operations.LARGE_FACTOR:
         return (
             f"kernel_init=jaxinit.siren({_digits(facts['factor'])})  # and "
             "is_first=True in the first layer"
@@ -213,7 +213,7 @@ def apart(report: Measured) -> str:
     ]
     stored = _median([stored_gain(report, row) or 0.0 for row in rows]) if rows else 0
     wanted = WANTED.get(name, 1.0) or 1.0
-    if stored and abs(math.log2(stored / wanted)) < 0.3:
+    if stored and abs(math.log2(stored / wanted)) < _SAME:
         return (
             "x = x + block(nn.LayerNorm()(x))  # skips keep samples apart; the kernels "
             "have the usual scale"
@@ -225,6 +225,8 @@ def _median(values: list[float]) -> float:
     return sorted(values)[len(values) // 2]
 
 
+# In bits, a factor of 1.23: four errors of the mean square of 600 normal entries.
+_SAME = 0.3
 # What kernels must have, as a mean square over 1/fan_in, for these activations.
 WANTED = {"relu": 2.0, "selu": 1.0, None: 1.0}
 # Their slope is 1/4 of an identity's, or their output never has mean 0.

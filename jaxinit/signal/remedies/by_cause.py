@@ -13,10 +13,9 @@ from jaxinit.signal.remedies.candidate import NORMALIZE, Candidate
 from jaxinit.verdict.evidence import params, weight_gain
 from jaxinit.verdict.given_weights import is_given
 from jaxinit.verdict.remedies import common_activation, num_joins
+from jaxinit.verdict.steps_of_size import LARGEST, SMALLEST
 
-# A kernel whose mean square is within these bounds, times 1/fan_in, is not off.
-_USUAL = (0.2, 8.0)
-# A sum of as many branches of variance one as there are joins.
+# Kernels are not drawn anew for a change of their mean square by less than this share.
 _SMALL_CHANGE = 0.05
 
 
@@ -92,7 +91,7 @@ def _jump(report: Measured, finding: Finding, names: list[str]) -> Found:
     gain = None if row is None else weight_gain(report, row)
     if row is None or gain is None or not math.isfinite(finding.value):
         return
-    if not _USUAL[0] < gain < _USUAL[1]:
+    if not SMALLEST < gain < LARGEST:
         for law in laws.for_activation(row.activation):
             yield laws.kernels(report, names, law)
     factor = 2.0 ** min(max(finding.value / 2, -60.0), 60.0)
@@ -186,7 +185,7 @@ def _attention(report: Measured) -> Found:
             simulates=True,
         )
     drawn = laws.kernels(report, pair, laws.LECUN)
-    if gains and max(gains) > _USUAL[1]:
+    if gains and max(gains) > LARGEST:
         yield drawn
     yield divided
     yield drawn

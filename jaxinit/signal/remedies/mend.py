@@ -18,7 +18,8 @@ from jaxinit.signal.checks import check_switch, model_arguments
 from jaxinit.signal.measure import Options, Prepared, measure, prepare
 from jaxinit.signal.remedies.by_cause import candidates
 from jaxinit.signal.remedies.candidate import Candidate
-from jaxinit.signal.remedies.trying import Tried, attempt, attempts, ranked, spreads
+from jaxinit.signal.remedies.outcome import Tried, ranked, spreads
+from jaxinit.signal.remedies.trying import attempt, attempts
 
 # Remedies that are tried at most.
 _MOST = 24
