@@ -19,7 +19,7 @@ from jaxinit.layers.taps import plan_taps
 from jaxinit.roles.network import Network
 from jaxinit.roles.structure import Hints
 from jaxinit.signal.between import fronts
-from jaxinit.signal.broken import find_broken
+from jaxinit.signal.broken import Find, find_broken
 from jaxinit.signal.bundle import Analysis, Raw, find_rolled
 from jaxinit.signal.curves import Curve, fields, find_curves, look
 from jaxinit.signal.given import drawn
@@ -69,6 +69,7 @@ class _Reading(NamedTuple):
     reach: Reach
     look: Callable[[Sequence[Array], Array, Sequence[Array]], Looked]
     steps: Callable[[Sequence[Array], Array, Sequence[Array]], Steps]
+    broken: Find
 
 
 def gather(
@@ -118,7 +119,7 @@ def gather(
     bad = np.flatnonzero(first.nonfinite.any(axis=1)).tolist()
     bad += [i for i, one in enumerate(looked) if one.undefined]
     if bad:
-        broken = find_broken(network, *of(int(seeds[bad[0]])))
+        broken = known.broken(*of(int(seeds[bad[0]])))
     records = [np.stack(each) for each in zip(*(x.curves for x in looked), strict=True)]
     return {
         "seeds": len(few),
@@ -164,6 +165,7 @@ def _read(
                         repeats,
                         quick_options(sites, 3 * NUM_SEEDS * NUM_STEPS),
                     ),
+                    find_broken(network),
                 )
             )
         return made[0]
