@@ -17,9 +17,9 @@ Array = jax.Array
 
 # What can make one, and which share of its output tells: of NaN, of infinity, of
 # zero, where a root has no slope.
-_NAN = frozenset({"sub", "exp", "sqrt", "log", "div", "pow", "acos", "asin", "log1p"})
-_INF = frozenset({"exp", "log", "div", "pow", "rsqrt", "integer_pow", "log1p"})
-_NAN, _INF = (s | {"dot_general", "conv_general_dilated"} for s in (_NAN, _INF))
+_PRODUCTS = {"dot_general", "conv_general_dilated"}
+_NAN = frozenset("sub exp sqrt log div pow acos asin log1p".split()) | _PRODUCTS
+_INF = frozenset("exp log div pow rsqrt integer_pow log1p".split()) | _PRODUCTS
 _ROOT = frozenset({"sqrt"})
 _RISKY = _NAN | _INF | _ROOT
 _LAYOUT = frozenset({"broadcast_in_dim", "reshape", "convert_element_type", "max"})
