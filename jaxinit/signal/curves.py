@@ -12,7 +12,7 @@ from jaxinit.program.paths import Location
 from jaxinit.program.plan import Hooks, Plan, Tap
 from jaxinit.program.run import replay
 from jaxinit.roles.network import Network
-from jaxinit.signal.between import fronts, names_of
+from jaxinit.signal.between import Front, names_of
 
 Array = jax.Array
 
@@ -49,8 +49,13 @@ class Curve(NamedTuple):
     gate: bool = False
 
 
-def find_curves(network: Network) -> list[Curve]:
-    """The squashing functions, softmaxes, streams and layers' inputs of a model."""
+def find_curves(network: Network, before: Sequence[Front]) -> list[Curve]:
+    """The squashing functions, softmaxes, streams and layers' inputs of a model.
+
+    Args:
+      network: the model, read.
+      before: what lies in front of each of its layers.
+    """
     names = names_of(network)
     anchors, flow = network.anchors, network.anchors.flow
     found = []
@@ -80,7 +85,7 @@ def find_curves(network: Network) -> list[Curve]:
                 found.append(Curve("tokens", names[number], event.at))
     found += [
         Curve("input", front.row, front.source)
-        for front in fronts(network)
+        for front in before
         if front.source is not None
     ]
     return found
@@ -88,8 +93,11 @@ def find_curves(network: Network) -> list[Curve]:
 
 def look(
     network: Network, curves: Sequence[Curve]
-) -> Callable[[Sequence[Array], Array, Sequence[Array]], dict[int, Array]]:
-    """The function ``(variables, key, inputs) -> records`` by the curve's number."""
+) -> Callable[..., tuple[list[Array], dict[int, Array]]]:
+    """The function ``(variables, key, inputs) -> outputs, records``.
+
+    The records are by the curve's number.
+    """
     plan = Plan()
     for number, curve in enumerate(curves):
         plan.at(curve.at, Tap(number, "output"))
@@ -102,8 +110,7 @@ def look(
     def run(variables: Sequence[Any], key: Array, inputs: Sequence[Any]) -> Any:
         values = [*variables, key, *inputs]
         outputs, records = replay(network.traced.forward, values, plan, hooks, {})
-        del outputs
-        return {tap.number: record for tap, record in records.items()}
+        return outputs, {tap.number: record for tap, record in records.items()}
 
     return run
 

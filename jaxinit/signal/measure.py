@@ -14,6 +14,7 @@ import numpy as np
 from jaxinit._progress import Bar
 from jaxinit.draw.own_init import Draw, own_draw
 from jaxinit.layers.names import param_name
+from jaxinit.models.trace import Traced
 from jaxinit.report.findings import Finding
 from jaxinit.report.report import Report
 from jaxinit.schemes.drawing import scheme_draw
@@ -48,7 +49,8 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
     root, inputs = prepared.root, prepared.fed.arrays
     scheme = resolved(scheme)
     draw = _draw(prepared, scheme)
-    how = _how(prepared, draw, scheme is not None)
+    origin = _origin(draw, network.traced, scheme)
+    how = _how(prepared, draw, origin)
     kept = None
     if prepared.options.checkpoint is not None:
         name = fingerprint(prepared.analysis, draw, root, inputs, scheme)
@@ -62,11 +64,11 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
         finished = run(Engine(programs, draw, root, inputs), how, bar, kept)
     compile_seconds = programs.compile_seconds - before
     seconds = time.perf_counter() - start - compile_seconds
-    settings = _settings(prepared, how, finished) | {
+    settings = _settings(prepared, how, finished, origin) | {
         "compile_seconds": round(compile_seconds, 3),
         "run_seconds": round(seconds, 3),
     }
-    return _report(prepared, draw, how, finished, settings)
+    return _report(prepared, draw, finished, settings)
 
 
 def _draw(prepared: Prepared, scheme: Any) -> Draw:
@@ -83,7 +85,14 @@ def _draw(prepared: Prepared, scheme: Any) -> Draw:
     return own_draw(network.traced)
 
 
-def _how(prepared: Prepared, draw: Draw, by_scheme: bool) -> Plan:
+def _origin(draw: Draw, traced: Traced, scheme: Any) -> str:
+    """Where the weights come from."""
+    if isinstance(draw, Given):
+        return "given"
+    return "drawn" if traced.draws or scheme is not None else "present"
+
+
+def _how(prepared: Prepared, draw: Draw, origin: str) -> Plan:
     """Which seeds are run, and where."""
     options, traced = prepared.options, prepared.network.traced
     placing: Sequence[Any] = prepared.fed.arrays
@@ -91,7 +100,7 @@ def _how(prepared: Prepared, draw: Draw, by_scheme: bool) -> Plan:
         seeds = set_numbers(options.seeds, len(draw.sets))
         placing = (*placing, *draw.sets[0])
     else:
-        draws = traced.draws or by_scheme
+        draws = origin == "drawn"
         seeds = seed_numbers(options.seeds, draws, prepared.network.sites)
     check_draws(traced, draw.ignores_key, draw.depends_on_key)
     return Plan(
@@ -105,7 +114,9 @@ def _how(prepared: Prepared, draw: Draw, by_scheme: bool) -> Plan:
     )
 
 
-def _settings(prepared: Prepared, how: Plan, finished: Finished) -> dict[str, Any]:
+def _settings(
+    prepared: Prepared, how: Plan, finished: Finished, origin: str
+) -> dict[str, Any]:
     programs = prepared.compiled
     return {
         "model": prepared.network.traced.name,
@@ -120,6 +131,7 @@ def _settings(prepared: Prepared, how: Plan, finished: Finished) -> dict[str, An
         "rolled": programs.analysis.rolled,
         "bytes_per_seed": programs.bytes_per_seed,
         "batch_size": prepared.analysis.batch,
+        "weights": origin,
         "inputs": list(prepared.fed.descriptions),
         "seeds_requested": len(how.seeds),
     }
@@ -128,7 +140,6 @@ def _settings(prepared: Prepared, how: Plan, finished: Finished) -> dict[str, An
 def _report(
     prepared: Prepared,
     draw: Draw,
-    how: Plan,
     finished: Finished,
     settings: dict[str, Any],
 ) -> Report:
@@ -146,7 +157,15 @@ def _report(
     theory: dict[str, np.ndarray] = {}
     with mesh_of(inputs):
         if options.judge and moves:
-            evidence = gather(network, draw, root, inputs, how.seeds, analysis)
+            evidence = gather(
+                network,
+                draw,
+                root,
+                inputs,
+                finished.seeds.tolist(),
+                analysis,
+                finished.raw,
+            )
         extra = measure_extra(
             network,
             prepared.analysis,

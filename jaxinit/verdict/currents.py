@@ -172,8 +172,10 @@ def _by_slope(report: Measured, flow: Flow) -> list[Finding]:
         f"{_power(abs(trend.change))} in all over {trend.depth + 1} layers; "
         f"it is past {'10' if flow.per_rms == 1 else '100'} from {frontier} on."
     )
-    if not growing and -_mean_slope(flow) * trend.depth < limit:
-        message += " The mean over seeds is kept, but the typical seed is not near it."
+    mean, error = _mean_slope(flow)
+    if not growing and mean > trend.slope / 2:
+        bits = mean * trend.depth, 2 * error * trend.depth
+        message += _mean_over_seeds(len(flow.logs), *bits)
         remedy = remedies.WIDER
     else:
         message += _theory(report, flow)
@@ -192,19 +194,37 @@ def _by_slope(report: Measured, flow: Flow) -> list[Finding]:
     ]
 
 
-def _mean_slope(flow: Flow) -> float:
-    """Bits per layer of the mean over seeds, where ``trend.slope`` is of the median.
+def _mean_over_seeds(seeds: int, bits: float, error: float) -> str:
+    """Of a typical seed that falls more than twice as much: what the mean does."""
+    if abs(bits) <= error:
+        return (
+            f" The mean over seeds is kept, as far as {seeds} seeds tell (to a factor "
+            f"of {_power(error)}), but the typical seed is not near it."
+        )
+    verb = "falls" if bits < 0 else "grows"
+    return (
+        f" The mean over seeds {verb} by a factor of {_power(abs(bits))} in all; the "
+        "rest is that few seeds are near the mean."
+    )
 
-    A log-normal of mean m and variance v (in bits) has a mean of m + v ln(2) / 2 bits,
-    and the variance grows with depth: by 5 / (n ln(2)^2) per ReLU layer of width n.
+
+def _mean_slope(flow: Flow) -> tuple[float, float]:
+    """Bits per layer of the mean over seeds, and their standard error.
+
+    ``trend.slope`` is that of the typical seed. A log-normal of mean m and variance v
+    (in bits) has a mean of m + v ln(2) / 2 bits, and the variance grows with depth: by
+    5 / (n ln(2)^2) per ReLU layer of width n. That of S normals is known to a share of
+    sqrt(2 / (S - 1)).
     """
     assert flow.trend is not None
     variance = moments(flow.logs[:, flow.hidden])[2] ** 2
     known = np.isfinite(variance)
     if known.sum() < 3:
-        return flow.trend.slope
+        return flow.trend.slope, flow.trend.stderr
     growth, _ = line(flow.depths[known], variance[known])
-    return flow.trend.slope + growth * math.log(2) / 2
+    more = growth * math.log(2) / 2
+    error = more * math.sqrt(2 / max(len(flow.logs) - 1, 1))
+    return flow.trend.slope + more, math.hypot(flow.trend.stderr, error)
 
 
 def _theory(report: Measured, flow: Flow) -> str:
@@ -212,7 +232,8 @@ def _theory(report: Measured, flow: Flow) -> str:
     plain = not remedies.num_joins(report) and not remedies.has_norms(report)
     if remedies.common_activation(report) != "relu" or not plain:
         return ""
-    scale = 2.0 ** min(1 + _mean_slope(flow) * 2 / flow.per_rms, 1023.0)
+    mean, _ = _mean_slope(flow)
+    scale = 2.0 ** min(1 + mean * 2 / flow.per_rms, 1023.0)
     return (
         f" Under ReLU this is what kernels of variance {compact(scale)}/fan_in do "
         "(LeCun's have 1, He's 2, which keeps it constant)."

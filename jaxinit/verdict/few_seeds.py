@@ -43,9 +43,15 @@ def judge_few_seeds(report: Measured, currents: list[Flow]) -> list[Finding]:
             f"the second moment at {row} uncertain by a factor of "
             f"{compact(math.exp(error))}: whether it vanishes or explodes cannot be "
             "told.",
-            f"jaxinit.analyze(model, x, seeds={min(needed, 256)})",
+            _more(report, min(needed, 256)),
         )
     ]
+
+
+def _more(report: Measured, seeds: int) -> str:
+    if report.settings.get("weights") == "present":  # of a module that holds one set
+        return f"jaxinit.analyze(lambda rngs: Net(rngs=rngs), x, seeds={seeds})"
+    return f"jaxinit.analyze(model, x, seeds={seeds})"
 
 
 def settled(findings: list[Finding], report: Measured, currents: list[Flow]) -> bool:

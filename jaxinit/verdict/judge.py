@@ -16,6 +16,7 @@ from jaxinit.report.summary import moments
 from jaxinit.verdict import remedies
 from jaxinit.verdict.currents import Flow, comparable, describe, flows, judge_flow
 from jaxinit.verdict.few_seeds import judge_few_seeds, settled
+from jaxinit.verdict.given_weights import NOT_JUDGED, is_given, keeping
 from jaxinit.verdict.inputs import judge_inputs
 from jaxinit.verdict.memory import judge_memory
 from jaxinit.verdict.non_finite import judge_non_finite
@@ -67,12 +68,13 @@ def judge(report: Report) -> tuple[Finding, ...]:
     findings += _seed_unstable(report, currents)
     findings = causes + _unexplained(findings, causes)
     few = judge_few_seeds(report, currents)
-    if few and not settled(findings, report, currents):
+    if few and not is_given(report) and not settled(findings, report, currents):
         findings = few
-    if not findings:
-        findings = judge_readout(report)
-    elif {f.kind for f in findings} <= {"seed-unstable", "unreached"}:
+    if {f.kind for f in findings} <= {"seed-unstable", "unreached"}:
         findings += judge_readout(report)
+    if is_given(report):
+        kept = [f for f in findings if f.kind not in NOT_JUDGED]
+        findings = [keeping(report, f) for f in kept]
     blind = _blind(report, currents)
     if blind and not findings:
         findings = [blind]
@@ -207,7 +209,7 @@ def _seeds_needed(report: Report) -> list[str]:
     """The advice on the number of seeds, from the measured spread."""
     num_seeds = len(report.seeds)
     forward = [flow for flow in flows(report) if flow.metric == "second_moment"]
-    if num_seeds < 2 or not forward or not forward[0].names:
+    if num_seeds < 2 or is_given(report) or not forward or not forward[0].names:
         return []
     spread = _spread(forward[0]) * math.log(10)
     if np.isnan(spread).all():

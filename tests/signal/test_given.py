@@ -63,10 +63,38 @@ def test_one_set_is_one_seed_and_is_judged(drawn):
 
     same(one, report, slice(1, 2))
     assert one.findings
+    assert one.settings["weights"] == "given"
+    # Weights that have learned may be sure: no loss at initialization is meant.
+    wide["params"]["Dense_1"]["kernel"] *= 50
+    assert jaxinit.analyze(MODEL, X, variables=wide).verdict == "ok"
     # The steps of the judge start from these weights too.
     square = float(jnp.mean(sets[1]["params"]["Dense_0"]["kernel"] ** 2))
     entry = one.evidence["params"]["Dense_0/kernel"]
     assert entry["mean_square"] == pytest.approx(square, rel=1e-5)
+
+
+class Deep(nn.Module):
+    """LeCun's law under ReLU: squares halve per layer."""
+
+    @nn.compact
+    def __call__(self, x):
+        for _ in range(12):
+            x = nn.relu(nn.Dense(16)(x))
+        return nn.Dense(3)(x)
+
+
+def test_remedies_keep_what_given_weights_have_learned():
+    report = jaxinit.analyze(Deep(), X, variables=Deep().init(jax.random.key(0), X))
+
+    assert report.verdict == "vanishing"
+    assert report.remedies
+    assert not any(remedy.scheme for remedy in report.remedies)
+    assert "a new initializer would discard the training" in report.findings[0].remedy
+    assert not any("_init=" in finding.remedy for finding in report.findings)
+    # Inputs may be changed, and are tried with these weights.
+    far = jaxinit.analyze(Deep(), X + 100, variables=Deep().init(jax.random.key(0), X))
+    tried = [remedy for remedy in far.remedies if remedy.tried]
+    assert [remedy.change for remedy in tried] == ["inputs"]
 
 
 def test_state_is_given_too(drawn):

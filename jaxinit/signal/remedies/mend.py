@@ -19,7 +19,8 @@ from jaxinit.signal.measure import measure
 from jaxinit.signal.prepare import Options, Prepared, prepare
 from jaxinit.signal.remedies.by_cause import candidates
 from jaxinit.signal.remedies.candidate import Candidate
-from jaxinit.signal.remedies.trying import Tried, attempt, attempts, ranked, spreads
+from jaxinit.signal.remedies.outcome import Tried, ranked, spreads
+from jaxinit.signal.remedies.trying import attempt, attempts
 
 # Remedies that are tried at most.
 _MOST = 24
