@@ -10,7 +10,7 @@ from jaxinit.report.findings import KINDS, Finding, Kind
 from jaxinit.report.remedy import Remedy
 from jaxinit.report.report import Report
 from jaxinit.signal.remedies.candidate import Candidate
-from jaxinit.verdict.currents import TENFOLD, flows
+from jaxinit.verdict.currents import TENFOLD, find_currents
 
 # The share of the change over depth that a verdict allows, for few seeds.
 _MARGIN = 0.7
@@ -39,10 +39,10 @@ class Tried(NamedTuple):
     def surely_mends(self) -> bool:
         """Whether it is healthy by a margin, which other seeds will not use up."""
         return self.kind == "ok" and all(
-            flow.trend is None
-            or not flow.trend.is_significant
-            or abs(flow.trend.change) < _MARGIN * TENFOLD * flow.per_rms
-            for flow in flows(self.report)
+            current.trend is None
+            or not current.trend.is_significant
+            or abs(current.trend.change) < _MARGIN * TENFOLD * current.per_rms
+            for current in find_currents(self.report)
         )
 
 
@@ -91,11 +91,11 @@ def helping(report: Report, tried: Sequence[Tried]) -> list[Tried]:
 def spreads(report: Report) -> tuple[float, float]:
     """Decades over which the layers' second moments and gradients' norms spread."""
     found = {}
-    for flow in flows(report):
-        known = flow.logs[np.isfinite(flow.logs).all(axis=1)]
+    for current in find_currents(report):
+        known = current.logs[np.isfinite(current.logs).all(axis=1)]
         if known.size:
             median = np.median(known, axis=0)
-            found[flow.metric] = float(np.ptp(median) * np.log10(2))
+            found[current.metric] = float(np.ptp(median) * np.log10(2))
     return (
         found.get("second_moment", float("nan")),
         found.get("grad_rms", float("nan")),
