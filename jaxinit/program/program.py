@@ -106,7 +106,7 @@ def build(program: versions.Program) -> Region:
     return _region(program, None, (), itertools.count())
 
 
-def kind_of(equation: versions.Equation) -> Kind:
+def _kind_of(equation: versions.Equation) -> Kind:
     """How an equation runs other programs, if it does.
 
     A call that nobody has told of is a rule: read inside, and run as it stands.
@@ -142,10 +142,10 @@ def _region(
         return known[atom]
 
     nodes = []
-    live = live_equations(jaxpr, wanted)
+    live, _ = _live(jaxpr, wanted)
     for index in sorted(live):
         equation = jaxpr.eqns[index]
-        kind, at = kind_of(equation), Location(path, index)
+        kind, at = _kind_of(equation), Location(path, index)
         operands = tuple(map(operand, equation.invars))
         bodies = _bodies(kind, equation, live[index], at, fresh)
         results = tuple(next(fresh) for _ in equation.outvars)
@@ -166,7 +166,7 @@ def _bodies(
     at: Location,
     fresh: Iterator[int],
 ) -> tuple[Region, ...]:
-    programs = programs_of(kind, equation)
+    programs = _programs_of(kind, equation)
     needed: Sequence[bool] | None = wanted
     if kind == "scan":
         needed = _live_of_scan(versions.scan_parts(equation), wanted)
@@ -178,7 +178,7 @@ def _bodies(
     )
 
 
-def programs_of(kind: Kind, equation: versions.Equation) -> Sequence[versions.Program]:
+def _programs_of(kind: Kind, equation: versions.Equation) -> Sequence[versions.Program]:
     """The programs that an equation of some kind runs."""
     match kind:
         case "op":
@@ -213,9 +213,9 @@ def is_elementwise(region: Region) -> bool:
 # Liveness.
 
 
-def live_equations(
+def _live(
     jaxpr: versions.Jaxpr, wanted: Sequence[bool] | None
-) -> dict[int, list[bool]]:
+) -> tuple[dict[int, list[bool]], set[Any]]:
     """The equations that the wanted outputs need, and which of their results.
 
     Args:
@@ -223,8 +223,8 @@ def live_equations(
       wanted: which of its outputs are needed; ``None`` for all of them.
 
     Returns:
-      For the index of each live equation, which of its results are needed. Equations
-      with effects are always live.
+      For the index of each live equation, which of its results are needed; equations
+      with effects are always live. And all variables that are needed.
     """
     needed = {
         atom
@@ -238,7 +238,7 @@ def live_equations(
         if any(results) or equation.effects:
             live[index] = results
             needed.update(v for v in equation.invars if isinstance(v, versions.Var))
-    return live
+    return live, needed
 
 
 def _live_of_scan(scan: versions.Scan, wanted: Sequence[bool]) -> list[bool]:
@@ -247,21 +247,8 @@ def _live_of_scan(scan: versions.Scan, wanted: Sequence[bool]) -> list[bool]:
     body = scan.body.jaxpr
     carry = body.invars[scan.num_consts : scan.num_consts + scan.num_carry]
     while True:
-        needed = _read_by(body, live)
+        _, needed = _live(body, live)
         grown = [a or var in needed for a, var in zip(live, carry, strict=False)]
         if grown == live[: scan.num_carry]:
             return live
         live[: scan.num_carry] = grown
-
-
-def _read_by(jaxpr: versions.Jaxpr, wanted: Sequence[bool]) -> set[Any]:
-    """The variables that the wanted outputs of a program are computed from."""
-    needed = {
-        atom
-        for atom, mark in zip(jaxpr.outvars, wanted, strict=True)
-        if mark and isinstance(atom, versions.Var)
-    }
-    for index in live_equations(jaxpr, wanted):
-        invars = jaxpr.eqns[index].invars
-        needed.update(v for v in invars if isinstance(v, versions.Var))
-    return needed

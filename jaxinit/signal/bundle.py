@@ -25,7 +25,7 @@ Loss = Callable[[Any], Array]
 
 
 class Raw(NamedTuple):
-    """What one seed returns: records as in ``moments``, all of them small.
+    """What one seed returns: records as in ``records``, all of them small.
 
     Attributes:
       forward: for each event, its output's record; leading axes are the loops'.

@@ -234,13 +234,9 @@ def merge(earlier: Array, later: Array) -> Array:
     return jnp.stack([merged[name] for name in FORWARD])
 
 
-_MERGE_POWER = {
-    "mean": 1,
-    "absmax": 1,
+_MERGE_POWER = {name: power for name, power in POWER.items() if name in FORWARD} | {
     "shifted_mean": 1,
     "shifted_second_moment": 2,
-    "chan_sq_mean": 2,
-    "chan_var": 2,
 }
 
 
