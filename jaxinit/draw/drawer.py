@@ -1,11 +1,12 @@
 """Runs a model's own init: the same values, compiled in a fraction of the time."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 
 from jaxinit._configuration import thread_pool
+from jaxinit._lapack import MAY_HANG
 from jaxinit._resources import cores
 from jaxinit.draw.evaluate import evaluate
 from jaxinit.draw.pieces import DRAWS, Piece, all_threefry
@@ -18,9 +19,11 @@ from jaxinit.draw.samplers import (
 )
 from jaxinit.draw.schedule import schedule
 from jaxinit.program import versions
-from jaxinit.program.primitives import is_key
+from jaxinit.program.primitives import factors_batches, is_key
 from jaxinit.program.program import Operand, build
 from jaxinit.program.prune import Block, body_marks, prune, reached
+
+Made = TypeVar("Made")
 
 
 class Drawer:
@@ -49,6 +52,8 @@ class Drawer:
         # Kinds of keys other than the default give other numbers under `jax.vmap`.
         self._mappable = all_threefry(block)
         self._compiled: set[Sampler] = set()
+        equations = (node.equation for node in block.nodes)
+        self._one_by_one = MAY_HANG and factors_batches(equations)
         self._one = jax.jit(lambda *given: plan.start(given))
         self._many = jax.jit(lambda *given: self._start_many(given))
 
@@ -112,7 +117,7 @@ class Drawer:
         started: tuple[list[Any], list[list[Any]]],
         samplers: Sequence[Sequence[Sampler]],
     ) -> list[Any]:
-        early, columns = started
+        early, columns = self._waited(started)
         calls = self._plan.calls
         arguments = [
             call.arguments(given, rest)
@@ -123,7 +128,7 @@ class Drawer:
             for sample, place in zip(column, call.places, strict=True):
                 if sample not in self._compiled:
                     new.setdefault(sample, (place, *args))
-        if new:  # compile them side by side
+        if new and not self._one_by_one:  # compile them side by side
             with thread_pool(cores()) as pool:
                 list(pool.map(lambda job: job[0](*job[1]), new.items()))
             self._compiled.update(new)
@@ -132,8 +137,13 @@ class Drawer:
             for sample, place, piece in zip(
                 column, call.places, call.pieces, strict=True
             ):
-                values.update(zip(piece.outputs, sample(place, *args), strict=True))
+                made = self._waited(sample(place, *args))
+                values.update(zip(piece.outputs, made, strict=True))
         return [values[output] for output in self._block.outputs]
+
+    def _waited(self, made: Made) -> Made:
+        """Waits for what was drawn where two draws at once might wait forever."""
+        return jax.block_until_ready(made) if self._one_by_one else made
 
     def _start_many(self, given: Sequence[Any]) -> Any:
         axes = [0 if mark else None for mark in self._is_key]

@@ -1,6 +1,6 @@
 """One table of the primitives that programs are made of: a row each.
 
-Whoever reads programs asks this table and keeps no list of its own. A test shows that
+What more than one reader asks of a primitive stands here, once. A test shows that
 each primitive of the models in the tests has a row.
 """
 
