@@ -208,6 +208,16 @@ def test_auto_rolls_what_is_deep_and_not_what_is_shallow():
     assert not shallow.settings["rolled"]
 
 
+def test_blocks_with_other_constants_are_no_repeat():
+    def function(x):
+        for i in range(6):
+            table = np.full(3, 1.0 + i, np.float32)  # inside of the inner program
+            x = jnp.tanh(jnp.sin(jax.jit(lambda x, t=table: jnp.exp(x) * t)(x)))
+        return x
+
+    assert repeats(function, V) == []
+
+
 def test_custom_derivatives_count_by_what_they_are():
     def leaky(slope):
         @jax.custom_jvp

@@ -109,6 +109,17 @@ def test_state_is_given_too(drawn):
     assert report.forward["mean"][0, place] == pytest.approx(float(expected), rel=1e-4)
 
 
+def test_predictions_are_of_the_weights_that_were_measured(drawn):
+    _, sets = drawn
+    moved = jax.tree.map(lambda x: x, sets[0])
+    moved["params"]["Dense_1"]["bias"] += 3
+    both = {"variables": [sets[0], moved], "predict": True, "judge": False}
+    report = jaxinit.analyze(MODEL, X, seeds=[1], **both)
+
+    theory = report.predicted["second_moment"][report.layers.index("Dense_1")]
+    assert theory > 9  # the square of the bias
+
+
 def test_variables_of_a_pair_of_functions_that_are_a_tuple():
     model = jaxinit.Functional(
         lambda key, x: (jax.random.normal(key, (5, 4)), "relu"),
