@@ -98,11 +98,11 @@ class Context:
     chosen: dict[int, Chosen] = field(default_factory=dict)
     unknown: dict[Hashable, str] = field(default_factory=dict)
     last: str = ""
-    watch: "Watch | None" = None
+    watch: Watch | None = None
     path: Path = ()
     at: int | None = None
     inside: bool = False
-    products: dict[Hashable, "Product"] = field(default_factory=dict)
+    products: dict[Hashable, Product] = field(default_factory=dict)
 
     def variance(self, weight: Weight, fan_in: float, second_moment: float) -> float:
         """The variance of a kernel's entries; chosen now if it has none yet."""
