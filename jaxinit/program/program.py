@@ -106,20 +106,30 @@ def build(program: versions.Program) -> Region:
     return _region(program, None, (), itertools.count())
 
 
-def _kind_of(equation: versions.Equation) -> Kind:
-    """How an equation runs other programs, if it does.
+def _opened(equation: versions.Equation) -> tuple[Kind, Sequence[versions.Program]]:
+    """How an equation runs other programs, and which; none if it does not.
 
     A call that nobody has told of is a rule: read inside, and run as it stands.
     """
     name = equation.primitive.name
-    if name not in _KINDS and name in primitives.TABLE:
-        return "op"
-    kind = _KINDS.get(name, "rule")
-    if kind in CALLS:
-        inner = versions.called_program(equation)
-        if inner is None or len(inner.jaxpr.outvars) != len(equation.outvars):
-            return "op"
-    return kind
+    usual: Kind = "op" if name in primitives.TABLE else "rule"
+    kind = _KINDS.get(name, usual)
+    match kind:
+        case "op":
+            return kind, ()
+        case "scan":
+            return kind, (versions.scan_parts(equation).body,)
+        case "while":
+            parts = versions.while_parts(equation)
+            return kind, (parts.body, parts.condition)
+        case "cond":
+            return kind, versions.branch_programs(equation)
+        case "shards":
+            return kind, (versions.shard_map_parts(equation).body,)
+    inner = versions.called_program(equation)
+    if inner is None or len(inner.jaxpr.outvars) != len(equation.outvars):
+        return "op", ()
+    return kind, (inner,)
 
 
 def _region(
@@ -145,9 +155,14 @@ def _region(
     live, _ = _live(jaxpr, wanted)
     for index in sorted(live):
         equation = jaxpr.eqns[index]
-        kind, at = _kind_of(equation), Location(path, index)
+        at = Location(path, index)
+        kind, programs = _opened(equation)
         operands = tuple(map(operand, equation.invars))
-        bodies = _bodies(kind, equation, live[index], at, fresh)
+        needed = _needed(kind, equation, live[index])
+        bodies = tuple(
+            _region(inner, needed, (*path, (index, which)), fresh)
+            for which, inner in enumerate(programs)
+        )
         results = tuple(next(fresh) for _ in equation.outvars)
         known.update(zip(equation.outvars, results, strict=True))
         made = tuple(live[index])
@@ -159,42 +174,14 @@ def _region(
     return Region(program, inputs, tuple(nodes), outputs)
 
 
-def _bodies(
-    kind: Kind,
-    equation: versions.Equation,
-    wanted: Sequence[bool],
-    at: Location,
-    fresh: Iterator[int],
-) -> tuple[Region, ...]:
-    programs = _programs_of(kind, equation)
-    needed: Sequence[bool] | None = wanted
+def _needed(
+    kind: Kind, equation: versions.Equation, wanted: Sequence[bool]
+) -> Sequence[bool] | None:
+    """Which outputs of an equation's programs are needed; ``None`` for all."""
     if kind == "scan":
-        needed = _live_of_scan(versions.scan_parts(equation), wanted)
-    elif kind == "while":  # a loop's length may depend on all that it carries
-        needed = None
-    return tuple(
-        _region(inner, needed, (*at.path, (at.equation, which)), fresh)
-        for which, inner in enumerate(programs)
-    )
-
-
-def _programs_of(kind: Kind, equation: versions.Equation) -> Sequence[versions.Program]:
-    """The programs that an equation of some kind runs."""
-    match kind:
-        case "op":
-            return ()
-        case "scan":
-            return (versions.scan_parts(equation).body,)
-        case "while":
-            parts = versions.while_parts(equation)
-            return (parts.body, parts.condition)
-        case "cond":
-            return versions.branch_programs(equation)
-        case "shards":
-            return (versions.shard_map_parts(equation).body,)
-    inner = versions.called_program(equation)
-    assert inner is not None, "a call has a program"
-    return (inner,)
+        return _live_of_scan(versions.scan_parts(equation), wanted)
+    # A loop's length may depend on all that it carries.
+    return None if kind == "while" else wanted
 
 
 def is_elementwise(region: Region) -> bool:
