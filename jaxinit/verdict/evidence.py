@@ -78,11 +78,11 @@ def entering(report: Measured, name: str) -> float | None:
     for curve in report.evidence.get("curves", ()):
         if curve["what"] == "input" and curve["row"] == name:
             return float(curve["mean_square"])
-    fed = report.evidence.get("inputs", ())
-    facts = front(report, name)
-    if len(fed) != 1 or facts.get("by", True) or facts["after"]:
+    taken = front(report, name).get("inputs", ())
+    if len(taken) != 1:
         return None
-    return float(fed[0]["mean"] ** 2 + fed[0]["std"] ** 2)
+    fed = report.evidence["inputs"][taken[0]]
+    return float(fed["mean"] ** 2 + fed["std"] ** 2)
 
 
 def leaving(report: Measured, name: str) -> float | None:

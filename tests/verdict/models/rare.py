@@ -1,12 +1,13 @@
 """Models that cause what no model of the other pages does, one for each sentence."""
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from tests.verdict.models.case import Faulty, X
+from tests.verdict.models.case import Faulty, Healthy, X, drawn
 from tests.verdict.models.functional_models import functional
-from tests.verdict.models.linen_models import dropout
+from tests.verdict.models.linen_models import dropout, he
 
 D, relu = nn.Dense, nn.relu
 
@@ -44,6 +45,15 @@ def summed(rows):
         return D(5)(relu(jnp.full((32, 32), 1.0 / rows) @ relu(D(32)(x) + 1.0)))
 
     return body
+
+
+def critic(m, state, action):
+    x = jnp.concatenate([state, action], -1)
+    return D(1)(relu(D(32, kernel_init=he)(relu(D(32, kernel_init=he)(x)))))
+
+
+def towers(m, x, y):
+    return D(5)(relu(D(32)(x)) + relu(D(32)(y.reshape(32, -1))))
 
 
 def small(y):
@@ -114,5 +124,23 @@ FAULTY = [
         loss=small,
         cured_loss=lambda y: (y.astype(jnp.float32) ** 2).mean(),
     ),
+    Faulty(
+        "critic, states of mean 100",
+        critic,
+        (drawn(32, 8) + 100, drawn(32, 4)),
+        "input",
+        "Dense_0",
+        critic,
+        (drawn(32, 8), drawn(32, 4)),
+    ),
+    Faulty(
+        "two towers, one of pixels",
+        towers,
+        (X, 255 * jax.random.uniform(jax.random.key(3), (32, 4, 4))),
+        "input",
+        "Dense_1",
+        towers,
+        (X, jax.random.uniform(jax.random.key(3), (32, 4, 4))),
+    ),
 ]
-HEALTHY = []
+HEALTHY = [Healthy("critic, bounded actions", critic, (X, jnp.tanh(drawn(32, 4))))]
