@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Any
 
+import jax.numpy as jnp
+
 from jaxinit.layers.names import row_names
 from jaxinit.program import primitives
 from jaxinit.program.flow import CARRY, CHOICE, SLICE, STACK, Node
@@ -110,7 +112,12 @@ def _inputs(network: Network, value: int) -> list[int]:
         seen.add(number)
         if maker is not None and flow.nodes[maker].primitive in _MOVES:
             todo += [v for v in flow.nodes[maker].operands if flow.data[v]]
-    floats = [i for i in network.traced.input_positions if flow.values[i].is_float]
+    invars = network.traced.apply.jaxpr.invars
+    floats = [
+        i
+        for i in network.traced.input_positions
+        if jnp.issubdtype(invars[i].aval.dtype, jnp.floating)
+    ]
     return [n for n, position in enumerate(floats) if position in seen]
 
 

@@ -202,7 +202,9 @@ def _first(network: Network, raw: Raw) -> First:
         gradient = gradient.reshape(len(gradient), -1)
         moves.append((gradient != 0).any(axis=1))
         nonfinite.append(~np.isfinite(gradient).all(axis=1))
-        _, exponent, scaled = np.moveaxis(np.float64(raw.weights[leaf]), -1, 0)
+        _, exponent, scaled = np.moveaxis(
+            np.asarray(raw.weights[leaf], np.float64), -1, 0
+        )
         squares.append(float(np.mean(scaled * np.exp2(2 * exponent))))
     return First(np.stack(moves, 1), np.stack(nonfinite, 1), np.array(squares))
 
