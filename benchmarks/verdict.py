@@ -59,6 +59,7 @@ def _faulty(case: Faulty, right: Counter[str], count: Counter[str]) -> None:
     right["cured twins"] += twin.verdict == "ok"
     if twin.verdict != "ok":
         _show(f"ACCUSED, cured twin of {case.name}", twin)
+    _missing(f"twin of {case.name}", twin)
 
 
 def _healthy(case: Healthy, right: Counter[str], count: Counter[str]) -> None:

@@ -21,7 +21,7 @@ from jaxinit.roles.structure import Hints
 from jaxinit.signal.between import fronts
 from jaxinit.signal.broken import Find, find_broken
 from jaxinit.signal.bundle import Analysis, Raw, find_rolled
-from jaxinit.signal.curves import Curve, fields, find_curves, look
+from jaxinit.signal.curves import Curve, by_layer, find_curves, look
 from jaxinit.signal.given import drawn
 from jaxinit.signal.reach import Reach, reach
 from jaxinit.signal.records import SIZE
@@ -129,8 +129,9 @@ def gather(
         "undefined": float(np.mean([one.undefined for one in looked])),
         "params": _params(network, known.reach, first, looked, steps),
         "curves": [
-            {"what": c.what, "row": c.row, "gate": c.gate, **fields(c, r)}
-            for c, r in zip(known.curves, records, strict=True)
+            entry
+            for curve, record in zip(known.curves, records, strict=True)
+            for entry in by_layer(curve, record)
         ],
         "inputs": [_input(np.asarray(x)) for x in inputs if _is_float(x)],
     }
@@ -202,7 +203,9 @@ def _first(network: Network, raw: Raw) -> First:
         gradient = gradient.reshape(len(gradient), -1)
         moves.append((gradient != 0).any(axis=1))
         nonfinite.append(~np.isfinite(gradient).all(axis=1))
-        _, exponent, scaled = np.moveaxis(np.float64(raw.weights[leaf]), -1, 0)
+        _, exponent, scaled = np.moveaxis(
+            np.asarray(raw.weights[leaf], np.float64), -1, 0
+        )
         squares.append(float(np.mean(scaled * np.exp2(2 * exponent))))
     return First(np.stack(moves, 1), np.stack(nonfinite, 1), np.array(squares))
 

@@ -24,8 +24,10 @@ from jaxinit.signal.remedies.trying import attempt, attempts
 
 # Remedies that are tried at most.
 _MOST = 24
+# Decades that a curve counts for of which zeros hide the spread: a second moment that
+# spreads as far is found faulty.
+_UNKNOWN = 2.0
 # Schemes that look at the whole network, after all that a cause suggests.
-_UNKNOWN = 2.0  # decades
 _WHOLE = ("jaxinit.lsuv()", "jaxinit.fixup()")
 
 
