@@ -46,7 +46,7 @@ class Forms:
         )
 
     def _rule(self, equation: versions.Equation) -> Hashable:
-        """A function with a derivative of its own: what it is, and its gradient.
+        """A function with a derivative of its own: what it is, and its derivative.
 
         The rule itself is a new object for each call; two are the same if they trace
         to the same.
@@ -58,18 +58,8 @@ class Forms:
         value = self._program(called)
         if self._in_gradient:  # nobody differentiates it once more
             return value
-        count = len(equation.invars)
-
-        def pull(*values: Any) -> Any:
-            _, back = jax.vjp(
-                lambda *given: versions.bind(equation, given), *values[:count]
-            )
-            return back(list(values[count:]))
-
-        spec: Any = jax.ShapeDtypeStruct
-        shapes = [spec(a.shape, a.dtype) for a in avals]
         try:
-            gradient, _ = versions.trace(pull, *shapes)
+            gradient = _derivative(equation)
         except Exception:  # whatever a user's rule raises: it equals itself alone
             return id(equation)
         self._in_gradient = True
@@ -113,3 +103,24 @@ class Forms:
         number = self._numbers.setdefault(tuple(form), len(self._numbers))
         self._programs[name] = (outer, number)  # held, so that ids stay its own
         return number
+
+
+def _derivative(equation: versions.Equation) -> versions.Program:
+    """The derivative of an equation, forward where it has a rule for that: cheaper."""
+    forward = equation.primitive.name == "custom_jvp_call"
+    given = [atom.aval for atom in equation.invars]
+    moved = given if forward else [var.aval for var in equation.outvars]
+    count = len(given)
+
+    def run(*values: Any) -> Any:
+        return versions.bind(equation, values)
+
+    def derivative(*values: Any) -> Any:
+        if forward:
+            return jax.jvp(run, values[:count], values[count:])
+        _, back = jax.vjp(run, *values[:count])
+        return back(list(values[count:]))
+
+    spec: Any = jax.ShapeDtypeStruct
+    shapes = [spec(aval.shape, aval.dtype) for aval in (*given, *moved)]
+    return versions.trace(derivative, *shapes)[0]
