@@ -9,7 +9,7 @@ before to what enters).
 import math
 from collections.abc import Sequence
 
-from jaxinit.report.findings import Finding
+from jaxinit.report.findings import Finding, Kind
 from jaxinit.report.measured import Measured, Row
 from jaxinit.report.numbers import compact
 from jaxinit.verdict import operations, remedies
@@ -121,10 +121,12 @@ def _in_front(report: Measured, row: Row) -> Finding | None:
 def _kernel(
     report: Measured, name: str, gain: float, ratio: float, *, last: bool
 ) -> Finding:
-    kind = "exploding" if gain > 1 else "vanishing"
+    kind: Kind = "exploding" if gain > 1 else "vanishing"
+    if last:
+        kind = "loss-at-init"
     row = report.rows[report.layers.index(name)]
     return finding(
-        "loss-at-init" if last else kind,  # type: ignore[arg-type]
+        kind,
         "second_moment",
         name,
         math.log2(ratio),
