@@ -26,7 +26,7 @@ def check_dtype(
     """
     if dtype is None:
         return np.dtype(jnp.result_type(float))
-    given: Any = dtype
+    given: Any = _of_python(dtype)
     try:
         resolved: np.dtype = _checked(given, kinds, name)
     except TypeError:  # no dtype, or without a hash
@@ -57,6 +57,13 @@ def _checked(dtype: Any, kinds: Kinds, name: str) -> np.dtype:
     return resolved
 
 
+def _of_python(value: Any) -> Any:
+    """jax's default for Python's ``float`` and the like, which ask for no size."""
+    if isinstance(value, type) and value in (float, complex, int, bool):
+        return jnp.result_type(value)
+    return value
+
+
 def as_dtype(name: str, value: Any) -> np.dtype:
     """The dtype that ``value`` means.
 
@@ -64,7 +71,7 @@ def as_dtype(name: str, value: Any) -> np.dtype:
       TypeError: if it means none.
     """
     try:
-        found: np.dtype = np.dtype(value)
+        found: np.dtype = np.dtype(_of_python(value))
         return found
     except Exception as error:
         number = isinstance(value, (int, float, np.generic, np.ndarray, jax.Array))

@@ -30,6 +30,7 @@ def weight_selection(variables: Any, larger: Any, *, layers: Sequence[str] = ())
       New variables of the smaller model. Names, shapes, dtypes and shardings stay.
 
     Raises:
+      TypeError: if ``layers`` is a single text.
       ValueError: if an array has no namesake of as many axes, each at least as long;
         or a pattern matches nothing.
 
@@ -43,6 +44,11 @@ def weight_selection(variables: Any, larger: Any, *, layers: Sequence[str] = ())
       Xu et al., "Initializing Models with Larger Ones", 2024, section 3; uniform
       element selection.
     """
+    if isinstance(layers, str):
+        raise TypeError(
+            f"`layers` must be a list of patterns, got the text {layers!r}. Write "
+            f"[{layers!r}]."
+        )
     tree = tree_of(variables)
     source = {leaf.name: leaf.value for leaf in tree_of(larger).leaves}
     stacks = [_patterns.compiled(pattern) for pattern in layers]
