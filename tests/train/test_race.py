@@ -282,7 +282,7 @@ def run_model(model):
     [
         (
             {"learning_rates": [0.1, -1.0]},
-            "`learning_rates` must be in .*got -1",
+            r"`learning_rates` must be in .*got -1",
         ),
         ({"seeds": 0}, "`seeds` must be"),
         ({"seeds": [1, 1]}, "`seeds` must hold each index once"),
