@@ -5,6 +5,7 @@ import inspect
 import numpy as np
 import optax
 import pytest
+from flax import linen as nn
 
 import jaxinit
 from jaxinit import schemes
@@ -30,6 +31,7 @@ WRONG = {
 }
 # What stands for the required arguments.
 REQUIRED = {
+    "base": nn.Dense(2),
     "batches": [],
     "change": np.negative,
     "given": [("a", jaxinit.zeros)],
