@@ -180,7 +180,7 @@ def entries_of(value: Any) -> Sequence[Any] | None:
     """Those of a sequence, or of an array along its first axis; else ``None``."""
     if isinstance(value, (np.ndarray, jax.Array)):
         return None if value.ndim == 0 else list(value)
-    text = isinstance(value, (str, bytes))
+    text = isinstance(value, (str, bytes, bytearray))
     return value if isinstance(value, Sequence) and not text else None
 
 

@@ -88,7 +88,7 @@ _ARRAYS = (Sequence, np.ndarray, np.generic, float, int, complex)
 
 def _mask(name: str, value: Any) -> Any:
     """Booleans for zeros and ones."""
-    array = _array(name, value)
+    array = _in_float64(_array(name, value))
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
         return array
     return frozen(array != 0) if np.isin(array, [0, 1]).all() else array
