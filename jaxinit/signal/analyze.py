@@ -8,9 +8,10 @@ import jax
 
 from jaxinit._configuration import measuring
 from jaxinit._progress import Bar
+from jaxinit.models.arguments import model_arguments
 from jaxinit.report.report import Report
 from jaxinit.roles.structure import as_hints
-from jaxinit.signal.checks import check_switch, model_arguments
+from jaxinit.signal.checks import check_switch
 from jaxinit.signal.extra.measure import check_metrics
 from jaxinit.signal.measure import measure
 from jaxinit.signal.plan import RunPlan
