@@ -64,7 +64,7 @@ def _table(report: Measured, max_rows: int) -> Iterator[str]:
     if len(lines) + left < len(report.rows):
         yield from (
             "",
-            "Equal modules share lines: the E[x²] furthest from 1, the span of gradients.",
+            "Equal modules share lines: E[x²] furthest from 1, the span of gradients.",
         )
     if left:
         yield from ("", f"{left} rows are left out.")
