@@ -153,8 +153,8 @@ def _lines_below(
     if len(lines) < len(report.rows):
         yield (
             f"{len(report.rows)} rows in {len(lines)} lines. One that stands for "
-            "several shows the E[x²] furthest from 1, the lowest 5% to the highest 95%, "
-            "all seeds, the most dead, and the span of the rest. "
+            "several shows the E[x²] furthest from 1, the lowest 5% to the highest "
+            "95%, all seeds, the most dead, and the span of the rest. "
             "report.table(all=True), or --all in a shell, shows each row."
         )
     legends = [column.legend for column in columns if column.legend]

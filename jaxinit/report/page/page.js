@@ -21,9 +21,10 @@ const number = (log) => {
 
 const QUANTILES = [0.05, 0.25, 0.5, 0.75, 0.95];
 const sortedSeeds = (logs) => logs.filter((v) => v !== null).sort((a, b) => a - b);
-// Quantiles over the seeds of a row, which are there already for what can be picked.
+// Quantiles over the seeds of a row; for what can be picked they are in the data.
 const bandOf = (panel, i) => {
-  const sorted = sortedSeeds((panel.bands ?? panel.logs)[i]);
+  if (panel.bands) return panel.bands[i][0] === null ? null : panel.bands[i];
+  const sorted = sortedSeeds(panel.logs[i]);
   return sorted.length ? QUANTILES.map((q) => quantile(sorted, q)) : null;
 };
 const show = (panel, value) => panel.log ? number(value) : String(Number(value.toPrecision(3)));
