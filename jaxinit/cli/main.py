@@ -103,7 +103,7 @@ def _add_analyze(subparsers: Subparsers) -> None:
     add_checkpoint(parser)
     add_files(parser)
     parser.add_argument(
-        "--all", action="store_true", help="show all rows, however many there are"
+        "--all", action="store_true", help="give each row a line; equal modules of deep models share one otherwise"
     )
     parser.add_argument(
         "--github",

@@ -49,6 +49,7 @@ def page_data(report: Measured, columns: int) -> dict[str, Any]:
             "module": visible(row.name.rpartition("/")[0]),
             "finding": ", ".join(dict.fromkeys(problems.get(row.name, []))),
             "facts": list(_facts(report, i, row, weights)),
+            **_histogram(report, row.name),
         }
         for i, row in enumerate(report.rows)
     ]
@@ -107,6 +108,15 @@ def _facts(
         if away is not None and not math.isnan(values[i]):
             off = "" if math.isnan(away[i]) else f", measured {away[i]:+.1f} stderr off"
             yield "theory", visible(metric) + f" {compact(float(values[i]))}{off}"
+
+
+def _histogram(report: Measured, row: str) -> dict[str, list[float]]:
+    """Shares of its values by sign and exponent, the mean over seeds."""
+    shares = report.histograms.get(row)
+    if shares is None:
+        return {}
+    mean = np.nan_to_num(np.nan_to_num(shares).mean(axis=0))
+    return {"exponents": [round(share, 4) for share in mean.tolist()]}
 
 
 def _more(report: Measured) -> Iterator[dict[str, Any]]:

@@ -25,6 +25,7 @@ from jaxinit.report.marks import (
 )
 from jaxinit.report.measured import Measured
 from jaxinit.report.numbers import elide
+from jaxinit.report.summary import log10
 from jaxinit.report.text import visible
 
 if TYPE_CHECKING:
@@ -227,12 +228,24 @@ def _draw_panel(ax: "Axes", report: Measured, panel: Panel) -> None:
         markeredgecolor=panel.color,
         zorder=4,
     )
-    _limit(ax, bands)
+    theory = _theory(report, panel)
+    if np.isfinite(theory).any():
+        black = {"color": INK, "linewidth": 1.2, "linestyle": (0, (1, 2))}
+        ax.plot(depth, 10.0**theory, zorder=4, **black)
+    _limit(ax, np.vstack([bands, theory]))
     mark_edges(ax, depth, panel)
     mark_dead(ax, depth, median, report, panel)
     mark_findings(ax, report, panel)
     label_bands(ax, depth, bands, len(report.seeds), panel)
-    _decorate(ax, panel, len(depth), bool(joins) and panel.color == BLUE)
+    marks = ["rings: a branch joins the stream"] * (bool(joins) and panel.color == BLUE)
+    marks += ["black dots: theory"] * bool(np.isfinite(theory).any())
+    _decorate(ax, panel, len(depth), "; ".join(marks))
+
+
+def _theory(report: Measured, panel: Panel) -> np.ndarray:
+    """Decimal logarithms of what theory expects of each row; NaN where of nothing."""
+    none = np.full(len(report.rows), np.nan)
+    return log10(report.predicted.get(panel.metric, none))
 
 
 def _limit(ax: "Axes", bands: np.ndarray) -> None:
@@ -244,8 +257,8 @@ def _limit(ax: "Axes", bands: np.ndarray) -> None:
     ax.set_ylim(10.0**low, 10.0**high)
 
 
-def _decorate(ax: "Axes", panel: Panel, depth: int, joins: bool) -> None:
-    title = panel.title + ("   (rings: a branch joins the stream)" if joins else "")
+def _decorate(ax: "Axes", panel: Panel, depth: int, marks: str) -> None:
+    title = panel.title + (f"   ({marks})" if marks else "")
     ax.set_title(title, loc="left", fontsize=10, color=panel.color)
     ax.set_title(panel.flow, loc="right", fontsize=8, color=GRAY)
     ax.set_xlim(-0.6, max(depth - 0.4, 0.6))

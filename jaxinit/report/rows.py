@@ -188,7 +188,7 @@ def _moments(
     legend = f"E[x²] is the second moment, median and 5-95% of {len(values)} seeds"
     columns = [
         Column("E[x²]", medians, "right", weight=6, legend=legend),
-        Column("5-95%", ranges, style="dim", weight=3),
+        Column("5-95%", ranges, style="dim", weight=2),
     ]
     axis = axis_of(values)
     if axis is not None and len(values) > 1:
@@ -197,7 +197,7 @@ def _moments(
         ]
         low, high = (compact(10**end) for end in axis)
         legend = f"seeds, where they lie on a log axis from {low} to {high}"
-        columns.append(Column("seeds", drawn, weight=2, legend=legend))
+        columns.append(Column("seeds", drawn, weight=3, legend=legend))
     return columns
 
 

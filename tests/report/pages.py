@@ -37,6 +37,7 @@ class Case(NamedTuple):
       matches: how many rows it leaves.
       more: metrics that can be picked.
       columns: columns of numbers to sort by.
+      exponents: how many bins the histogram of the first row has, if it has one.
     """
 
     text: str
@@ -45,6 +46,7 @@ class Case(NamedTuple):
     matches: int
     more: tuple[str, ...] = ("cos",)
     columns: tuple[str, ...] = ("E[x²]", "grad rms")
+    exponents: int = 0
 
     def expected(self) -> dict[str, Any]:
         return {name: v for name, v in self._asdict().items() if name != "text"}
@@ -74,12 +76,14 @@ def asked_for(count: int = 12) -> Report:
     theory = np.exp2(-np.arange(count, dtype=float))
     theory[count // 2 :] = np.nan
     rows = tuple(row(f"Block_{i // 3}/Dense_{i % 3}") for i in range(count))
+    bins = np.exp(-np.abs(np.abs(np.arange(129) - 64.0) - 40) / 3)
     return judged(
         make_report(
             rows,
             log2_moment=walk(16, count, drift=-1.0, step=0.1),
             forward={"attn_entropy": entropy, "branch_ratio": ratio},
             model={"jacobian_mean": np.full(16, 1.25)},
+            histograms={rows[0].name: np.tile(bins, (16, 1))},
             predicted={
                 "second_moment": theory,
                 "second_moment_z": np.where(np.isnan(theory), np.nan, -1.5),
@@ -99,6 +103,7 @@ def cases() -> dict[str, Case]:
             *(12, "block_1/", 3),
             (*asked, "mean", "absmax"),
             ("E[x²]", "predicted", "off/se", *asked),
+            exponents=129,
         ),
         "compared": Case(page({"own": few(), "<b>he": few()}), 12, "mlp/dense", 6),
     }

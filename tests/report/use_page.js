@@ -1,5 +1,5 @@
 // Uses each control of a page as a reader does; returns what does not follow from it.
-function usePage({ rows, word, matches, more, columns }) {
+function usePage({ rows, word, matches, more, columns, exponents }) {
   const faults = [];
   const check = (what, holds) => { if (!holds) faults.push(what); };
   const one = (selector) => document.querySelector(selector);
@@ -70,6 +70,9 @@ function usePage({ rows, word, matches, more, columns }) {
   check("an arrow goes to the row below", chosen() === data.rows[next.dataset.row].name);
   next.dispatchEvent(new PointerEvent("pointerenter"));
   check("distributions are told", one(".detail").textContent.includes("over seeds"));
+  key(svg, "Home");
+  check("a histogram has a bar for each bin", !exponents
+    || document.querySelectorAll(".detail svg.exponents rect").length === exponents);
 
   const before = panels();
   const names = [...document.querySelectorAll("section:first-of-type select.more option")].map((o) => o.textContent);

@@ -82,6 +82,20 @@ function profile(panel, rows, x, [left, right], top, H) {
   return [group, cursor];
 }
 
+// Negative values from large to small, zeros in the middle, positive ones to the right.
+function histogram(shares) {
+  const n = shares.length, most = Math.max(...shares, 1e-9), half = (n - 1) / 2;
+  const svg = draw("svg", { viewBox: `0 0 ${3 * n} 60`, class: "signal exponents", role: "img", "aria-label": "Shares of values by sign and exponent" });
+  shares.forEach((share, i) => {
+    const h = (44 * share) / most;
+    svg.append(draw("rect", { x: 3 * i, y: 45 - h, width: 2.4, height: h, class: i === half ? "dot odd" : "dot" }));
+  });
+  for (const [i, text, anchor] of [[0, "-2^23", "start"], [half, "0", "middle"], [n, "2^23", "end"]]) {
+    svg.append(draw("text", { x: 3 * i, y: 58, "text-anchor": anchor }, text));
+  }
+  return svg;
+}
+
 // Neighbors that have a value.
 function runsOf(values) {
   const runs = [];
@@ -141,6 +155,11 @@ function section(root, data) {
         list.append(make("dt", {}, ""), cell);
       }
     });
+    if (row.exponents) {
+      const cell = make("dd");
+      cell.append(histogram(row.exponents));
+      list.append(make("dt", {}, "values by sign and exponent"), cell);
+    }
     if (row.finding) add("finding", row.finding);
     detail.append(list);
   }
