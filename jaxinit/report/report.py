@@ -316,7 +316,8 @@ class Report(Measured):
         """The report as Markdown of bounded size, for issues and pull requests.
 
         Args:
-    XX
+          max_rows: how many lines the table has at most; of more rows, equal modules
+            share lines.
 
         Returns:
           Markdown text.
