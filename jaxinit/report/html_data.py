@@ -127,7 +127,8 @@ def _more(report: Measured) -> Iterator[dict[str, Any]]:
         scaled = _scaled(values, has_log(metric))
         bands = np.full((len(_BANDS), values.shape[1]), np.nan)
         known = ~np.isnan(scaled).all(axis=0)
-        bands[:, known] = np.nanquantile(scaled[:, known], _BANDS, axis=0)
+        if known.any():
+            bands[:, known] = np.nanquantile(scaled[:, known], _BANDS, axis=0)
         panel = _panel(report, metric, values, visible(metric), kind)
         yield panel | {"bands": _rounded(bands.T, has_log(metric))}
 

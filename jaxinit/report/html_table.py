@@ -40,7 +40,8 @@ def table_columns(report: Measured) -> list[Column]:
         _measured(report, "second_moment", "E[x²]"),
     ]
     if "second_moment" in report.predicted:
-        far = report.predicted["second_moment_z"]
+        none = np.full(len(rows), np.nan)
+        far = report.predicted.get("second_moment_z", none)
         away = ["" if math.isnan(z) else f"{z:+.1f}" for z in far]
         columns += [
             _numbers("predicted", report.predicted["second_moment"]),

@@ -11,6 +11,9 @@ from jaxinit.report.measured import Measured
 # Tables of more rows are folded, into this many lines where that can be done.
 MAX_ROWS, _LINES = 60, 40
 
+# Numbers in names; longer rows of digits are several.
+_NUMBER = re.compile(r"(\d{1,18})")
+
 # How many rows like the first are tried as the start of the next equal module.
 _TRIED = 64
 
@@ -102,7 +105,7 @@ def _keys(report: Measured) -> list[int]:
     """A number for each row, the same for those that differ in numbers alone."""
     found: dict[object, int] = {}
     keys = (
-        (re.sub(r"\d+", "#", row.name), row.kind, row.operation, row.shape, row.role)
+        (*_NUMBER.split(row.name)[::2], row.kind, row.operation, row.shape, row.role)
         for row in report.rows
     )
     return [found.setdefault(key, len(found)) for key in keys]
@@ -146,7 +149,7 @@ def _lines(run: _Run, together: int, names: Sequence[str]) -> Iterator[Line]:
 
 def _pattern(names: Sequence[str]) -> str:
     """What names have in common that differ in numbers alone: ``"Block_0..11/up"``."""
-    columns = zip(*(re.split(r"(\d+)", name) for name in names), strict=True)
+    columns = zip(*(_NUMBER.split(name) for name in names), strict=True)
     return "".join(
         column[0]
         if len(set(column)) == 1

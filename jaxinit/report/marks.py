@@ -7,6 +7,7 @@ import numpy as np
 
 from jaxinit.report.measured import Measured
 from jaxinit.report.numbers import elide
+from jaxinit.report.summary import log10
 from jaxinit.report.text import visible
 
 if TYPE_CHECKING:
@@ -63,6 +64,18 @@ def mark_edges(ax: "Axes", depth: np.ndarray, panel: Panel) -> None:
             fontsize=8,
             color=INK,
         )
+
+
+def mark_theory(
+    ax: "Axes", depth: np.ndarray, report: Measured, panel: Panel
+) -> np.ndarray:
+    """Black dots at what theory expects; its decimal logarithms, NaN where of nothing."""
+    none = np.full(len(report.rows), np.nan)
+    expected = log10(report.predicted.get(panel.metric, none))
+    if np.isfinite(expected).any():
+        dots = (0, (1, 2))
+        ax.plot(depth, 10.0**expected, color=INK, lw=1.2, linestyle=dots, zorder=4)
+    return expected
 
 
 def mark_dead(

@@ -22,10 +22,10 @@ from jaxinit.report.marks import (
     mark_dead,
     mark_edges,
     mark_findings,
+    mark_theory,
 )
 from jaxinit.report.measured import Measured
 from jaxinit.report.numbers import elide
-from jaxinit.report.summary import log10
 from jaxinit.report.text import visible
 
 if TYPE_CHECKING:
@@ -202,11 +202,28 @@ def _draw_panel(ax: "Axes", report: Measured, panel: Panel) -> None:
     ax.set_yscale("log")
     ax.fill_between(depth, q05, q95, color=panel.color, alpha=0.15, linewidth=0)
     ax.fill_between(depth, q25, q75, color=panel.color, alpha=0.30, linewidth=0)
+    _draw_median(ax, report, depth, median, panel.color)
+    theory = mark_theory(ax, depth, report, panel)
+    _limit(ax, np.vstack([bands, theory]))
+    mark_edges(ax, depth, panel)
+    mark_dead(ax, depth, median, report, panel)
+    mark_findings(ax, report, panel)
+    label_bands(ax, depth, bands, len(report.seeds), panel)
+    rings = panel.color == BLUE and "join" in report.kinds
+    marks = ["rings: a branch joins the stream"] * rings
+    marks += ["black dots: theory"] * bool(np.isfinite(theory).any())
+    _decorate(ax, panel, len(depth), "; ".join(marks))
+
+
+def _draw_median(
+    ax: "Axes", report: Measured, depth: np.ndarray, median: np.ndarray, color: str
+) -> None:
+    """The line, and rings where branches join the stream."""
     few = len(depth) <= _FEW
     ax.plot(
         depth,
         median,
-        color=panel.color,
+        color=color,
         linewidth=1.8,
         marker="o" if few else "",
         markersize=3.5,
@@ -217,7 +234,7 @@ def _draw_panel(ax: "Axes", report: Measured, panel: Panel) -> None:
     if len(joins) > 1:
         # The stream itself, from ring to ring.
         dots = (0, (1, 2))
-        ax.plot(depth[joins], median[joins], color=panel.color, lw=1, linestyle=dots)
+        ax.plot(depth[joins], median[joins], color=color, lw=1, linestyle=dots)
     ax.plot(
         depth[joins],
         median[joins],
@@ -225,27 +242,9 @@ def _draw_panel(ax: "Axes", report: Measured, panel: Panel) -> None:
         marker="o",
         markersize=6 if few else 4,
         markerfacecolor="white",
-        markeredgecolor=panel.color,
+        markeredgecolor=color,
         zorder=4,
     )
-    theory = _theory(report, panel)
-    if np.isfinite(theory).any():
-        black = {"color": INK, "linewidth": 1.2, "linestyle": (0, (1, 2))}
-        ax.plot(depth, 10.0**theory, zorder=4, **black)
-    _limit(ax, np.vstack([bands, theory]))
-    mark_edges(ax, depth, panel)
-    mark_dead(ax, depth, median, report, panel)
-    mark_findings(ax, report, panel)
-    label_bands(ax, depth, bands, len(report.seeds), panel)
-    marks = ["rings: a branch joins the stream"] * (bool(joins) and panel.color == BLUE)
-    marks += ["black dots: theory"] * bool(np.isfinite(theory).any())
-    _decorate(ax, panel, len(depth), "; ".join(marks))
-
-
-def _theory(report: Measured, panel: Panel) -> np.ndarray:
-    """Decimal logarithms of what theory expects of each row; NaN where of nothing."""
-    none = np.full(len(report.rows), np.nan)
-    return log10(report.predicted.get(panel.metric, none))
 
 
 def _limit(ax: "Axes", bands: np.ndarray) -> None:

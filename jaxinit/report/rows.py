@@ -227,7 +227,8 @@ def _predicted(report: Measured, lines: Sequence[Line]) -> list[Column]:
     theory = report.predicted.get("second_moment")
     if theory is None:
         return []
-    far = report.predicted["second_moment_z"]
+    none = np.full(len(report.rows), np.nan)
+    far = report.predicted.get("second_moment_z", none)
     worst = [
         max(line.rows, key=lambda i: -1.0 if math.isnan(far[i]) else abs(far[i]))
         for line in lines
