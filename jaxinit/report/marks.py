@@ -69,12 +69,12 @@ def mark_edges(ax: "Axes", depth: np.ndarray, panel: Panel) -> None:
 def mark_theory(
     ax: "Axes", depth: np.ndarray, report: Measured, panel: Panel
 ) -> np.ndarray:
-    """Black dots at what theory expects; its decimal logarithms, NaN where of nothing."""
+    """Black dots at what theory expects; its decimal logarithms, else NaN."""
     none = np.full(len(report.rows), np.nan)
     expected = log10(report.predicted.get(panel.metric, none))
     if np.isfinite(expected).any():
         dots = (0, (1, 2))
-        ax.plot(depth, 10.0**expected, color=INK, lw=1.2, linestyle=dots, zorder=4)
+        ax.plot(depth, 10.0**expected, ".", color=INK, lw=1.2, ls=dots, ms=3, zorder=4)
     return expected
 
 
