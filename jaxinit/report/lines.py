@@ -60,8 +60,8 @@ def table_lines(report: Measured, all: bool) -> list[Line]:
 def folded(report: Measured, room: int) -> list[Line]:
     """Lines that stand for all rows, at most ``room`` of them where that can be done.
 
-    Modules in a row that are equal but for their numbers share lines, as few of them
-    as it takes; if that does not do, whole modules become one line, the innermost
+    Modules in a row that are equal but for a number in their names share lines, as few
+    of them as it takes; if that does not do, whole modules become one line, the innermost
     first. A row that a finding names, and its neighbors, are never folded.
 
     Args:
@@ -75,7 +75,7 @@ def folded(report: Measured, room: int) -> list[Line]:
     if len(names) <= room:
         return [Line(name, (i,)) for i, name in enumerate(names)]
     kept = _kept(report)
-    runs = list(_runs(_keys(report), kept))
+    runs = list(_runs(report, kept))
     most = max(run.repeats for run in runs)
     lines: list[Line] = []
     for together in range(2, most + 1):
@@ -101,18 +101,25 @@ def _kept(report: Measured) -> frozenset[int]:
     )
 
 
-def _keys(report: Measured) -> list[int]:
-    """A number for each row, the same for those that differ in numbers alone."""
-    found: dict[object, int] = {}
-    keys = (
-        (*_NUMBER.split(row.name)[::2], row.kind, row.operation, row.shape, row.role)
-        for row in report.rows
-    )
-    return [found.setdefault(key, len(found)) for key in keys]
-
-
-def _runs(keys: Sequence[int], kept: frozenset[int]) -> Iterator[_Run]:
+def _runs(report: Measured, kept: frozenset[int]) -> Iterator[_Run]:
     """All rows, from the first on in the longest stretches that repeat themselves."""
+    parts = [_NUMBER.split(name) for name in report.layers]
+    keys = [
+        (*part[::2], row.kind, row.operation, row.shape, row.role)
+        for part, row in zip(parts, report.rows, strict=True)
+    ]
+
+    def counts_on(i: int, period: int, start: int) -> bool:
+        """Whether a row differs from that of the period before in one number alone."""
+        before = i - period
+        if keys[i] != keys[before]:
+            return False
+        places = _differing(parts[before], parts[i])
+        first = before - period < start
+        return len(places) == 1 and (
+            first or places == _differing(parts[before - period], parts[before])
+        )
+
     start, total = 0, len(keys)
     while start < total:
         stop = next((i for i in range(start, total) if i in kept), total)
@@ -120,12 +127,16 @@ def _runs(keys: Sequence[int], kept: frozenset[int]) -> Iterator[_Run]:
         likely = (i - start for i in range(start + 1, stop) if keys[i] == keys[start])
         for _, period in zip(range(_TRIED), likely, strict=False):
             end = start + period
-            while end < stop and keys[end] == keys[end - period]:
+            while end < stop and counts_on(end, period, start):
                 end += 1
             if end - start >= 2 * period and end > best.stop:
                 best = _Run(start, end, period)
         yield best
         start = best.stop
+
+
+def _differing(one: Sequence[str], other: Sequence[str]) -> list[int]:
+    return [k for k, (a, b) in enumerate(zip(one, other, strict=True)) if a != b]
 
 
 def _count(run: _Run, together: int) -> int:

@@ -55,8 +55,10 @@ def fitting_columns(
     report: Measured, lines: Sequence[Line], width: int, *, ascii: bool
 ) -> list[Column]:
     """The columns for which a table of that width has room."""
+    if not lines:
+        return []
     columns = _columns(report, lines, width, ascii)
-    longest = max((len(_name(report, line)) for line in lines), default=0)
+    longest = max(len(_name(report, line)) for line in lines)
     while len(columns) > 1 and _room(columns, width) < min(longest, _MIN_NAME):
         columns.remove(min(columns, key=lambda column: column.weight))
     return columns
