@@ -61,8 +61,8 @@ def folded(report: Measured, room: int) -> list[Line]:
     """Lines that stand for all rows, at most ``room`` of them where that can be done.
 
     Modules in a row that are equal but for a number in their names share lines, as few
-    of them as it takes; if that does not do, whole modules become one line, the innermost
-    first. A row that a finding names, and its neighbors, are never folded.
+    of them as it takes; if that does not do, whole modules become one line, the
+    innermost first. A row that a finding names, and its neighbors, are never folded.
 
     Args:
       report: what is shown.

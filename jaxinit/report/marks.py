@@ -105,13 +105,13 @@ def mark_findings(ax: "Axes", report: Measured, panel: Panel) -> None:
     for finding in report.findings:
         if finding.metric in metrics and finding.row in report.layers:
             places.setdefault(report.layers.index(finding.row), []).append(finding.kind)
-    for place, kinds in places.items():
+    for number, (place, kinds) in enumerate(places.items()):
         late = place > 0.7 * len(report.rows)
         ax.axvline(place, color=GRAY, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
         start = elide(visible(report.layers[place]), 28)
         ax.annotate(
             f"{', '.join(dict.fromkeys(kinds))} from {start}",
-            (place, 0.955),
+            (place, 0.955 - 0.07 * (number % 3)),
             xycoords=ax.get_xaxis_transform(),
             xytext=(-5 if late else 5, 0),
             textcoords="offset points",

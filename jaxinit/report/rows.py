@@ -235,12 +235,20 @@ def _predicted(report: Measured, lines: Sequence[Line]) -> list[Column]:
         max(line.rows, key=lambda i: -1.0 if math.isnan(far[i]) else abs(far[i]))
         for line in lines
     ]
-    expected = ["-" if math.isnan(theory[i]) else compact(theory[i]) for i in worst]
+    # Of several rows the distance alone: what is expected differs from row to row.
+    expected = [
+        _expected(theory[i]) if len(line.rows) == 1 else ""
+        for line, i in zip(lines, worst, strict=True)
+    ]
     away = ["-" if math.isnan(far[i]) else f"{far[i]:+.1f}" for i in worst]
     return [
         Column("predicted", expected, "right", weight=6),
         Column("off/se", away, "right", weight=5),
     ]
+
+
+def _expected(value: float) -> str:
+    return "-" if math.isnan(value) else compact(value)
 
 
 def _common(cells: Iterable[str]) -> str:

@@ -66,6 +66,9 @@ function profile(panel, rows, x, [left, right], top, H) {
     }
     group.append(draw("polyline", { points: run.map((i) => `${x(i)},${y(bands[i][2])}`).join(" "), class: "median" }));
   }
+  for (const [i] of runsOf(bands).filter((run) => run.length === 1)) {
+    group.append(draw("line", { x1: x(i), x2: x(i), y1: y(bands[i][0]), y2: y(bands[i][4]), class: "whisker" }));
+  }
   const radius = rows.length > 120 ? 1.5 : 3.2;
   rows.forEach((row, i) => {
     if (bands[i]) group.append(draw("circle", { cx: x(i), cy: y(bands[i][2]), r: row.kind === "join" ? radius + 1 : radius, class: `dot ${row.kind === "join" ? "join" : ""}` }));
