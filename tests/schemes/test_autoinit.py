@@ -235,7 +235,7 @@ def test_measured_variances_of_dense_layers():
     # Finite width: of order 1/64 for each layer.
     assert len(measured) == 6
     assert_near(measured, 1.0, 0.05)
-    with pytest.raises(AssertionError):
+    with pytest.raises(AssertionError, match="layers_0"):
         assert_near(measured, 1.3, 0.05)
 
 

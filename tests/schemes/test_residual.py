@@ -182,9 +182,9 @@ def test_a_zero_scalar_makes_each_block_the_identity(scheme, scan):
 
     np.testing.assert_allclose(model.apply(variables, x), outside, rtol=1e-5, atol=1e-6)
     assert float(outside.std()) > 0.1
-    for name, block in params.items():
-        if not name.startswith("block"):
-            continue
+    blocks = {k: v for k, v in params.items() if k.startswith("block")}
+    assert len(blocks) == (1 if scan else 3)
+    for name, block in blocks.items():
         assert not block["alpha"].any()
         assert block["fc"]["kernel"].any()
         assert jnp.all(grads[name]["alpha"] != 0)

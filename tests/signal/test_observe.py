@@ -93,11 +93,12 @@ def test_time_steps_are_pooled_as_in_the_report():
     model = nn.RNN(nn.SimpleCell(4))
     x = jax.random.normal(jax.random.key(2), (3, 6, 2))
     report = jaxinit.analyze(model, x, seeds=1, judge=False)
-    observed = jax.jit(jaxinit.observe(model, metrics=["mean", "rms", "absmax", "cos"]))
+    metrics = ("mean", "rms", "absmax", "cos")
+    observed = jax.jit(jaxinit.observe(model, metrics=metrics))
     _, statistics = observed(model.init(report.key(0), x), x)
 
-    for name, values in statistics.forward.items():
-        close(values, report.forward[name][0])
+    for name in metrics:
+        close(statistics.forward[name], report.forward[name][0])
 
 
 def trained(step, steps=4):
