@@ -41,6 +41,15 @@ def assigned(model, scheme, *args, **kwargs):
     }
 
 
+class Headless(nn.Module):
+    """A stem and one branch of one layer, whose sum is the output."""
+
+    @nn.compact
+    def __call__(self, x):
+        x = nn.Dense(WIDTH, name="stem")(x)
+        return x + nn.Dense(WIDTH, name="only")(nn.relu(x))
+
+
 class FixupBlock(nn.Module):
     """A block with Fixup's scalars, drawn here so that a test sees them set."""
 

@@ -179,13 +179,7 @@ def test_parallel_paths_are_counted_apart():
 
 
 def test_without_a_head_only_the_ends_are_zero():
-    class Net(nn.Module):
-        @nn.compact
-        def __call__(self, x):
-            x = nn.Dense(models.WIDTH, name="stem")(x)
-            return x + nn.Dense(models.WIDTH, name="only")(nn.relu(x))
-
-    drawn = models.assigned(Net(), fixup(), models.vectors())
+    drawn = models.assigned(models.Headless(), fixup(), models.vectors())
 
     assert_moments(drawn["stem/kernel"], mean=0.0, std=math.sqrt(2 / 16))
     assert not drawn["only/kernel"].any()
