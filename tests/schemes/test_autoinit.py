@@ -205,7 +205,7 @@ def test_scanned_residual_layers_are_drawn_with_a_variance_each():
 
 def second_moments(model, x, name, **kwargs):
     """Of one row of the report, over seeds: mean and standard error."""
-    report = analyze(model, x, scheme=autoinit(), seeds=48, progress=False, **kwargs)
+    report = analyze(model, x, scheme=autoinit(), seeds=48, judge=False, **kwargs)
     values = {
         row.name: report.forward["second_moment"][:, i]
         for i, row in enumerate(report.rows)

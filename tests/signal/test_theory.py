@@ -68,6 +68,10 @@ class Deep(nn.Module):
         return layers(x, None)[0]
 
 
+def measured(model, x, **options):
+    return jaxinit.analyze(model, x, judge=False, progress=False, **options)
+
+
 def standard_error(x):
     return np.std(x, ddof=1) / math.sqrt(len(x))
 
@@ -91,7 +95,7 @@ def test_tanh_length_map(weight_variance):
     q, chi = TANH[weight_variance]
     model = Deep(30, WIDTH, "tanh", weight_variance, 0.05)
     x = jax.ShapeDtypeStruct((4, WIDTH), jnp.float32)
-    report = jaxinit.analyze(model, x, seeds=8, progress=False)
+    report = measured(model, x, seeds=8)
 
     last = report.forward["second_moment"][:, -1]
     assert abs(last.mean() - q) < 4 * standard_error(last) + FINITE_WIDTH * q
@@ -106,17 +110,17 @@ def test_tanh_length_map(weight_variance):
 def test_relu_correlation_map():
     """Cho and Saul 2009: c' = (sqrt(1-c^2) + c (pi - acos c)) / pi, from c = 0."""
     x = jnp.eye(2, 512) * math.sqrt(512)
-    report = jaxinit.analyze(Deep(10, 512, "relu", 2.0), x, seeds=16, progress=False)
+    report = measured(Deep(10, 512, "relu", 2.0), x, seeds=16)
 
     expected = [0.0]
     for _ in range(9):
         c = expected[-1]
         angle = math.pi - math.acos(c)
         expected.append((math.sqrt(1 - c * c) + c * angle) / math.pi)
-    measured = report.forward["cos"]
+    cosines = report.forward["cos"]
     np.testing.assert_allclose(expected[4], 0.6803, atol=2e-3)
-    errors = np.abs(measured.mean(axis=0) - expected)
-    spread = np.std(measured, axis=0, ddof=1) / 4
+    errors = np.abs(cosines.mean(axis=0) - expected)
+    spread = np.std(cosines, axis=0, ddof=1) / 4
     # A fluctuation of the first layers is carried on: width 512 adds about 0.01.
     assert (errors < 4 * spread + 0.015).all(), errors
 
@@ -125,13 +129,7 @@ def test_relu_finite_width():
     """Hanin and Rolnick 2018: over seeds log q has mean -5L/2n and variance 5L/n."""
     depth, width, seeds = 20, 50, 256
     x = jax.random.normal(jax.random.key(1), (1, width))
-    report = jaxinit.analyze(
-        Deep(depth, width, "relu", 2.0),
-        x,
-        seeds=seeds,
-        strategy="vmap",
-        progress=False,
-    )
+    report = measured(Deep(depth, width, "relu", 2.0), x, seeds=seeds, strategy="vmap")
     q = report.forward["second_moment"]
     log = np.log(q[:, -1] / q[:, 0])
     layers = depth - 1
@@ -155,7 +153,7 @@ def test_batch_norm_gradient_explosion(activation, batch, growth):
     depth = 12
     x = jax.ShapeDtypeStruct((batch, 512), jnp.float32)
     model = Deep(depth, 512, activation, 1.0, 0.0, batch_norm=True)
-    report = jaxinit.analyze(model, x, seeds=8, progress=False)
+    report = measured(model, x, seeds=8)
 
     per_layer = np.log(report.backward["chi"][:, 2 : depth - 2]).mean(axis=1)
     slack = 4 * standard_error(per_layer) + 0.02
