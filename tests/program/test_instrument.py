@@ -118,13 +118,7 @@ def with_gradients(model: Case, measured: bool) -> Any:
         gradients, at_sites = pull([jnp.ones_like(out) for out in floats])
         return outputs, gradients, (records, at_sites)
 
-    return jax.jit(
-        both,
-        compiler_options={
-            "xla_backend_optimization_level": 0,
-            "xla_llvm_disable_expensive_passes": True,
-        },
-    )
+    return jax.jit(both)
 
 
 @pytest.mark.parametrize("name", [n for n in ZOO if n != "shard_map"])
@@ -144,10 +138,9 @@ def test_op_by_op_bit_for_bit(name):
 def test_compiled_within_rounding(name):
     model = case(name)
     if not model.analysis.backward:
-        options = {"xla_backend_optimization_level": 0}
-        expected = jax.jit(lambda v: plain(model, v), compiler_options=options)
+        expected = jax.jit(lambda v: plain(model, v))
         run = instrumented(model.analysis)
-        got = jax.jit(lambda v: run(v, {}), compiler_options=options)
+        got = jax.jit(lambda v: run(v, {}))
         assert_within_rounding(expected(model.values), got(model.values)[0])
         return
     params = model.values[: len(model.traced.params)]

@@ -37,7 +37,7 @@ def _zoo(name, scheme):
 def resnet():
     model = models.FixupResNet()
     images = models.images()
-    return model, models.compiled(lambda: initialize(model, fixup(), 0, images))()
+    return model, jax.jit(lambda: initialize(model, fixup(), 0, images))()
 
 
 def test_logits_are_zero_and_the_loss_is_the_log_of_the_classes(resnet):
@@ -193,7 +193,7 @@ def _change_in_one_step(depth, scheme):
     model = models.DeepFixup(depth, width=width, scalars=False)
     # A readout that is not zero, so that gradients reach the branches at once.
     scheme = override(scheme, [("head/kernel", jaxinit.lecun_normal())])
-    variables = models.compiled(lambda: initialize(model, scheme, 0, x))()
+    variables = jax.jit(lambda: initialize(model, scheme, 0, x))()
 
     def loss(variables):
         return (model.apply(variables, x) - 1).mean()
@@ -204,7 +204,7 @@ def _change_in_one_step(depth, scheme):
         change = model.apply(after, x) - model.apply(variables, x)
         return jnp.sqrt(jnp.square(change).mean()) / rate
 
-    return float(models.compiled(moved)(variables))
+    return float(jax.jit(moved)(variables))
 
 
 def test_one_step_changes_the_function_alike_at_any_depth():
