@@ -343,7 +343,7 @@ def test_a_reader_that_closes_the_pipe(project):
         from jaxinit.cli.main import main
         from jaxinit.verdict.judge import judged
         from tests.report.synthetic import dense_rows, make_report
-        report = judged(make_report(dense_rows(2000), num_seeds=2))
+        report = judged(make_report(dense_rows(2000), num_seeds=16))
         jaxinit.analyze = lambda *args, **options: report
         sys.exit(main(["analyze", "user_models:model", "--all", "--json", "r.json"]))
     """)

@@ -254,6 +254,8 @@ def test_wrong_schemes(project, given, capsys, word, message):
 
 
 def test_compare(project, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "120")
+
     def compare(model, *args, schemes, **options):
         assert list(schemes) == ["own", "he_normal"]
         assert schemes["own"] is None

@@ -38,7 +38,7 @@ def _analysis() -> str:
 
 def _compiling() -> str:
     text = (RESULTS / "initializers.txt").read_text()
-    row = re.search(r"he_normal \(3, 3, 16, 16\) +([\d.]+) +([\d.]+) s", text)
+    row = re.search(r"he_normal \(3, 3, 16, 16\) +([\d.]+) +([\d.]+) ", text)
     return (
         "**The same laws compile in a fraction of the time.** A draw of a 3x3 kernel "
         f"of 16 channels takes {row[1]} s to compile, where `jax.nn.initializers` "

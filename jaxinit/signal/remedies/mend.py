@@ -155,7 +155,7 @@ def mend(
       >>> x = jax.random.normal(jax.random.key(1), (32, 20))
       >>> mended = jaxinit.mend(model, x, seeds=4)
       >>> mended.before.verdict, mended.after.verdict
-      ('symmetric', 'ok')
+      ('exploding', 'ok')
       >>> variables = jaxinit.initialize(model, mended, 0, x)
     """
     check_switch("progress", progress, none=True)
