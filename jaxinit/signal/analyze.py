@@ -143,9 +143,9 @@ def analyze(
         realized variances of the weights. Where no law is known nothing is said.
       remedies: what is done about findings. ``"tried"`` analyzes the model again with
         changes that may mend it, on few seeds and with the compiled programs, until
-        one does; a healthy model costs nothing, any other at most 8 trials, and
-        no new one after 20 seconds of the processors, or as long as the analysis took
-        if that is more. ``"named"`` lists what theory and practice name,
+        one does; a healthy model costs nothing, any other at most 8 trials, of which
+        none begins after as much of the processors' time as the analysis took, or 20
+        seconds. ``"named"`` lists what theory and practice name,
         and ``"none"`` nothing beyond the findings' own lines.
       **kwargs: further keyword arguments of the model: ``train=True``, a mask,
         ``method=`` for another method than ``__call__``.
