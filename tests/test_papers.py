@@ -99,5 +99,7 @@ def test_a_ranking_carries_over_if_no_decided_pair_turns():
 
 
 def test_the_best_rate_is_that_of_the_lowest_median():
-    finals = np.array([[[3.0, 0.1, 3.0], [1.0, 1.0, 1.0], [np.nan, np.inf, 9.0]]])
-    assert at_best_rate(finals).tolist() == [[1.0, 1.0, 1.0]]
+    losses = np.array([[[3.0, 0.1, 3.0], [1.0, 1.0, 1.0], [np.nan, np.inf, 9.0]]])
+    losses = np.stack([np.zeros_like(losses), losses], axis=-1)
+
+    assert at_best_rate(losses).tolist() == [[1.0, 1.0, 1.0]]

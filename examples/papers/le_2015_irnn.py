@@ -128,10 +128,10 @@ STUDY = Study(
         },
         "quick": {
             "length": 50,
-            "width": 32,
+            "width": 64,
             "rates": (1e-3, 3e-3),
-            "steps": 1000,
-            "seeds": 3,
+            "steps": 2000,
+            "seeds": 2,
         },
         "smoke": {"length": 6, "width": 8, "rates": (1e-2,), "steps": 20, "seeds": 2},
     },
