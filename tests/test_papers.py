@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,17 @@ from matplotlib.figure import Figure
 from examples.papers.__main__ import studies
 from examples.papers.le_2015_irnn import adding
 from examples.papers.narrow_to_wide import at_best_rate, carried, order
-from examples.papers.study import MODES, Claim, Found, Study, as_text, main, run
+from examples.papers.study import (
+    MODES,
+    Claim,
+    Found,
+    Study,
+    as_text,
+    final,
+    main,
+    run,
+    share,
+)
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "docs" / "scripts"))
@@ -73,6 +84,12 @@ def test_a_claim_that_does_not_hold_is_an_exit_status(holds, tmp_path):
         return
     with pytest.raises(SystemExit, match="1"):
         main(study, arguments)
+
+
+@pytest.mark.parametrize("measured", [final, share])
+def test_half_a_race_is_judged_by_nothing(measured):
+    with pytest.raises(KeyboardInterrupt):
+        measured(SimpleNamespace(interrupted=True), "a")
 
 
 def test_the_adding_problem_is_to_add_a_number_of_each_half():

@@ -104,7 +104,7 @@ def measure(
         parametrizations={"He": lambda _: (schemes["He"], optax.adam)},
         **how,
     )
-    scores = [at_best_rate(race.losses) for race in races]
+    scores = [at_best_rate(study.finished(race).losses) for race in races]
     at_start = at_best_rate(races[0].losses[..., :short])
     first, last = order(scores[0]), order(scores[-1])
     fan = len(schemes) - 1  # all but the last know the fan

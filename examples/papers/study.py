@@ -228,13 +228,26 @@ def band(axes: Axes, x: Any, values: np.ndarray, color: str, label: str) -> None
     axes.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
 
 
+def finished(result: Any) -> Any:
+    """The race itself; half of one is nothing to judge a paper by.
+
+    Raises:
+      KeyboardInterrupt: if it was stopped.
+    """
+    if result.interrupted:
+        raise KeyboardInterrupt
+    return result
+
+
 def share(result: Any, scheme: str) -> float:
     """The share of runs that train at the scheme's best rate, of a ``race``."""
+    finished(result)
     return float(result.share("trains")[result.schemes.index(scheme)].max())
 
 
 def final(result: Any, scheme: str) -> float:
     """The median final loss of a scheme at its best rate."""
+    finished(result)
     losses = result.losses[result.schemes.index(scheme)]
     ends = np.where(np.isfinite(losses), losses, np.inf)
     tenth = max(losses.shape[-1] // 10, 1)
