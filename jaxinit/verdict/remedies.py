@@ -212,8 +212,9 @@ def apart(report: Measured) -> str:
         if row.operation in CONTRACTIONS and stored_gain(report, row)
     ]
     stored = _median([stored_gain(report, row) or 0.0 for row in rows]) if rows else 0
-    wanted = WANTED.get(name, 1.0) or 1.0
-    if stored and abs(math.log2(stored / wanted)) < _SAME:
+    # Where no activation is known, those of either kind are usual.
+    wanted = (1.0, 2.0) if name is None else (WANTED.get(name, 1.0),)
+    if stored and any(abs(math.log2(stored / w)) < _SAME for w in wanted):
         return (
             "x = x + block(nn.LayerNorm()(x))  # skips keep samples apart; the kernels "
             "have the usual scale"
