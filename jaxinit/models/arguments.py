@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxinit.program.primitives import is_key
+
 
 class Arguments(NamedTuple):
     """A model's arguments, the arrays apart from what is fixed.
@@ -119,11 +121,6 @@ def _typed_sharding(leaf: Any) -> Any:
 
 def _dtype(leaf: Any) -> Any:
     return jax.dtypes.canonicalize_dtype(leaf.dtype, allow_extended_dtype=True)
-
-
-def is_key(value: Any) -> bool:
-    """Whether an array, or a shape in place of one, holds typed random keys."""
-    return bool(jnp.issubdtype(value.dtype, jax.dtypes.prng_key))
 
 
 def zeros_like(shape: jax.ShapeDtypeStruct) -> jax.Array:

@@ -147,10 +147,16 @@ def test_they_print_as_their_call_and_law(init, text):
 def test_the_call_of_most_members_can_be_run():
     names = {name: getattr(ji, name) for name in ji.__all__} | {"inf": np.inf}
 
-    for member in MEMBERS:
-        # Arrays, and functions of others, are named only.
-        if not any(word in member.init.call for word in ("[", "<", "_quadratic")):
-            assert eval(member.init.call, names) == member.init, member.init.call
+    # Arrays, and functions of others, are named only.
+    inits = [
+        member.init
+        for member in MEMBERS
+        if not any(word in member.init.call for word in ("[", "<", "_quadratic"))
+    ]
+
+    assert len(inits) > 0.7 * len(MEMBERS)
+    for init in inits:
+        assert eval(init.call, names) == init, init.call
 
 
 def test_arrays_are_copied_when_built():

@@ -45,7 +45,7 @@ def olmo2(stddev: float = 0.02) -> Scheme:
       >>> scheme = olmo2()
 
     References:
-      OLMo Team, "2 OLMo 2 Furious", 2024, section 3.2; ``InitMethod.normal`` of
+      Team OLMo et al., "2 OLMo 2 Furious", 2024, section 3.2; ``InitMethod.normal`` of
       OLMo-core.
     """
     return _Olmo("olmo2()", _std(stddev), "none")
