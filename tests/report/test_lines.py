@@ -47,6 +47,13 @@ REPORTS = {
     ),
     "a scan": make_report(tuple(row(f"blocks/fc[{i}]") for i in range(100))),
     "nothing alike": irregular(),
+    "odd numbers": make_report(
+        tuple(
+            row(name.format(i))
+            for i in range(30)
+            for name in ("a#{}", "a##{}", "9" * 5000 + "/{}", "\u0663/{}", "x\u00b2{}")
+        )
+    ),
 }
 
 
