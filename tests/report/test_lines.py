@@ -130,6 +130,14 @@ def test_without_equal_modules_the_innermost_become_one_line_first():
     assert folded(irregular(modules=3), 2)[0].name == "net/*"
 
 
+def test_neighbors_share_a_line_where_modules_are_too_many_or_too_few():
+    lines = folded(irregular(modules=300), 40)
+
+    assert 20 <= len(lines) <= 40
+    assert lines[0].name == "net/a/x/w0 .. net/h/z/w8"
+    assert [i for line in lines for i in line.rows] == list(range(2700))
+
+
 def test_a_line_shows_the_worst_of_its_rows():
     moment = np.ones((16, 100))
     moment[:, 41] = np.geomspace(1e-3, 1e-2, 16)
