@@ -57,7 +57,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks the tests of the quick files."""
     here = Path(__file__).parent
+    quick = {here / name for name in QUICK}
+    missing = [str(path) for path in quick if not path.exists()]
+    if missing:
+        raise pytest.UsageError(f"QUICK names files that are gone: {missing}")
     for item in items:
-        if item.path.is_relative_to(here):
-            if item.path.relative_to(here).as_posix() in QUICK:
-                item.add_marker("quick")
+        if item.path in quick:
+            item.add_marker("quick")
