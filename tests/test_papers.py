@@ -40,6 +40,7 @@ def test_a_study_runs(name, tmp_path):
     assert set(study.sizes) == set(MODES)
     assert len({frozenset(size) for size in study.sizes.values()}) == 1
     text = as_text(record)
+    assert record["claims"]
     for claim in record["claims"]:
         assert type(claim["holds"]) is bool
         assert claim["published"] in text
