@@ -12,7 +12,7 @@ from jaxinit._configuration import configuration, measuring
 from jaxinit.draw.drawer import Drawer, drawer
 from jaxinit.draw.own_init import as_arrays
 from jaxinit.draw.shardings import shardings_of
-from jaxinit.models.arguments import Arguments, arguments
+from jaxinit.models.arguments import Arguments, arguments, model_arguments
 from jaxinit.models.own import own_init
 from jaxinit.program import versions
 from jaxinit.program.primitives import is_key
@@ -94,7 +94,7 @@ def fast_init(
                 model_kwargs=model_kwargs,
                 **kwargs,
             )
-    given = arguments(args, {**kwargs, **(model_kwargs or {})})
+    given = arguments(args, model_arguments(kwargs, model_kwargs))
     init = _init(model, key, given)
     values = (*init.keys, *as_arrays(given.inputs))
     if init.draw is None:
@@ -159,7 +159,7 @@ def abstract_init(
             return abstract_init(
                 model, *args, shardings=shardings, model_kwargs=model_kwargs, **kwargs
             )
-    given = arguments(args, {**kwargs, **(model_kwargs or {})})
+    given = arguments(args, model_arguments(kwargs, model_kwargs))
     init = _init(model, 0, given)
     if init.draw is None:
         raise ValueError(

@@ -8,9 +8,10 @@ import jax
 
 from jaxinit._configuration import measuring
 from jaxinit._progress import Bar
+from jaxinit.models.arguments import model_arguments
 from jaxinit.report.report import Report
 from jaxinit.roles.structure import as_hints
-from jaxinit.signal.checks import check_switch, model_arguments
+from jaxinit.signal.checks import check_switch
 from jaxinit.signal.extra.measure import check_metrics
 from jaxinit.signal.measure import measure
 from jaxinit.signal.plan import RunPlan
@@ -142,9 +143,9 @@ def analyze(
         realized variances of the weights. Where no law is known nothing is said.
       remedies: what is done about findings. ``"tried"`` analyzes the model again with
         changes that may mend it, on few seeds and with the compiled programs, until
-        one does; a healthy model costs nothing, any other at most 8 trials, and
-        no new one after 20 seconds of the processors, or as long as the analysis took
-        if that is more. ``"named"`` lists what theory and practice name,
+        one does; a healthy model costs nothing, any other at most 8 trials, of which
+        none begins after as much of the processors' time as the analysis took, or 20
+        seconds. ``"named"`` lists what theory and practice name,
         and ``"none"`` nothing beyond the findings' own lines.
       **kwargs: further keyword arguments of the model: ``train=True``, a mask,
         ``method=`` for another method than ``__call__``.

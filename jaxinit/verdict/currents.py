@@ -119,7 +119,8 @@ def describe(current: Current) -> str:
     what = "gradient norm" if current.metric == "grad_rms" else "second moment"
     if current.trend is None:
         known = np.isfinite(current.logs).any(axis=0).sum()
-        return f"the {what} keeps within bounds ({known} layers: too few for a slope)"
+        layers = "layer" if known == 1 else "layers"
+        return f"the {what} keeps within bounds ({known} {layers}: too few for a slope)"
     factor = _factor(current.trend.slope, current.trend.stderr)
     return (
         f"the {what} changes by a factor of {factor} per layer "

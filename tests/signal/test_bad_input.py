@@ -14,6 +14,7 @@ from flax import nnx
 import jaxinit
 from jaxinit._progress import Bar
 from jaxinit.signal.engine import Engine
+from tests.signal.same import assert_same_statistics
 
 pytestmark = pytest.mark.internals
 
@@ -491,10 +492,7 @@ def whole():
 
 def assert_first_seeds(report, count, whole):
     np.testing.assert_array_equal(report.seeds, np.arange(count))
-    for group in ("forward", "backward", "weights"):
-        for name, values in getattr(report, group).items():
-            wanted = getattr(whole, group)[name][:count]
-            np.testing.assert_allclose(values, wanted, rtol=1e-4, atol=1e-5)
+    assert_same_statistics(report, whole, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("strategy", "chunk"), [("loop", None), ("vmap", 2)])

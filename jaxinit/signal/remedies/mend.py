@@ -9,12 +9,13 @@ import jax
 
 from jaxinit._configuration import measuring
 from jaxinit._progress import Bar
+from jaxinit.models.arguments import model_arguments
 from jaxinit.report.remedy import Remedy
 from jaxinit.report.report import Report
 from jaxinit.report.text import visible
 from jaxinit.roles.network import Network, Parameter
 from jaxinit.schemes.scheme import Assignment, Refine, Scheme, as_scheme
-from jaxinit.signal.checks import check_switch, model_arguments
+from jaxinit.signal.checks import check_switch
 from jaxinit.signal.measure import measure
 from jaxinit.signal.prepare import Options, Prepared, prepare
 from jaxinit.signal.remedies.by_cause import candidates
@@ -159,7 +160,7 @@ def mend(
       >>> x = jax.random.normal(jax.random.key(1), (32, 20))
       >>> mended = jaxinit.mend(model, x, seeds=4)
       >>> mended.before.verdict, mended.after.verdict
-      ('symmetric', 'ok')
+      ('exploding', 'ok')
       >>> variables = jaxinit.initialize(model, mended, 0, x)
     """
     check_switch("progress", progress, none=True)
