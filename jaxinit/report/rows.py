@@ -27,7 +27,10 @@ _GAP = 2
 # Names keep this much room, before columns do.
 _MIN_NAME = 12
 
-_SHORT = {"dot_general": "dot", "conv_general_dilated": "conv", "ragged_dot": "dot"}
+_SHORT = {
+    **{"dot_general": "dot", "ragged_dot": "dot", "conv_general_dilated": "conv"},
+    **{"concatenate": "concat", "dynamic_update_slice": "update"},
+}
 
 
 class _Column(NamedTuple):

@@ -50,6 +50,7 @@ class Flow(NamedTuple):
       hidden: the layers that the line is fitted to.
       trend: the line through them, None below three layers.
       depths: `(hidden,)`: how far each of them is along the flow.
+      where: whose size it is, if not that of the layers' outputs.
     """
 
     metric: str
@@ -59,6 +60,7 @@ class Flow(NamedTuple):
     hidden: slice
     trend: Trend | None
     depths: np.ndarray
+    where: str = ""
 
 
 def comparable(report: Measured) -> list[int]:
@@ -75,7 +77,8 @@ def flows(report: Measured) -> list[Flow]:
     found = _both(report, rows, readout)
     stream = [i for i, row in enumerate(report.rows) if _is_stream(row)]
     if len(stream) >= SHORTEST_STREAM and report.evidence:
-        found += [flow for flow in _both(report, stream, 0) if flow.trend is not None]
+        joins = [flow for flow in _both(report, stream, 0) if flow.trend is not None]
+        found += [flow._replace(where=" of the stream") for flow in joins]
     return found
 
 
@@ -115,10 +118,11 @@ def describe(flow: Flow) -> str:
     what = "gradient norm" if flow.metric == "grad_rms" else "second moment"
     if flow.trend is None:
         known = np.isfinite(flow.logs).any(axis=0).sum()
-        return f"the {what} keeps within bounds ({known} layers: too few for a slope)"
+        count = f"{known} layer{'s' if known != 1 else ''}"
+        return f"the {what} keeps within bounds ({count}: too few for a slope)"
     factor = _factor(flow.trend.slope, flow.trend.stderr)
     return (
-        f"the {what} changes by a factor of {factor} per layer "
+        f"the {what}{flow.where} changes by a factor of {factor} per layer "
         f"over {flow.trend.depth + 1} layers"
     )
 
