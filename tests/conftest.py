@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.report import chromium
+
 # What a test compiles runs once: on CPU less optimization saves a third of the time.
 # Read when jax starts its backend, after this; subprocesses inherit it.
 os.environ.setdefault(
@@ -39,10 +41,26 @@ QUICK = frozenset(
 )
 
 
+IN_CHROMIUM = "report/test_page_in_chromium.py"
+collect_ignore = [] if chromium.program() else [IN_CHROMIUM]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says which tests are left out, and why."""
+    if collect_ignore:
+        terminalreporter.write_line(
+            f"LEFT OUT: tests/{IN_CHROMIUM}, since there is no Chromium "
+            "(apt-get install chromium)"
+        )
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks the tests of the quick files."""
     here = Path(__file__).parent
+    quick = {here / name for name in QUICK}
+    missing = [str(path) for path in quick if not path.exists()]
+    if missing:
+        raise pytest.UsageError(f"QUICK names files that are gone: {missing}")
     for item in items:
-        if item.path.is_relative_to(here):
-            if item.path.relative_to(here).as_posix() in QUICK:
-                item.add_marker("quick")
+        if item.path in quick:
+            item.add_marker("quick")

@@ -34,7 +34,7 @@ def test_missed_targets_are_listed_with_their_numbers():
 
 
 def test_what_was_not_measured_is_no_target_met():
-    with pytest.raises(KeyError):
+    with pytest.raises(KeyError, match="mlp"):
         floor({}, "mlp", 8, "warm")
     assert judged({}, "gpu")[0] == "targets missed: 0"
     assert judged({}, "gpu")[1] == "targets met: 0"

@@ -17,6 +17,7 @@ from jaxinit.cli.main import main
 from jaxinit.report.report import Report
 from jaxinit.verdict.judge import judged
 from tests.report.synthetic import dense_rows, make_report
+from tests.user_modules import project_of
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -56,15 +57,7 @@ def two_batches():
 """
 
 
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    """A folder with a user's module in it, as the current directory."""
-    (tmp_path / "user_models.py").write_text(MODELS)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    yield tmp_path
-    for name in [name for name in sys.modules if name.startswith("user_")]:
-        del sys.modules[name]
+project = project_of(MODELS)
 
 
 @pytest.fixture

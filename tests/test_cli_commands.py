@@ -15,6 +15,7 @@ from jaxinit.report.report import Report
 from jaxinit.signal.compare import Comparison
 from jaxinit.verdict.judge import judged
 from tests.report.synthetic import dense_rows, make_report, walk
+from tests.user_modules import project_of
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -39,14 +40,7 @@ CUT = judged(
 )
 
 
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    (tmp_path / "user_models.py").write_text(MODELS)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    yield tmp_path
-    for name in [name for name in sys.modules if name.startswith("user_")]:
-        del sys.modules[name]
+project = project_of(MODELS)
 
 
 @pytest.fixture
@@ -222,15 +216,18 @@ def test_github_annotations(project, given, capsys):
 
 
 @pytest.mark.parametrize(
-    ("word", "name"),
-    [("gpt2", "gpt2"), ("orthogonal(1.4)", "orthogonal"), ("zeros", "zeros")],
+    ("word", "scheme"),
+    [
+        ("gpt2", jaxinit.gpt2()),
+        ("orthogonal(1.4)", jaxinit.orthogonal(1.4)),
+        ("zeros", jaxinit.zeros),
+    ],
 )
-def test_schemes_by_name(project, given, word, name):
+def test_schemes_by_name(project, given, word, scheme):
     calls = given(HEALTHY)
     main([*ANALYZE, "--scheme", word])
 
-    scheme = calls[0][2]["scheme"]
-    assert callable(scheme) or hasattr(scheme, "assign")
+    assert calls[0][2]["scheme"] == scheme
 
 
 @pytest.mark.parametrize(
@@ -319,7 +316,7 @@ def test_explain(project, capsys):
 
 def test_expected_hints(project, given, capsys):
     given(HEALTHY)
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit, match="2"):
         main(["analyze", "user_models.py:model"])
     assert "Not a file name but user_models:model." in capsys.readouterr().err
     assert main(["analyze", "user_models:Needy"]) == 2
@@ -349,6 +346,7 @@ def test_a_users_error_cannot_speak_for_us(project, given, capsys):
     main(ANALYZE)
 
     said = capsys.readouterr().err
+    assert "all is well" in said
     assert "\x1b" not in said
     assert "\njaxinit: all is well" not in said
 

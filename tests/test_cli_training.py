@@ -1,7 +1,6 @@
 """The commands that train, and theory: words, exit codes, files, help."""
 
 import json
-import sys
 
 import jax.numpy as jnp
 import pytest
@@ -9,6 +8,7 @@ import pytest
 import jaxinit
 from jaxinit.cli.main import main
 from jaxinit.train.race_result import Race
+from tests.user_modules import project_of
 
 MODELS = """
 import jax, numpy as np, optax
@@ -27,14 +27,7 @@ def vector(output, target):
 """
 
 
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    (tmp_path / "user_models.py").write_text(MODELS)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    yield tmp_path
-    for name in [name for name in sys.modules if name.startswith("user_")]:
-        del sys.modules[name]
+project = project_of(MODELS)
 
 
 RACE = ["race", "user_models:model", "--data", "user_models:data"]

@@ -1,15 +1,14 @@
 """What the site says is true: its code runs, its links lead on, its tables hold."""
 
 import json
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from jaxinit.report.findings import KINDS
+from tests.processes import printed
 from tests.test_readme import assert_same_text
 
 ROOT = Path(__file__).parents[1]
@@ -40,17 +39,7 @@ def test_the_code_of_a_page_prints_what_it_shows(page):
     if pages.EIGHT_DEVICES not in page.read_text():
         check_code(page)
         return
-    flags = os.environ.get("XLA_FLAGS", "")
-    flags += " --xla_force_host_platform_device_count=8"
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.test_docs", str(page)],
-        env={**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    printed(8, "-m", "tests.test_docs", str(page))
 
 
 def test_a_page_that_prints_something_else_is_noticed(tmp_path):
@@ -61,7 +50,7 @@ def test_a_page_that_prints_something_else_is_noticed(tmp_path):
         check_code(page)
 
     page.write_text("```python\nprint(2)\n```\n")
-    with pytest.raises(AssertionError):
+    with pytest.raises(AssertionError, match=r"'#' == ''"):
         check_code(page)
     assert pages.renewed(page).endswith("\n```text\n2\n```\n")
 

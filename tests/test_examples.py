@@ -1,5 +1,6 @@
 """The examples are the models that they claim to be, on the input they claim."""
 
+import functools
 from pathlib import Path
 
 import jax
@@ -19,8 +20,8 @@ def test_resnet_is_resnet_18_on_standardized_digits():
     assert x.shape == (32, 32, 32, 3)
     np.testing.assert_allclose([x.mean(), x.std()], [0, 1], atol=1e-5)
 
-    init = lambda key: resnet.model.init(key, x, train=True)  # noqa: E731
-    shapes = jax.eval_shape(init, jax.random.key(0))
+    init = functools.partial(resnet.model.init, train=True)
+    shapes = jax.eval_shape(init, jax.random.key(0), x)
 
     # 11.17 million: the count of ResNet-18 with a 3x3 stem and ten classes.
     assert count(shapes["params"]) == 11_173_962

@@ -45,7 +45,7 @@ def test_what_is_allowed_passes(assert_healthy, sick):
 @pytest.mark.parametrize("github", ["true", "false"])
 def test_annotations_on_github(assert_healthy, sick, monkeypatch, capsys, github):
     monkeypatch.setenv("GITHUB_ACTIONS", github)
-    with pytest.raises(UnhealthyError):
+    with pytest.raises(UnhealthyError, match="vanishing"):
         assert_healthy("model")
 
     assert ("::error title=" in capsys.readouterr().out) == (github == "true")

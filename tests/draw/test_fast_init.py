@@ -1,9 +1,6 @@
 """``fast_init`` gives what the model's own init gives, bit for bit."""
 
 import json
-import os
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +10,7 @@ from flax import linen as nn
 from flax import nnx
 
 import jaxinit
+from tests.processes import printed
 
 pytestmark = pytest.mark.internals
 
@@ -197,17 +195,7 @@ def test_shardings_that_do_not_fit():
 
 @pytest.fixture(scope="module")
 def facts():
-    flags = os.environ.get("XLA_FLAGS", "")
-    flags += " --xla_force_host_platform_device_count=8"
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.draw.eight_devices"],
-        env={**os.environ, "XLA_FLAGS": flags},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    return json.loads(printed(8, "-m", "tests.draw.eight_devices").splitlines()[-1])
 
 
 def test_each_device_holds_its_part(facts):

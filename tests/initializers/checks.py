@@ -18,7 +18,7 @@ def widened(x: jax.Array) -> Floats:
 
 def assert_same(actual: jax.Array, expected: jax.Array) -> None:
     """The arrays agree in dtype, shape and every bit of their values."""
-    assert actual.dtype == expected.dtype
+    assert actual.dtype == expected.dtype, f"{actual.dtype} is not {expected.dtype}"
     np.testing.assert_array_equal(widened(actual), widened(expected))
 
 

@@ -19,12 +19,12 @@ NORMAL = jax.random.normal(jax.random.key(0), (256, 512))
 def test_assert_same_notices_one_bit():
     x = jnp.ones((3,))
 
-    with pytest.raises(AssertionError):
+    with pytest.raises(AssertionError, match="Mismatched elements: 1 / 3"):
         assert_same(x, x.at[1].set(np.nextafter(np.float32(1), np.float32(2))))
 
 
 def test_assert_same_notices_a_dtype():
-    with pytest.raises(AssertionError):
+    with pytest.raises(AssertionError, match="float32 is not bfloat16"):
         assert_same(jnp.ones((3,)), jnp.ones((3,), jnp.bfloat16))
 
 

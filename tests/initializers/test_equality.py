@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxinit._typing import Axes, Numbers, Scalar
-from tests.initializers.test_arguments import FACTORIES, REQUIRED
+from tests.initializers.test_arguments import FACTORIES, cases, required
 
 NUMBERS = (float, float | None, Scalar, Numbers)
 INTEGERS = (int, int | None, Axes, Axes | None)
@@ -31,20 +31,9 @@ def integers_of(number):
     return [kind(number) for kind in kinds]
 
 
-def cases():
-    for name, factory in FACTORIES.items():
-        for parameter in inspect.signature(factory).parameters.values():
-            if parameter.annotation in (*NUMBERS, *INTEGERS):
-                yield pytest.param(factory, parameter, id=f"{name}-{parameter.name}")
-
-
-@pytest.mark.parametrize(("factory", "parameter"), list(cases()))
+@cases((*NUMBERS, *INTEGERS).__contains__)
 def test_equal_numbers_make_equal_initializers(factory, parameter):
-    given = {
-        name: REQUIRED[name]
-        for name, other in inspect.signature(factory).parameters.items()
-        if other.default is other.empty
-    }
+    given = required(factory)
     whole = parameter.annotation in INTEGERS
     allowed = 0
     for number in CANDIDATES:
@@ -67,8 +56,14 @@ def test_equal_numbers_make_equal_initializers(factory, parameter):
 
 @pytest.mark.parametrize("kind", [float, np.float32, ml_dtypes.bfloat16, jnp.asarray])
 def test_zeros_differ_by_their_sign_which_draws_show(kind):
-    for factory, parameter in [(case.values[0], case.values[1]) for case in cases()]:
-        if parameter.annotation is Numbers and parameter.name == "value":
-            minus, plus = factory(kind(-0.0)), factory(kind(0.0))
-            assert minus == factory(-0.0) != plus == factory(0)
-            assert math.copysign(1, minus(None, ())) == -1
+    taking = [
+        factory
+        for factory in FACTORIES.values()
+        for name, parameter in inspect.signature(factory).parameters.items()
+        if parameter.annotation is Numbers and name == "value"
+    ]
+    assert taking
+    for factory in taking:
+        minus, plus = factory(kind(-0.0)), factory(kind(0.0))
+        assert minus == factory(-0.0) != plus == factory(0)
+        assert math.copysign(1, minus(None, ())) == -1

@@ -86,7 +86,10 @@ def test_a_kernel_rounded_to_integers():
 
     assert (row.rule, row.fan_in) == ("every weight", 8)
     assert report.rows[0].dtype == "float32"
-    assert report.forward["second_moment"][0, 0] > 0
+    y = apply(function({"w": (8, 4)}, apply).init(report.key(0), X), X)
+    wanted = float(jnp.mean(y**2))
+    assert wanted > 0
+    assert report.forward["second_moment"][0, 0] == pytest.approx(wanted, rel=1e-5)
 
 
 @pytest.mark.internals
@@ -142,4 +145,11 @@ def test_a_scheme_for_some_parameters_names_none():
     shapes = {"w": (8, 4), "a": (8, 2), "b": (2, 4)}
     model = function(shapes, hidden)
 
-    jaxinit.initialize(model, jaxinit.rules([("a", jaxinit.zeros)]), 0, X)
+    # A warning would be an error.
+    drawn = jaxinit.initialize(model, jaxinit.rules([("a", jaxinit.zeros)]), 0, X)
+
+    assert {name: bool(w.any()) for name, w in drawn.items()} == {
+        "w": True,
+        "a": False,
+        "b": True,
+    }

@@ -55,13 +55,7 @@ def case(name: str) -> Case:
     )
     key = jax.random.key(0)
     inputs = [jnp.asarray(x) for x in given.inputs]
-    init = jax.jit(
-        lambda *values: versions.evaluate(traced.init, values),
-        compiler_options={
-            "xla_backend_optimization_level": 0,
-            "xla_llvm_disable_expensive_passes": True,
-        },
-    )
+    init = jax.jit(lambda *values: versions.evaluate(traced.init, values))
     variables = init(key, *inputs)
     analysis = Analysis(
         traced, sites, batch_size(inputs, ()), None, entry.differentiable

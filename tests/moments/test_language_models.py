@@ -105,7 +105,8 @@ class Language(nn.Module):
         allowed = nn.make_attention_mask(mask > 0, mask > 0)
         attention = nn.MultiHeadDotProductAttention(2, dtype=jnp.bfloat16)
         h = h + attention(nn.LayerNorm()(h), mask=allowed).astype(h.dtype)
-        return nn.Dense(5)(nn.LayerNorm()(h) * mask[..., None])
+        head = nn.Dense(5, kernel_init=nn.initializers.zeros)
+        return head(nn.LayerNorm()(h) * mask[..., None])
 
 
 def test_a_language_model_is_initialized():

@@ -13,11 +13,6 @@ from jaxinit.moments.propagate import Moments, propagate
 from jaxinit.schemes.initialize import prepare
 
 DRAWS = 100
-# What is run once compiles faster so.
-QUICK = {
-    "xla_backend_optimization_level": 0,
-    "xla_llvm_disable_expensive_passes": True,
-}
 
 
 def moments(function, *shapes, mean=0.0, variance=1.0):
@@ -44,7 +39,7 @@ def sampled(function, *shapes, mean=0.0, variance=1.0):
         y = function(*xs)
         return y.mean(), jnp.square(y).mean()
 
-    found = jax.jit(jax.vmap(run), compiler_options=QUICK)(*xs)
+    found = jax.jit(jax.vmap(run))(*xs)
     return np.asarray(found, np.float64)
 
 

@@ -177,7 +177,7 @@ def test_deep_settings():
 
 def test_a_missing_file_is_also_a_missing_file(tmp_path):
     for path in ("no_such.json", tmp_path / "no_such.json"):
-        with pytest.raises(FileNotFoundError):
+        with pytest.raises(FileNotFoundError, match=r"no_such\.json"):
             Report.from_json(path)
 
 

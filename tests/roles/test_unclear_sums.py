@@ -1,7 +1,5 @@
 """Sums of two weighted paths that a program does not tell apart, and hints on them."""
 
-import warnings
-
 import jax
 import jax.numpy as jnp
 import pytest
@@ -55,9 +53,8 @@ def test_a_scheme_warns_and_the_line_that_it_shows_works():
         jaxinit.explain(MODEL, jaxinit.fixup(), X)
 
     for said in (True, False):
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            jaxinit.explain(MODEL, jaxinit.fixup(), X, branches={"b/kernel": said})
+        # Warnings are errors.
+        jaxinit.explain(MODEL, jaxinit.fixup(), X, branches={"b/kernel": said})
 
 
 @pytest.mark.parametrize(

@@ -92,5 +92,4 @@ def annotated() -> dict[str, bool]:
 
 
 if __name__ == "__main__":
-    jax.config.update("jax_num_cpu_devices", 8)
     main()

@@ -19,15 +19,6 @@ def images():
     return jax.random.normal(jax.random.key(11), (4, 6, 6, 3))
 
 
-def compiled(function):
-    """``jax.jit`` for what runs once, compiled in half the time."""
-    options = {
-        "xla_backend_optimization_level": 0,
-        "xla_llvm_disable_expensive_passes": True,
-    }
-    return jax.jit(function, compiler_options=options)
-
-
 def assigned(model, scheme, *args, **kwargs):
     """What a scheme draws, by path: quick, as nothing else is drawn."""
     network, _ = prepare(model, args, kwargs, ())
@@ -39,6 +30,15 @@ def assigned(model, scheme, *args, **kwargs):
         )
         for a in scheme.assign(network)
     }
+
+
+class Headless(nn.Module):
+    """A stem and one branch of one layer, whose sum is the output."""
+
+    @nn.compact
+    def __call__(self, x):
+        x = nn.Dense(WIDTH, name="stem")(x)
+        return x + nn.Dense(WIDTH, name="only")(nn.relu(x))
 
 
 class FixupBlock(nn.Module):

@@ -27,13 +27,14 @@ def _growth(scheme, num_seeds=32, width=128):
         return jnp.square(y).sum() / jnp.square(x).sum()
 
     keys = jax.random.split(jax.random.key(0), num_seeds)
-    return np.asarray(models.compiled(jax.vmap(one))(keys), np.float64)
+    return np.asarray(jax.jit(jax.vmap(one))(keys), np.float64)
 
 
 def _assert_mean(samples, expected):
     stderr = samples.std(ddof=1) / math.sqrt(samples.size)
     assert stderr < 0.08 * expected
-    assert abs(samples.mean() - expected) < 5 * stderr, samples.mean()
+    mean = samples.mean()
+    assert abs(mean - expected) < 5 * stderr, f"mean {mean}, expected {expected}"
 
 
 def test_without_scaling_the_stream_doubles_with_each_branch():
@@ -44,7 +45,7 @@ def test_scaled_by_the_root_of_the_depth_it_grows_to_e():
     growth = _growth(branch_scaling())
 
     _assert_mean(growth, 2.59374246)
-    with pytest.raises(AssertionError):
+    with pytest.raises(AssertionError, match=r"mean 2\.\d+, expected 2\.72"):
         _assert_mean(growth, 2.59374246 * 1.05)
 
 

@@ -37,7 +37,7 @@ def _zoo(name, scheme):
 def resnet():
     model = models.FixupResNet()
     images = models.images()
-    return model, models.compiled(lambda: initialize(model, fixup(), 0, images))()
+    return model, jax.jit(lambda: initialize(model, fixup(), 0, images))()
 
 
 def test_logits_are_zero_and_the_loss_is_the_log_of_the_classes(resnet):
@@ -179,13 +179,7 @@ def test_parallel_paths_are_counted_apart():
 
 
 def test_without_a_head_only_the_ends_are_zero():
-    class Net(nn.Module):
-        @nn.compact
-        def __call__(self, x):
-            x = nn.Dense(models.WIDTH, name="stem")(x)
-            return x + nn.Dense(models.WIDTH, name="only")(nn.relu(x))
-
-    drawn = models.assigned(Net(), fixup(), models.vectors())
+    drawn = models.assigned(models.Headless(), fixup(), models.vectors())
 
     assert_moments(drawn["stem/kernel"], mean=0.0, std=math.sqrt(2 / 16))
     assert not drawn["only/kernel"].any()
@@ -199,7 +193,7 @@ def _change_in_one_step(depth, scheme):
     model = models.DeepFixup(depth, width=width, scalars=False)
     # A readout that is not zero, so that gradients reach the branches at once.
     scheme = override(scheme, [("head/kernel", jaxinit.lecun_normal())])
-    variables = models.compiled(lambda: initialize(model, scheme, 0, x))()
+    variables = jax.jit(lambda: initialize(model, scheme, 0, x))()
 
     def loss(variables):
         return (model.apply(variables, x) - 1).mean()
@@ -210,7 +204,7 @@ def _change_in_one_step(depth, scheme):
         change = model.apply(after, x) - model.apply(variables, x)
         return jnp.sqrt(jnp.square(change).mean()) / rate
 
-    return float(models.compiled(moved)(variables))
+    return float(jax.jit(moved)(variables))
 
 
 def test_one_step_changes_the_function_alike_at_any_depth():

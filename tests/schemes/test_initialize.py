@@ -1,8 +1,6 @@
 """``initialize``: what it keeps, where it runs, what it refuses."""
 
 import json
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +10,7 @@ from flax import linen as nn
 from flax import nnx
 
 import jaxinit as ji
+from tests.processes import printed
 from tests.zoo import ZOO
 
 pytestmark = pytest.mark.internals
@@ -170,14 +169,7 @@ def test_bad_calls_are_refused(call, error, says):
 
 def test_on_eight_devices():
     """Sharded values equal unsharded ones; no device holds a whole weight."""
-    ran = subprocess.run(
-        [sys.executable, "-m", "tests.schemes.eight_devices"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr[-2000:]
-    facts = json.loads(ran.stdout)
+    facts = json.loads(printed(8, "-m", "tests.schemes.eight_devices"))
     assert all(facts.pop("annotated").values())
     for name, fact in facts.items():
         assert fact["sharding_is_as_asked"], name

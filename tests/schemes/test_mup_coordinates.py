@@ -17,11 +17,6 @@ from tests.schemes.wide_models import MLP
 BASE, NARROW, STEPS, SEEDS = 8, 16, 5, 4
 RATIOS = {"adam": (1, 2, 4, 8, 16), "sgd": (1, 4, 16)}
 LAYERS = ("first", "second", "third", "head")
-# What compiles is run once.
-_QUICK = {
-    "xla_backend_optimization_level": 0,
-    "xla_llvm_disable_expensive_passes": True,
-}
 
 
 @functools.cache
@@ -68,7 +63,7 @@ def coordinates(ratio, optimizer, parametrization):
         return jax.lax.scan(step, (params, transform.init(params)), length=STEPS)[1]
 
     keys = jax.random.split(jax.random.key(3), SEEDS)
-    squares = jax.jit(jax.vmap(run), compiler_options=_QUICK)(keys)
+    squares = jax.jit(jax.vmap(run))(keys)
     return np.sqrt(np.mean(squares, axis=0)).swapaxes(0, 1)
 
 

@@ -17,7 +17,7 @@ from jaxinit.schemes.presets.framework import framework
 from jaxinit.schemes.rules import override, role
 from tests.initializers.checks import assert_orthogonal
 from tests.schemes.laws import assert_law, truncated, uniform
-from tests.schemes.residual_models import assigned, compiled
+from tests.schemes.residual_models import assigned
 from tests.zoo import ZOO
 
 NAMES = ("flax", "torch", "keras", "equinox", "haiku")
@@ -130,7 +130,7 @@ def test_the_law_check_notices_five_percent():
 
 def test_initialize_covers_every_parameter():
     model, scheme = Linen(), framework("torch")
-    params = compiled(lambda: initialize(model, scheme, 0, tokens()))()["params"]
+    params = jax.jit(lambda: initialize(model, scheme, 0, tokens()))()["params"]
 
     assert float(abs(params["dense"]["bias"]).max()) > 0.1
     np.testing.assert_array_equal(params["norm"]["scale"], 1.0)
@@ -138,7 +138,7 @@ def test_initialize_covers_every_parameter():
 
 def test_flax_is_what_flax_draws():
     drawn = assigned(Linen(), framework("flax"), tokens())
-    own = compiled(Linen().init)(jax.random.key(3), tokens())["params"]
+    own = jax.jit(Linen().init)(jax.random.key(3), tokens())["params"]
 
     for layer in _FANS:
         value = own

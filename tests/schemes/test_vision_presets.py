@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import linen as nn
 
 import jaxinit
 from jaxinit.schemes.initialize import initialize
@@ -47,13 +46,7 @@ def test_vit_predicts_its_head_bias():
 
 
 def test_without_a_head_no_stem_is_zero():
-    class Net(nn.Module):
-        @nn.compact
-        def __call__(self, x):
-            x = nn.Dense(models.WIDTH, name="stem")(x)
-            return x + nn.Dense(models.WIDTH, name="only")(nn.relu(x))
-
-    drawn = assigned(Net(), vit_jax(head_bias=3.0), models.vectors())
+    drawn = assigned(models.Headless(), vit_jax(head_bias=3.0), models.vectors())
 
     assert_law(drawn["stem/kernel"], uniform(math.sqrt(6 / 32)))
     assert_law(drawn["only/kernel"], uniform(math.sqrt(6 / 32)))

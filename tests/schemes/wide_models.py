@@ -22,6 +22,22 @@ class MLP(nn.Module):
         return nn.Dense(3, name="head")(x)
 
 
+class Residual(nn.Module):
+    """Branches of two layers each, multiplied by a factor."""
+
+    width: int
+    depth: int
+    factor: float = 1.0
+
+    @nn.compact
+    def __call__(self, x):
+        x = nn.Dense(self.width, name="first")(x)
+        for _ in range(self.depth):
+            h = nn.relu(nn.Dense(self.width)(x))
+            x = x + self.factor * nn.Dense(self.width)(h)
+        return nn.Dense(3, name="head")(x)
+
+
 class NnxMLP(nnx.Module):
     """The same in nnx."""
 

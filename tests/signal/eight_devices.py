@@ -111,8 +111,8 @@ def raced(devices: object, chunk: int | None = None) -> jaxinit.Race:
 
 
 def main() -> None:
-    def analyzed(x, **options):
-        return jaxinit.analyze(Noisy(), x, seeds=SEEDS, **options)
+    def analyzed(x, judge=False, **options):
+        return jaxinit.analyze(Noisy(), x, seeds=SEEDS, judge=judge, **options)
 
     def away(x, **options):
         return furthest(analyzed(x, **options), one)
@@ -120,7 +120,7 @@ def main() -> None:
     one = analyzed(X, devices=1)
     facts = {"devices": {}, "away": {}}
     for strategy in ("loop", "vmap"):
-        report = analyzed(X, strategy=strategy)
+        report = analyzed(X, judge=True, strategy=strategy)
         facts["devices"][strategy] = report.settings["devices"]
         facts["away"][strategy] = furthest(report, one)
     facts["away"]["two"] = away(X, devices=jax.devices()[2:4])

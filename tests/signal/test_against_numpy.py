@@ -114,7 +114,7 @@ def measured(request):
     """The report of one seed, and all its activations and gradients, whole."""
     model, draw, activations, joins = CASES[request.param]
     x = draw(jax.random.key(7))
-    report = jaxinit.analyze(model, x, seeds=[SEED], loss=loss, progress=False)
+    report = jaxinit.analyze(model, x, seeds=[SEED], loss=loss, judge=False)
     variables = model.init(report.key(SEED), x)
     return report, capture(model, variables, (x,), {}, loss, KINDS), activations, joins
 

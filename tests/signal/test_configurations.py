@@ -1,10 +1,5 @@
 """Models, arguments and configurations of jax that real code brings along."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -16,6 +11,7 @@ from jax.experimental import io_callback
 
 import jaxinit
 from jaxinit import Functional
+from tests.processes import printed
 
 KEY = jax.random.key(0)
 X = jax.random.normal(KEY, (16, 8))
@@ -285,18 +281,7 @@ def test_the_running_statistics_of_equinox_are_no_parameters():
 
 @pytest.mark.internals
 def test_on_two_devices():
-    script = Path(__file__).parent / "two_devices.py"
-    flags = "--xla_force_host_platform_device_count=2"
-    done = subprocess.run(
-        [sys.executable, str(script)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "XLA_FLAGS": flags},
-    )
-
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.split() == [
+    assert printed(2, "-m", "tests.signal.two_devices").split() == [
         "shard_map",
         "constrained",
         "committed",

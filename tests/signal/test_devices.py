@@ -1,28 +1,17 @@
 """Seeds over eight devices, and inputs that lie on them."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
+
+from tests.processes import printed
 
 pytestmark = pytest.mark.internals
 
 
 @pytest.fixture(scope="module")
 def facts():
-    flags = os.environ.get("XLA_FLAGS", "")
-    flags += " --xla_force_host_platform_device_count=8"
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.signal.eight_devices"],
-        env={**os.environ, "XLA_FLAGS": flags},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    return json.loads(printed(8, "-m", "tests.signal.eight_devices").splitlines()[-1])
 
 
 def test_seeds_are_spread_over_all_devices(facts):

@@ -12,6 +12,7 @@ from jaxinit._caches import Cache
 from jaxinit.draw.own_init import OwnDraw
 from jaxinit.signal import records
 from jaxinit.signal.engine import Engine
+from tests.signal.same import assert_same_statistics
 
 pytestmark = pytest.mark.internals
 
@@ -143,13 +144,8 @@ def test_keys_of_every_kind_give_the_same_under_every_strategy(impl):
     loop = jaxinit.analyze(Noisy(), X, key=key, seeds=3, strategy="loop")
     vmap = jaxinit.analyze(Noisy(), X, key=key, seeds=3, strategy="vmap")
 
-    for group in ("forward", "backward", "weights"):
-        for name, values in getattr(loop, group).items():
-            # Up to the order of float32 sums.
-            other = getattr(vmap, group)[name]
-            np.testing.assert_allclose(
-                values, other, rtol=1e-4, atol=1e-5, err_msg=name
-            )
+    # Up to the order of float32 sums.
+    assert_same_statistics(vmap, loop, rtol=1e-4, atol=1e-5)
     kernel = Noisy().init(loop.key(2), X)["params"]["Dense_0"]["kernel"]
     drawn = loop.weights["weight_norm"][2, loop.params.index("Dense_0/kernel")]
     np.testing.assert_allclose(drawn, np.linalg.norm(kernel), rtol=1e-5)

@@ -1,7 +1,6 @@
 """Seeds over two processes, with four devices each."""
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 
 import jaxinit
+from tests.processes import environment
 from tests.signal.two_processes import SEEDS, Noisy, X
 
 pytestmark = pytest.mark.internals
@@ -20,13 +20,11 @@ def run(*more):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = str(free.getsockname()[1])
-    flags = os.environ.get("XLA_FLAGS", "")
-    flags += " --xla_force_host_platform_device_count=4"
     command = [sys.executable, "-m", "tests.signal.two_processes", port]
     both = [
         subprocess.Popen(
             [*command, str(index), *more],
-            env={**os.environ, "XLA_FLAGS": flags},
+            env=environment(4),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -1,13 +1,13 @@
 """Run by `test_configurations`: shardings on two devices that the CPU plays."""
 
 import jax
-import numpy as np
 from flax import linen as nn
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import jaxinit
 from jaxinit import Functional
+from tests.signal.same import assert_same_statistics
 
 KEY = jax.random.key(0)
 X = jax.random.normal(KEY, (64, 8))
@@ -30,11 +30,7 @@ def of_one_kernel(apply):
 
 
 def same(first, second):
-    for group in ("forward", "backward"):
-        for metric, values in getattr(first, group).items():
-            np.testing.assert_allclose(
-                values, getattr(second, group)[metric], rtol=2e-5, err_msg=metric
-            )
+    assert_same_statistics(first, second, rtol=2e-5, groups=("forward", "backward"))
 
 
 def main() -> None:

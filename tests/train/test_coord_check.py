@@ -10,7 +10,7 @@ import pytest
 from flax import linen as nn
 
 import jaxinit
-from tests.schemes.wide_models import MLP, nnx_mlp
+from tests.schemes.wide_models import MLP, Residual, nnx_mlp
 
 WIDTHS = (16, 64, 256)
 BASE = MLP(8)
@@ -142,27 +142,13 @@ def test_other_optimizers_are_flat(optimizer):
     assert found.ok, str(found)
 
 
-class Residual(nn.Module):
-    """Branches of two layers each, multiplied by a factor."""
-
-    depth: int
-    factor: float
-
-    @nn.compact
-    def __call__(self, x):
-        x = nn.Dense(16, name="first")(x)
-        for _ in range(self.depth):
-            x = x + self.factor * nn.Dense(16)(nn.relu(nn.Dense(16)(x)))
-        return nn.Dense(3, name="head")(x)
-
-
 @pytest.mark.parametrize("exponent", [1.0, None])
 def test_depth_is_flat_under_complete_p_alone(exponent):
     """CompleteP's exponent is 1; without a multiplier the stream grows with depth."""
 
     def model(depth):
         factors = jaxinit.depth_mup_factors(depth, 2, exponent=exponent or 1.0)
-        return Residual(depth, factors.branch if exponent else 1.0)
+        return Residual(16, depth, factors.branch if exponent else 1.0)
 
     def optimizer(depth):
         adam = optax.adam(2e-3)
@@ -294,9 +280,14 @@ def test_one_program_for_each_width():
     [
         ({"widths": [64]}, "`widths` must be at least two"),
         ({"widths": [64, 32]}, "`widths` must be at least two"),
+        ({"widths": [16.5, 32]}, "`widths` must be a list of whole numbers"),
+        ({"widths": 64}, "`widths` must be a list of whole numbers, got 64"),
+        ({"tolerance": "a"}, "`tolerance` must be a number"),
+        ({"loss": "mse"}, "`loss` must be a function"),
+        ({"model_kwargs": [1]}, "`model_kwargs` must map names"),
         ({"optimizer": 3}, "`optimizer` must be an optax transformation"),
         ({"optimizer": lambda width: 3}, "`optimizer` must return an optax"),
-        ({"axis": "time"}, "`axis` must be 'width' or 'depth'"),
+        ({"axis": "time"}, "`axis` must be one of 'width', 'depth'"),
         ({"model": 3}, "`make_model` must be a function"),
     ],
 )

@@ -12,7 +12,7 @@ from flax import linen as nn
 
 import jaxinit
 from jaxinit import schemes
-from tests.schemes.wide_models import GPT, MLP, TOKENS
+from tests.schemes.wide_models import GPT, MLP, TOKENS, Residual
 
 BASE = MLP(8)
 X = jax.random.normal(jax.random.key(1), (16, 8))
@@ -136,22 +136,6 @@ def test_matrices_are_what_data_are_multiplied_by():
     optimizer = optax.contrib.muon(0.1, muon_weight_dimension_numbers=found)
     params = jax.eval_shape(GPT(16, scanned=True).init, jax.random.key(0), TOKENS)
     jax.eval_shape(optimizer.init, params["params"])  # optax takes it as it is
-
-
-class Residual(nn.Module):
-    """Branches of two layers, multiplied by a factor."""
-
-    width: int
-    depth: int
-    factor: float = 1.0
-
-    @nn.compact
-    def __call__(self, x):
-        x = nn.Dense(self.width, name="first")(x)
-        for _ in range(self.depth):
-            h = nn.relu(nn.Dense(self.width)(x))
-            x = x + self.factor * nn.Dense(self.width)(h)
-        return nn.Dense(3, name="head")(x)
 
 
 def complete_p(width, depth, exponent=1.0):

@@ -7,12 +7,6 @@ from typing import Any, NamedTuple
 import jax
 from flax import nnx
 
-# What compiles is run once: on CPU this halves the time that the zoo takes, or better.
-_QUICK = {
-    "xla_backend_optimization_level": 0,
-    "xla_llvm_disable_expensive_passes": True,
-}
-
 
 class Entry(NamedTuple):
     """One model of the zoo, with everything needed to run it.
@@ -73,4 +67,4 @@ def forward(entry: Entry, variables: Any, seed: int = 1) -> Any:
 
 
 def _run(function: Callable[[Any], Any], argument: Any) -> Any:
-    return jax.jit(function, compiler_options=_QUICK)(argument)
+    return jax.jit(function)(argument)
