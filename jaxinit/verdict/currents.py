@@ -77,8 +77,11 @@ def find_currents(report: Measured) -> list[Current]:
     found = _both(report, rows, readout)
     stream = [i for i, row in enumerate(report.rows) if _is_stream(row)]
     if len(stream) >= SHORTEST_STREAM and report.evidence:
-        joins = [one for one in _both(report, stream, 0) if one.trend is not None]
-        found += [current._replace(where=" of the stream") for current in joins]
+        found += [
+            current._replace(where=" of the stream")
+            for current in _both(report, stream, 0)
+            if current.trend is not None
+        ]
     return found
 
 
