@@ -1,5 +1,7 @@
 """Blocks that repeat are found, and rolled they give the same report."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,13 +25,14 @@ class Stack(nn.Module):
     """Equal layers, one after the other, behind one of another shape."""
 
     depth: int = 6
+    head: Any = nn.initializers.lecun_normal()
 
     @nn.compact
     def __call__(self, x):
         x = nn.Dense(4)(x)
         for _ in range(self.depth):
             x = nn.relu(nn.Dense(4)(x))
-        return nn.Dense(3)(x)
+        return nn.Dense(3, kernel_init=self.head)(x)
 
 
 class Block(nn.Module):
@@ -92,6 +95,7 @@ SHARED = jaxinit.Functional(
 )
 MODELS = {
     "stack": Stack(),
+    "zero head": Stack(head=nn.initializers.zeros),
     "transformer": Transformer(),
     "remat": Transformer(nn.remat(Plain)),
     "wired": Wired(),
@@ -104,7 +108,7 @@ MODELS = {
 def test_rolled_or_not_the_report_is_the_same(name):
     model = MODELS[name]
 
-    judge = name == "stack"  # the steps of the evidence are rolled alike
+    judge = name == "zero head"  # whose steps are simulated, and rolled alike
     rolled = jaxinit.analyze(model, X, seeds=2, roll=True, judge=judge)
     plain = jaxinit.analyze(model, X, seeds=2, roll=False, judge=judge)
 

@@ -62,6 +62,8 @@ def text_of(name):
         "large inputs, linear",
         "tanh of 20 z",
         "critic, states of mean 100",
+        "scanned attention without skips",
+        "scanned attention, queries x12",
         "gradients below float16",
         "300 times",
     ],

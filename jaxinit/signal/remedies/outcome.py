@@ -40,7 +40,6 @@ class Tried(NamedTuple):
         """Whether it is healthy by a margin, which other seeds will not use up."""
         return self.kind == "ok" and all(
             current.trend is None
-            or not current.trend.is_significant
             or abs(current.trend.change) < _MARGIN * TENFOLD * current.per_rms
             for current in find_currents(self.report)
         )
