@@ -29,7 +29,8 @@ import jaxinit
 from benchmarks.models import MLP
 from examples import gpt, resnet
 from jaxinit.program import versions
-from jaxinit.program.run import Hooks, Plan, Tap, replay
+from jaxinit.program.plan import Hooks, Plan, Tap
+from jaxinit.program.run import replay
 from jaxinit.schemes.data.rescale import layers_to_scale
 from jaxinit.schemes.drawing import scheme_draw
 from jaxinit.schemes.initialize import prepare

@@ -18,7 +18,7 @@ import jaxinit
 from jaxinit.layers.taps import plan_taps
 from jaxinit.report.report import Report
 from jaxinit.signal.bundle import find_rolled
-from jaxinit.signal.measure import Options, prepare
+from jaxinit.signal.prepare import Options, prepare
 from tests.zoo import ZOO, Entry
 
 

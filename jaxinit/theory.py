@@ -5,7 +5,8 @@ A layer of width n, :math:`h = W \phi(h') + b` with :math:`W_{ij} \sim N(0, \sig
 that of its output (``q_map``), and the correlation of two inputs (``c_map``); the
 square of a gradient changes by ``chi_1`` per layer.
 
-Variances and second moments broadcast: all functions take grids.
+Variances and second moments broadcast: all functions take grids. Activations are names
+or elementwise functions, as ``jaxinit.calculate_gain`` takes them.
 
 References:
   Poole et al., "Exponential expressivity in deep neural networks through transient
@@ -16,11 +17,12 @@ References:
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jaxinit.initializers._quadrature import NoExpectation, normal_expectation
+from jaxinit.initializers._activations import Activation, Elementwise, elementwise
+from jaxinit.initializers._check import check_number, shown
+from jaxinit.initializers._correlated import product_expectation
+from jaxinit.initializers.moments import derivative_second_moment, value_moments
 
 __all__ = [
     "FixedPoint",
@@ -32,7 +34,6 @@ __all__ = [
     "q_map",
 ]
 
-Activation = Callable[[Any], Any]
 Number = float | np.ndarray
 
 
@@ -60,7 +61,7 @@ def q_map(activation: Activation, q: Number, var_w: Number, var_b: Number) -> An
     """The second moment of the next layer's output.
 
     Args:
-      activation: an elementwise function that jax can trace.
+      activation: a name, such as ``"tanh"``, or an elementwise JAX function.
       q: second moments of this layer's output, 0 or more.
       var_w: variance of the weights times their number of inputs.
       var_b: variance of the biases.
@@ -69,22 +70,26 @@ def q_map(activation: Activation, q: Number, var_w: Number, var_b: Number) -> An
       float64, of the shape that the arguments broadcast to.
 
     Raises:
-      ValueError: if an argument is negative, or the expectation does not exist.
+      TypeError: if ``activation`` is neither a name nor a callable, or another argument
+        no number.
+      ValueError: if the activation is unknown or not elementwise, a number is negative
+        or not finite, or the expectation does not exist.
 
     Examples:
       >>> import jax, jaxinit.theory
       >>> round(float(jaxinit.theory.q_map(jax.nn.relu, 1.0, 2.0, 0.0)), 9)
       1.0
     """
+    phi = elementwise(activation)
     q, var_w, var_b = _checked(q=q, var_w=var_w, var_b=var_b)
-    return var_b + var_w * _over(lambda s: _moment(activation, s)[0], q)
+    return var_b + var_w * _over(lambda q: value_moments(phi, q)[1], q)
 
 
 def chi_1(activation: Activation, q: Number, var_w: Number) -> Any:
     """The factor per layer of a gradient's mean square, at second moment ``q``.
 
     Args:
-      activation: an elementwise function that jax can differentiate.
+      activation: a name, such as ``"tanh"``, or an elementwise JAX function.
       q: second moments.
       var_w: variance of the weights times their number of inputs.
 
@@ -92,10 +97,14 @@ def chi_1(activation: Activation, q: Number, var_w: Number) -> Any:
       float64, of the shape that the arguments broadcast to.
 
     Raises:
-      ValueError: if an argument is negative, or the expectation does not exist.
+      TypeError: if ``activation`` is neither a name nor a callable, or another argument
+        no number.
+      ValueError: if the activation is unknown or not elementwise, a number is negative
+        or not finite, or the expectation does not exist.
     """
+    phi = elementwise(activation)
     q, var_w = _checked(q=q, var_w=var_w)
-    return var_w * _over(lambda s: _moment(activation, s)[1], q)
+    return var_w * _over(lambda q: derivative_second_moment(phi, q), q)
 
 
 def c_map(
@@ -106,7 +115,7 @@ def c_map(
     At the fixed point of ``q`` it is their correlation.
 
     Args:
-      activation: an elementwise function that jax can trace.
+      activation: a name, such as ``"tanh"``, or an elementwise JAX function.
       c: correlations at this layer, from -1 to 1.
       q: second moment at this layer, above 0; the same for both inputs.
       var_w: variance of the weights times their number of inputs.
@@ -116,15 +125,19 @@ def c_map(
       float64, of the shape that the arguments broadcast to.
 
     Raises:
-      ValueError: if an argument is out of range, or the expectation does not exist.
+      TypeError: if ``activation`` is neither a name nor a callable, or another argument
+        no number.
+      ValueError: if the activation is unknown or not elementwise, a number is out of
+        range, or the expectation does not exist.
     """
+    phi = elementwise(activation)
     q, var_w, var_b = _checked(q=q, var_w=var_w, var_b=var_b)
-    c = np.asarray(c, np.float64)
+    c = _numbers("c", c)
     if not (np.abs(c) <= 1).all():
         raise ValueError(f"`c` must lie between -1 and 1, got {c}.")
     if not (q > 0).all():
         raise ValueError(f"`q` must be above 0, where correlations exist; got {q}.")
-    products = _over(lambda s, r: _product(_values(activation), s, r), q, c)
+    products = _over(lambda q, c: product_expectation(phi, q, c), q, c)
     return (var_b + var_w * products) / q
 
 
@@ -134,16 +147,19 @@ def fixed_point(
     """Where the second moment and the correlation end, layer after layer.
 
     Args:
-      activation: an elementwise function that jax can differentiate.
+      activation: a name, such as ``"tanh"``, or an elementwise JAX function.
       var_w: variance of the weights times their number of inputs.
       var_b: variance of the biases.
-      start: the second moment to start from.
+      start: the second moment to start from, 0 or more.
 
     Returns:
       The fixed points, of the shape that the arguments broadcast to.
 
     Raises:
-      ValueError: if an argument is negative, or an expectation does not exist.
+      TypeError: if ``activation`` is neither a name nor a callable, or another argument
+        no number.
+      ValueError: if the activation is unknown or not elementwise, a number is negative
+        or not finite, or an expectation does not exist.
 
     Examples:
       >>> import jax.numpy as jnp, jaxinit.theory
@@ -151,10 +167,12 @@ def fixed_point(
       >>> round(float(point.q), 6), round(float(point.xi_c), 4)
       (0.418037, 15.791)
     """
+    phi = elementwise(activation)
     var_w, var_b = _checked(var_w=var_w, var_b=var_b)
+    advice = "It is a second moment: 1.0 for normalized inputs."
+    start = check_number("start", start, advice, low=0, closed=True)
     found = [
-        _fixed(activation, float(w), float(b), start)
-        for w, b in np.nditer([var_w, var_b])
+        _fixed(phi, float(w), float(b), start) for w, b in np.nditer([var_w, var_b])
     ]
     shape = np.broadcast_shapes(var_w.shape, var_b.shape)
     columns = [np.array(column).reshape(shape) for column in zip(*found, strict=True)]
@@ -165,7 +183,7 @@ def edge_of_chaos(activation: Activation, q: Number) -> tuple[Any, Any]:
     """The variances at which ``q`` is a fixed point and gradients keep their size.
 
     Args:
-      activation: an elementwise function that jax can differentiate.
+      activation: a name, such as ``"tanh"``, or an elementwise JAX function.
       q: second moments, 0 or more; a curve for a grid of them.
 
     Returns:
@@ -173,7 +191,10 @@ def edge_of_chaos(activation: Activation, q: Number) -> tuple[Any, Any]:
       latter NaN where it would be negative, since ``q`` then lies on no edge.
 
     Raises:
-      ValueError: if an argument is negative, or the expectation does not exist.
+      TypeError: if ``activation`` is neither a name nor a callable, or another argument
+        no number.
+      ValueError: if the activation is unknown or not elementwise, a number is negative
+        or not finite, or the expectation does not exist.
 
     Examples:
       >>> import jax.numpy as jnp, jaxinit.theory
@@ -193,7 +214,7 @@ def phase(activation: Activation, var_w: Number, var_b: Number) -> Any:
     """What a deep network does to two inputs and to gradients.
 
     Args:
-      activation: an elementwise function that jax can differentiate.
+      activation: a name, such as ``"tanh"``, or an elementwise JAX function.
       var_w: variance of the weights times their number of inputs.
       var_b: variance of the biases.
 
@@ -202,7 +223,10 @@ def phase(activation: Activation, var_w: Number, var_b: Number) -> Any:
       ``"chaotic"``, or ``"unstable"`` where the second moment does not settle.
 
     Raises:
-      ValueError: if an argument is negative, or an expectation does not exist.
+      TypeError: if ``activation`` is neither a name nor a callable, or another argument
+        no number.
+      ValueError: if the activation is unknown or not elementwise, a number is negative
+        or not finite, or an expectation does not exist.
     """
     point = fixed_point(activation, var_w, var_b)
     names = np.where(point.chi_1 < 1, "ordered", "chaotic")
@@ -210,29 +234,30 @@ def phase(activation: Activation, var_w: Number, var_b: Number) -> Any:
     return np.where(np.isfinite(point.q), names, "unstable")
 
 
-# Expectations.
+# Fixed points.
 
 _SETTLED, _MOST = 1e-13, 20_000
 _LARGEST = 1e12
 
 
-def _fixed(
-    activation: Activation, var_w: float, var_b: float, q: float
-) -> tuple[float, ...]:
+def _fixed(phi: Elementwise, var_w: float, var_b: float, q: float) -> tuple[float, ...]:
     def step(q: float) -> float:
-        return float(q_map(activation, q, var_w, var_b))
+        return var_b + var_w * value_moments(phi, q)[1]
+
+    def correlation(c: float) -> float:
+        return (var_b + var_w * product_expectation(phi, q, min(c, 1.0))) / q
 
     q = _limit(step, q)
     if not np.isfinite(q):
         return (np.inf, np.nan, np.nan, np.nan, np.nan, False)
-    chi = float(chi_1(activation, q, var_w))
+    chi = var_w * derivative_second_moment(phi, q)
     slope = _slope_of(step, q)
     if q == 0:
         return (0.0, chi, np.nan, _depth(slope), _depth(chi), slope <= 1 + 1e-6)
     c, rate = 1.0, chi
     if chi > 1 + 1e-9:
-        c = _limit(lambda c: float(c_map(activation, min(c, 1), q, var_w, var_b)), 0.5)
-        rate = var_w * float(_product(_slopes(activation), np.sqrt(q), c))
+        c = min(_limit(correlation, 0.5), 1.0)
+        rate = var_w * product_expectation(phi.derivative, q, c)
     return (q, chi, c, _depth(slope), _depth(rate), slope <= 1 + 1e-6)
 
 
@@ -270,89 +295,32 @@ def _depth(rate: float) -> float:
     return np.inf if abs(rate - 1) < 1e-9 else abs(1 / np.log(rate))
 
 
-def _moment(activation: Activation, std: float) -> np.ndarray:
-    """E[phi(std z)^2] and E[phi'(std z)^2]."""
-    value, slope = _values(activation), _slopes(activation)
-    return _expected(lambda z: np.stack([value(std * z) ** 2, slope(std * z) ** 2]))
-
-
-def _product(
-    function: Callable[[np.ndarray], np.ndarray], std: float, c: float
-) -> float:
-    """E[f(u1) f(u2)] for normal u of deviation ``std`` and correlation ``c``.
-
-    In polar coordinates, where a kink of f at 0 lies at four angles: the integral is
-    split there, and is exact to about ten digits. Kinks elsewhere cost digits: about
-    five are left for a hard tanh.
-    """
-    between = float(np.arccos(c))
-    quarter = np.pi / 2
-    kinks = [quarter, 3 * quarter, between + quarter, between + 3 * quarter]
-    edges = np.unique([0.0, *np.mod(kinks, 2 * np.pi), np.pi, 2 * np.pi])
-    angle, angle_weight = _panels(edges)
-    radius, radius_weight = _RADII
-    first = function(std * radius[:, None] * np.cos(angle))
-    second = function(std * radius[:, None] * np.cos(angle - between))
-    return float(radius_weight @ (first * second) @ angle_weight / (2 * np.pi))
-
-
-def _panels(edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Gauss-Legendre nodes and weights, forty between each two edges."""
-    low, high = edges[:-1, None], edges[1:, None]
-    nodes = (low + high) / 2 + (high - low) / 2 * _NODES
-    return nodes.ravel(), ((high - low) / 2 * _WEIGHTS).ravel()
-
-
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(40)
-
-
-def _radial() -> tuple[np.ndarray, np.ndarray]:
-    radius, weight = _panels(np.arange(0.0, 13.0, 2.0))
-    return radius, weight * radius * np.exp(-(radius**2) / 2)
-
-
-_RADII = _radial()
-
-
-def _expected(integrand: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    try:
-        return normal_expectation(integrand)
-    except NoExpectation as error:
-        raise ValueError(
-            f"`activation` must have a second moment under a normal argument: {error}."
-        ) from error
-
-
-def _values(activation: Activation) -> Callable[[np.ndarray], np.ndarray]:
-    def run(x: np.ndarray) -> np.ndarray:
-        with jax.enable_x64(True):
-            return np.asarray(activation(jnp.asarray(x, jnp.float64)), np.float64)
-
-    return run
-
-
-def _slopes(activation: Activation) -> Callable[[np.ndarray], np.ndarray]:
-    def run(x: np.ndarray) -> np.ndarray:
-        with jax.enable_x64(True):
-            wide = jnp.asarray(x, jnp.float64)
-            _, slope = jax.jvp(activation, (wide,), (jnp.ones_like(wide),))
-            return np.asarray(slope, np.float64)
-
-    return run
-
-
 def _over(function: Callable[..., float], q: np.ndarray, *rest: Any) -> np.ndarray:
-    """The function at the deviation of each second moment, over a broadcast grid."""
-    grid = np.broadcast_arrays(np.sqrt(q), *rest)
-    flat = [function(*point) for point in zip(*(g.ravel() for g in grid), strict=True)]
+    """The function at each second moment, over a broadcast grid."""
+    grid = np.broadcast_arrays(q, *rest)
+    points = zip(*(g.ravel().tolist() for g in grid), strict=True)
+    flat = [function(*point) for point in points]
     return np.array(flat, np.float64).reshape(grid[0].shape)
 
 
 def _checked(**values: Number) -> list[np.ndarray]:
     found = []
     for name, value in values.items():
-        array = np.asarray(value, np.float64)
+        array = _numbers(name, value)
         if not (array >= 0).all() or not np.isfinite(array).all():
             raise ValueError(f"`{name}` must be 0 or more and finite, got {value}.")
         found.append(array)
     return found
+
+
+def _numbers(name: str, value: Number) -> np.ndarray:
+    """A number or a grid of them as float64."""
+    try:
+        given = np.asarray(value)
+        if given.dtype.kind not in "bOSUc":
+            return given.astype(np.float64)
+    except (TypeError, ValueError):  # ragged lists, traced values
+        pass
+    raise TypeError(
+        f"`{name}` must be a number or an array of numbers, got {shown(value)}."
+    )

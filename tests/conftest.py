@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.report import chromium
+
 # What a test compiles runs once: on CPU less optimization saves a third of the time.
 # Read when jax starts its backend, after this; subprocesses inherit it.
 os.environ.setdefault(
@@ -47,6 +49,19 @@ QUICK = frozenset(
         "verdict/test_verdict.py",
     }
 )
+
+
+IN_CHROMIUM = "report/test_page_in_chromium.py"
+collect_ignore = [] if chromium.program() else [IN_CHROMIUM]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says which tests are left out, and why."""
+    if collect_ignore:
+        terminalreporter.write_line(
+            f"LEFT OUT: tests/{IN_CHROMIUM}, since there is no Chromium "
+            "(apt-get install chromium)"
+        )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

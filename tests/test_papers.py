@@ -2,12 +2,26 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
 from examples.papers.__main__ import studies
-from examples.papers.study import MODES, as_text, run
+from examples.papers.le_2015_irnn import adding
+from examples.papers.narrow_to_wide import at_best_rate, carried, order
+from examples.papers.study import (
+    MODES,
+    Claim,
+    Found,
+    Study,
+    as_text,
+    final,
+    main,
+    run,
+    share,
+)
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "docs" / "scripts"))
@@ -50,7 +64,60 @@ def test_records_are_of_runs_that_may_be_cited():
     assert found
     for name, record in found.items():
         assert record["mode"] in ("full", "quick")
+        assert record["scaled"] == STUDIES[name].scaled
+        assert record["paper"] == STUDIES[name].paper
         expected = STUDIES[name].sizes[record["mode"]]
         assert {
             k: tuple(v) if isinstance(v, list) else v for k, v in record["size"].items()
         } == expected
+
+
+@pytest.mark.parametrize("holds", [True, False])
+def test_a_claim_that_does_not_hold_is_an_exit_status(holds, tmp_path):
+    claims = [Claim("a", "b", "c", True), Claim("d", "e", "f", holds)]
+    study = Study(
+        "s", "A, B, 2000", "all.", {"smoke": {}}, lambda: Found(claims, lambda _: None)
+    )
+    arguments = ["--smoke", "--check", "--figure", str(tmp_path / "figure.svg")]
+
+    if holds:
+        assert main(study, arguments)["claims"][1]["holds"]
+        return
+    with pytest.raises(SystemExit, match="1"):
+        main(study, arguments)
+
+
+@pytest.mark.parametrize("measured", [final, share])
+def test_half_a_race_is_judged_by_nothing(measured):
+    with pytest.raises(KeyboardInterrupt):
+        measured(SimpleNamespace(interrupted=True), "a")
+
+
+def test_the_adding_problem_is_to_add_a_number_of_each_half():
+    inputs, sums = adding(9, 50)(3)
+    numbers, marks = inputs[..., 0], inputs[..., 1]
+
+    assert (marks[:, :4].sum(1) == 1).all()
+    assert (marks[:, 4:].sum(1) == 1).all()
+    np.testing.assert_allclose(sums[:, 0], (numbers * marks).sum(1), rtol=1e-6)
+    assert (adding(9, 50)(3)[0] == inputs).all()
+    assert (adding(9, 50)(4)[0] != inputs).any()
+
+
+def test_a_ranking_carries_over_if_no_decided_pair_turns():
+    apart = np.array([[0.1, 0.11, 0.12], [0.5, 0.52, 0.51], [0.3, 0.9, 0.4]])
+    before = order(apart)
+    assert before.tolist() == [[0, 1, 0], [-1, 0, 0], [0, 0, 0]]
+
+    assert carried(before, before)[1]
+    said, holds = carried(before, order(apart[[1, 0, 2]]))
+    assert not holds
+    assert said == "of 1 pairs told apart, 0 stay, 0 can no longer be told, 1 turn"
+    assert not carried(before, np.zeros_like(before))[1]
+
+
+def test_the_best_rate_is_that_of_the_lowest_median():
+    losses = np.array([[[3.0, 0.1, 3.0], [1.0, 1.0, 1.0], [np.nan, np.inf, 9.0]]])
+    losses = np.stack([np.zeros_like(losses), losses], axis=-1)
+
+    assert at_best_rate(losses).tolist() == [[1.0, 1.0, 1.0]]

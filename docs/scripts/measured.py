@@ -25,18 +25,20 @@ def lines() -> str:
 
 def _analysis() -> str:
     text = (RESULTS / "analyze-cpu.txt").read_text()
-    ratios = re.findall(r"analyze / best baseline +[\d.]+ +([\d.]+)", text)
-    low, high = min(map(float, ratios)), max(map(float, ratios))
+    ratios = re.findall(r"analyze / best baseline +([\d.]+) +([\d.]+)", text)
+    cold, warm = zip(*((float(c), float(w)) for c, w in ratios), strict=True)
     return (
-        "**It costs little more than the gradients themselves.** With all statistics, "
-        f"a warm analysis takes {low:.2f} to {high:.2f} times the best bare loop over "
-        "init and gradients ([analyze-cpu.txt](benchmarks/results/analyze-cpu.txt))."
+        f"**It costs {min(warm):.1f} to {max(warm):.1f} times the gradients.** With "
+        "all statistics, against the best bare loop over init and gradients on two CPU "
+        f"cores, once compiled; a first call takes {min(cold):.1f} to {max(cold):.1f} "
+        "times that loop's first "
+        "([analyze-cpu.txt](benchmarks/results/analyze-cpu.txt))."
     )
 
 
 def _compiling() -> str:
     text = (RESULTS / "initializers.txt").read_text()
-    row = re.search(r"he_normal \(3, 3, 16, 16\) +([\d.]+) +([\d.]+) s", text)
+    row = re.search(r"he_normal \(3, 3, 16, 16\) +([\d.]+) +([\d.]+) ", text)
     return (
         "**The same laws compile in a fraction of the time.** A draw of a 3x3 kernel "
         f"of 16 channels takes {row[1]} s to compile, where `jax.nn.initializers` "

@@ -42,9 +42,8 @@ def papers_page() -> str:
     text = INTRODUCTION
     for name, record in found.items():
         held = sum(claim["holds"] for claim in record["claims"])
-        title = record["paper"].split(",")[0]
-        year = record["paper"][-4:]
-        text += f"| [{title}, {year}](#{name}) | {held} of {len(record['claims'])} |\n"
+        title = _title(record["paper"])
+        text += f"| [{title}](#{name}) | {held} of {len(record['claims'])} |\n"
     for name, record in found.items():
         text += (
             f"\n## {name}\n\n{record['paper']}.\n\n"
@@ -56,6 +55,12 @@ def papers_page() -> str:
             f"{record['jax']}.\n"
         )
     return text
+
+
+def _title(paper: str) -> str:
+    """The first author or what comes first, and the year where there is one."""
+    first, *_, last = paper.split(", ")
+    return f"{first}, {last}" if last.isdigit() else first
 
 
 def _row(claim: dict[str, Any]) -> str:

@@ -5,5 +5,5 @@ was scaled down:
 
     python -m examples.papers.he_2015 [--quick]
 
-A result that does not reproduce is shown as such.
+A result that does not reproduce is shown as such; `--check` makes it exit status 1.
 """

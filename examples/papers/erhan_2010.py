@@ -4,9 +4,7 @@ python -m examples.papers.erhan_2010 [--quick]
 """
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import linen as nn
 
 import jaxinit
@@ -27,39 +25,13 @@ class Stack(nn.Module):
         return nn.Dense(10)(x)
 
 
-def errors_after(
-    model: Stack, variables: list[dict], data: tuple, labels: int, steps: int
-) -> np.ndarray:
-    """Of each start, after training on the first so many labels, ``(starts,)``."""
-    x, y, held_x, held_y = data
-    optimizer = optax.adam(3e-3)
-
-    def loss(params: dict) -> jax.Array:
-        logits = model.apply(params, x[:labels])
-        each = optax.softmax_cross_entropy_with_integer_labels(logits, y[:labels])
-        return each.mean()
-
-    def train(params: dict) -> jax.Array:
-        def step(carry: tuple, _: None) -> tuple:
-            params, state = carry
-            updates, state = optimizer.update(jax.grad(loss)(params), state)
-            return (optax.apply_updates(params, updates), state), None
-
-        start = (params, optimizer.init(params))
-        params = jax.lax.scan(step, start, None, length=steps)[0][0]
-        return jnp.mean(model.apply(params, held_x).argmax(-1) != held_y)
-
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *variables)
-    return np.asarray(jax.jit(jax.vmap(train))(stacked))
-
-
 def measure(
     width: int, budgets: tuple[int, ...], epochs: int, steps: int, seeds: int
 ) -> Found:
     images, labels = digits()
     order = np.random.default_rng(0).permutation(len(images))
     images, labels = images[order], labels[order]
-    data = (images[:1300], labels[:1300], images[1300:], labels[1300:])
+    (x, held_x), (y, held_y) = np.split(images, [1300]), np.split(labels, [1300])
     model = Stack(width)
     method = jaxinit.denoising_autoencoder(epochs=epochs)
     schemes = {
@@ -68,12 +40,14 @@ def measure(
     }
     errors = {}
     for name, scheme in schemes.items():
-        starts = [
-            jaxinit.initialize(model, scheme, seed, jnp.asarray(data[0]))
-            for seed in range(seeds)
-        ]
+        starts = [jaxinit.initialize(model, scheme, seed, x) for seed in range(seeds)]
         errors[name] = np.stack(
-            [errors_after(model, starts, data, budget, steps) for budget in budgets]
+            [
+                study.errors(
+                    model, study.fit(model, starts, x[:n], y[:n], steps), held_x, held_y
+                )
+                for n in budgets
+            ]
         )
     gains = errors["random"] - errors["pre-trained"]
     means = {name: values.mean(-1) for name, values in errors.items()}

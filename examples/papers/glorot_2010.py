@@ -75,8 +75,12 @@ STUDY = Study(
     "glorot_2010",
     "Glorot and Bengio, Understanding the difficulty of training deep feedforward "
     "neural networks, 2010",
-    "normal inputs of deviation 0.3 in place of images; gradients of a random "
-    "probe, not of a loss.",
+    "five tanh layers, as in figures 6 and 7, all of one width, where the normalized "
+    "law is that of fan-in alone; normal inputs of deviation 0.3 in place of Shapeset, "
+    "MNIST and CIFAR-10, with as many features as units; gradients of a random probe "
+    "at the readout, not of a loss, as root mean squares, not histograms; no sigmoid, "
+    "no softsign; no training, so neither the errors of table 1 nor how saturation "
+    "evolves.",
     {
         "full": {"width": 1000, "seeds": 16},
         "quick": {"width": 400, "seeds": 8},

@@ -103,7 +103,9 @@ def _add_analyze(subparsers: Subparsers) -> None:
     add_checkpoint(parser)
     add_files(parser)
     parser.add_argument(
-        "--all", action="store_true", help="show all rows, however many there are"
+        "--all",
+        action="store_true",
+        help="give each row a line; without it equal modules of deep models share one",
     )
     parser.add_argument(
         "--github",

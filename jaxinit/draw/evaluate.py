@@ -13,18 +13,9 @@ from jax import lax
 from jaxinit.draw.pieces import Piece, cut, is_threefry
 from jaxinit.initializers._threefry import fast_key
 from jaxinit.program import versions
+from jaxinit.program.primitives import ELEMENTWISE
 from jaxinit.program.program import Constant, Operand
 from jaxinit.program.prune import Block, Live
-
-# They act on each element alone, so they may run before the reshape of a draw.
-_ELEMENTWISE = frozenset(
-    "abs acos acosh add and asin asinh atan atan2 atanh bitcast_convert_type cbrt ceil "
-    "clamp convert_element_type copy cos cosh digamma div eq erf erf_inv erfc exp exp2 "
-    "expm1 floor ge gt integer_pow is_finite le lgamma log log1p logistic lt max min "
-    "mul ne neg nextafter not or pow rem round rsqrt select_n shift_left "
-    "shift_right_arithmetic shift_right_logical sign sin sinh sqrt square "
-    "stop_gradient sub tan tanh xor".split()
-)
 
 
 def evaluate(block: Block, inputs: Sequence[Any]) -> list[Any]:
@@ -120,7 +111,7 @@ def _run_node(node: Live, values: list[Any], flat_draws: bool) -> list[Any]:
     if node.primitive == "random_bits":
         draw = _draw_flat if flat_draws else _draw_shaped
         return [draw(node.equation, values[0])]
-    if node.primitive in _ELEMENTWISE:
+    if node.primitive in ELEMENTWISE:  # it may run before the reshape of a draw
         flat = _all_flat(node, values)
         if flat is not None:
             results = versions.bind(node.equation, flat)

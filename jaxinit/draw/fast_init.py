@@ -12,9 +12,10 @@ from jaxinit._configuration import configuration, measuring
 from jaxinit.draw.drawer import Drawer, drawer
 from jaxinit.draw.own_init import as_arrays
 from jaxinit.draw.shardings import shardings_of
-from jaxinit.models.arguments import Arguments, arguments
+from jaxinit.models.arguments import Arguments, arguments, model_arguments
 from jaxinit.models.own import own_init
 from jaxinit.program import versions
+from jaxinit.program.primitives import is_key
 
 Shardings = Any
 """A sharding for all, a mesh, a tree like the result, or a function, or ``None``."""
@@ -93,7 +94,7 @@ def fast_init(
                 model_kwargs=model_kwargs,
                 **kwargs,
             )
-    given = arguments(args, {**kwargs, **(model_kwargs or {})})
+    given = arguments(args, model_arguments(kwargs, model_kwargs))
     init = _init(model, key, given)
     values = (*init.keys, *as_arrays(given.inputs))
     if init.draw is None:
@@ -158,7 +159,7 @@ def abstract_init(
             return abstract_init(
                 model, *args, shardings=shardings, model_kwargs=model_kwargs, **kwargs
             )
-    given = arguments(args, {**kwargs, **(model_kwargs or {})})
+    given = arguments(args, model_arguments(kwargs, model_kwargs))
     init = _init(model, 0, given)
     if init.draw is None:
         raise ValueError(
@@ -251,18 +252,9 @@ def _traced(
     try:
         traced, shapes = versions.trace(program, *keys, *given.shapes)
         versions.check_no_tracers(traced)
-    except _NOT_TRACEABLE:
+    except versions.NOT_TRACEABLE:
         return _Init(None, [], assemble, restored, keys)
     return _Init(drawer(traced), list(shapes), assemble, restored, keys)
-
-
-_NOT_TRACEABLE = (
-    jax.errors.ConcretizationTypeError,
-    jax.errors.TracerArrayConversionError,
-    jax.errors.TracerIntegerConversionError,
-    jax.errors.UnexpectedTracerError,
-    versions.TracerLeak,
-)
 
 
 def _needs_mesh(model: Any, shardings: Any) -> bool:
@@ -283,9 +275,9 @@ def _as_key(key: Any) -> Any:
 
 def _typed(key: Any) -> jax.Array:
     """A key, or the old-style data of one, as a typed key."""
+    if isinstance(key, jax.Array) and is_key(key):
+        return key
     if isinstance(key, jax.Array | np.ndarray):
-        if jax.numpy.issubdtype(key.dtype, jax.dtypes.prng_key):
-            return key  # type: ignore[return-value]
         if key.dtype == np.uint32 and key.ndim == 1:
             wrapped: jax.Array = jax.random.wrap_key_data(jax.numpy.asarray(key))
             return wrapped

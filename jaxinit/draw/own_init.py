@@ -11,8 +11,6 @@ from jaxinit.draw.drawer import Drawer, drawer
 from jaxinit.models.arguments import zeros_like
 from jaxinit.models.trace import Traced
 from jaxinit.program import versions
-from jaxinit.program.program import build
-from jaxinit.program.prune import prune, reached
 
 Array = jax.Array
 
@@ -51,13 +49,12 @@ class OwnDraw:
     def __init__(self, traced: Traced, wanted: Sequence[int] | None = None) -> None:
         self._traced = traced
         self._wanted = wanted
-        self._program = None
         self._drawer: Drawer | None = None
         if traced.draws and traced.init is not None:
-            self._program = traced.init
+            program = traced.init
             if wanted is not None:
-                self._program = versions.with_outputs(traced.init, wanted)
-            self._drawer = drawer(self._program)
+                program = versions.with_outputs(program, wanted)
+            self._drawer = drawer(program)
 
     @property
     def depends_on_key(self) -> tuple[bool, ...]:
@@ -70,10 +67,7 @@ class OwnDraw:
     @property
     def reads_inputs(self) -> bool:
         """Whether the leaves may depend on the values of the model's inputs."""
-        if self._program is None:
-            return self._traced.draws
-        marks = [False] + [True] * (len(self._program.jaxpr.invars) - 1)
-        return any(reached(prune(build(self._program)), marks)[1])
+        return self._traced.draws if self._drawer is None else self._drawer.reads_inputs
 
     def __call__(self, key: Array, *inputs: Any) -> list[Array]:
         if self._drawer is not None:

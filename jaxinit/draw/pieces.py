@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from jaxinit._caches import hashable
+from jaxinit.program.primitives import is_key
 from jaxinit.program.program import Constant, Operand
 from jaxinit.program.prune import Block, Live, reached
 
@@ -64,11 +65,6 @@ def cut(block: Block) -> list[list[Piece]]:
     an output. Only what the outputs need is listed.
     """
     return _Cut(block).groups()
-
-
-def is_key(aval: Any) -> bool:
-    """Whether an array, or an abstract one, is an array of typed random keys."""
-    return bool(jnp.issubdtype(aval.dtype, jax.dtypes.prng_key))
 
 
 def is_threefry(aval: Any) -> bool:
@@ -243,11 +239,7 @@ def _node_form(node: Live) -> Hashable:
         equation.ctx,
         tuple(str(var.aval) for var in equation.invars),
     )
-    try:
-        hash(form)
-    except TypeError:  # a parameter that cannot be hashed
-        return node
-    return form
+    return form if hashable(form) else node
 
 
 def _constant_form(operand: Constant) -> Hashable:

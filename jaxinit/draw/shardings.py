@@ -6,6 +6,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
+from jaxinit._caches import cached
 from jaxinit.models.trace import Traced
 from jaxinit.program import primitives
 from jaxinit.program.program import CALLS, Operand, Region, build
@@ -48,6 +49,7 @@ def shardings_of(wished: Any, model: Any, shapes: Any) -> list[Any] | None:
     return found
 
 
+@cached(16)
 def constrained(traced: Traced) -> dict[int, NamedSharding]:
     """The shardings on a mesh that a model's own init constrains its leaves to."""
     if traced.init is None:

@@ -113,12 +113,12 @@ from jaxinit.initializers.fourier_features import fourier_features as fourier_fe
 from jaxinit.initializers.siren import siren as siren
 
 # Recurrent
+from jaxinit.initializers.gate_bias import chrono as chrono
+from jaxinit.initializers.gate_bias import forget_gate_bias as forget_gate_bias
+from jaxinit.initializers.gate_bias import uniform_gate as uniform_gate
 from jaxinit.initializers.recurrent import IRNN as IRNN
-from jaxinit.initializers.recurrent import chrono as chrono
-from jaxinit.initializers.recurrent import forget_gate_bias as forget_gate_bias
 from jaxinit.initializers.recurrent import irnn as irnn
 from jaxinit.initializers.recurrent import orthogonal_gates as orthogonal_gates
-from jaxinit.initializers.recurrent import uniform_gate as uniform_gate
 
 # State space
 from jaxinit.initializers.linear_recurrence import lru_gamma_log as lru_gamma_log

@@ -99,6 +99,14 @@ def check_number(
     return number
 
 
+def check_share(name: str, value: Any, advice: str) -> float:
+    """The number as a float from 0, but below 1."""
+    number = check_number(name, value, advice)
+    if not 0 <= number < 1:
+        raise ValueError(f"`{name}` must be in [0, 1), got {number:g}. {advice}")
+    return number
+
+
 def check_factor(
     name: str, value: Any, advice: str, *, low: float = -math.inf
 ) -> Scalar:
@@ -157,8 +165,9 @@ def check_integers(name: str, value: Any, advice: str) -> Axes:
     number = as_integer(value)
     if number is not None:
         return number
-    if _has_entries(value) and not isinstance(value, str):
-        found = [as_integer(entry) for entry in value]
+    entries = entries_of(value)
+    if entries is not None:
+        found = [as_integer(entry) for entry in entries]
         if None not in found:
             return tuple(entry for entry in found if entry is not None)
     raise TypeError(
@@ -167,11 +176,12 @@ def check_integers(name: str, value: Any, advice: str) -> Axes:
     )
 
 
-def _has_entries(value: Any) -> bool:
-    """Whether it is a sequence, or an array with axes."""
+def entries_of(value: Any) -> Sequence[Any] | None:
+    """Those of a sequence, or of an array along its first axis; else ``None``."""
     if isinstance(value, (np.ndarray, jax.Array)):
-        return value.ndim > 0
-    return isinstance(value, Sequence)
+        return None if value.ndim == 0 else list(value)
+    text = isinstance(value, (str, bytes, bytearray))
+    return value if isinstance(value, Sequence) and not text else None
 
 
 def check_flag(name: str, value: Any) -> bool:
@@ -213,12 +223,11 @@ def check_shape(shape: Any) -> tuple[int, ...]:
                 break
         else:
             return shape
-    if not _has_entries(shape):
-        shape = (shape,)
-        dims: list[int | None] = [None]
-    else:
-        dims = [d if type(d) is int else as_integer(d) for d in shape]
-    if None in dims or isinstance(shape, str):
+    entries = entries_of(shape)
+    dims: list[int | None] = [None]
+    if entries is not None:
+        dims = [d if type(d) is int else as_integer(d) for d in entries]
+    if None in dims:
         raise TypeError(
             "`shape` must be a sequence of integers such as (16, 32), got "
             f"{shown(shape)}. A call is init(key, shape, dtype)."

@@ -26,9 +26,8 @@ def check_dtype(
     """
     if dtype is None:
         return np.dtype(jnp.result_type(float))
-    given: Any = dtype
     try:
-        resolved: np.dtype = _checked(given, kinds, name)
+        resolved: np.dtype = _checked(_of_python(dtype), kinds, name)
     except TypeError:  # no dtype, or without a hash
         resolved = _checked(as_dtype(name, dtype), kinds, name)
     if resolved.itemsize > 4 and resolved != np.complex64:
@@ -57,6 +56,18 @@ def _checked(dtype: Any, kinds: Kinds, name: str) -> np.dtype:
     return resolved
 
 
+def _of_python(value: Any) -> Any:
+    """jax's default for Python's ``float`` and the like, which ask for no size."""
+    if isinstance(value, type) and value in (float, complex, int, bool):
+        return jnp.result_type(value)
+    if isinstance(value, _NUMBERS):  # NumPy would take that of the number
+        raise TypeError("a number is no dtype")
+    return value
+
+
+_NUMBERS = (int, float, np.generic, np.ndarray, jax.Array)
+
+
 def as_dtype(name: str, value: Any) -> np.dtype:
     """The dtype that ``value`` means.
 
@@ -64,14 +75,13 @@ def as_dtype(name: str, value: Any) -> np.dtype:
       TypeError: if it means none.
     """
     try:
-        found: np.dtype = np.dtype(value)
+        found: np.dtype = np.dtype(_of_python(value))
         return found
     except Exception as error:
-        number = isinstance(value, (int, float, np.generic, np.ndarray, jax.Array))
         hint = (
             "As in jax, it stands among the positional arguments: pass the numbers "
             "behind it by their names."
-            if number
+            if isinstance(value, _NUMBERS)
             else "None leaves it to the caller."
         )
         raise TypeError(

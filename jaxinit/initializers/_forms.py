@@ -52,7 +52,7 @@ def _number(name: str, value: Any) -> Any:
     number = as_number(value)
     if number is not None:
         return number
-    return _in_float64(frozen(value))
+    return _in_float64(frozen(_on_host(value)))
 
 
 def _numbers(name: str, value: Any) -> Any:
@@ -69,11 +69,18 @@ def _numbers(name: str, value: Any) -> Any:
 
 def _array(name: str, value: Any) -> Any:
     """An array for nested lists, with the dtype that NumPy gives them."""
-    if isinstance(value, jax.Array) and not isinstance(value, jax.core.Tracer):
-        value = np.asarray(value) if value.ndim == 0 else value
+    value = _on_host(value)
     if isinstance(value, str) or not isinstance(value, _ARRAYS):
         return value
     return _in_float64(frozen(as_array(name, value)), jnp.integer)
+
+
+def _on_host(value: Any) -> Any:
+    """The NumPy array of a jax array, if its values are known and all here."""
+    if not isinstance(value, jax.Array) or isinstance(value, jax.core.Tracer):
+        return value
+    is_key = jnp.issubdtype(value.dtype, jax.dtypes.extended)
+    return np.asarray(value) if value.is_fully_addressable and not is_key else value
 
 
 _ARRAYS = (Sequence, np.ndarray, np.generic, float, int, complex)
@@ -81,7 +88,7 @@ _ARRAYS = (Sequence, np.ndarray, np.generic, float, int, complex)
 
 def _mask(name: str, value: Any) -> Any:
     """Booleans for zeros and ones."""
-    array = _array(name, value)
+    array = _in_float64(_array(name, value))
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
         return array
     return frozen(array != 0) if np.isin(array, [0, 1]).all() else array

@@ -53,6 +53,8 @@ def _key(value: Any) -> Hashable:
         return Same(value)
     if isinstance(value, tuple):
         return (tuple, *map(_key, value))
+    if isinstance(value, (bool, complex)):
+        return type(value), repr(value)  # Python has True == 1.0 == 1 + 0j
     if isinstance(value, float):
         # Zeros differ in their sign, which draws show.
         return (value, "-") if value == 0 and math.copysign(1, value) < 0 else value

@@ -18,12 +18,16 @@ import numpy as np
 from jax.sharding import NamedSharding
 from jax.typing import DTypeLike
 
-from jaxinit._typing import Initializer, OutSharding, Scalar
-from jaxinit.initializers._check import as_number, check_shape
+from jaxinit._typing import Initializer, OutSharding
+from jaxinit.initializers._check import check_shape
 from jaxinit.initializers._dtype import Kinds, check_dtype
 from jaxinit.initializers._forms import form_of
 from jaxinit.initializers._key import Same, key_of
 from jaxinit.initializers._sharding import Make, place
+from jaxinit.initializers._words import law_of as law_of
+from jaxinit.initializers._words import number_of as number_of
+from jaxinit.initializers._words import times as times
+from jaxinit.initializers._words import written
 from jaxinit.initializers.fans import Fans
 
 P = ParamSpec("P")
@@ -165,7 +169,7 @@ class Init:
         if self._call is None:
             return f"<{self.__name__}>"
         factory, arguments = self._call
-        return f"{factory.__name__}({_written(factory, arguments)})"
+        return f"{factory.__name__}({written(factory, arguments)})"
 
     def __reduce__(self) -> Any:
         if self._call is None:
@@ -216,14 +220,6 @@ def with_fans(init: Initializer, fans: Fans) -> Initializer | None:
     return init.with_fans(fans) if isinstance(init, Init) else None
 
 
-def law_of(init: Callable[..., Any]) -> str:
-    """The law of an initializer: in words, or the name of what made it."""
-    if isinstance(init, Init) and init.law:
-        return init.law
-    name = getattr(init, "__qualname__", None) or type(init).__name__
-    return str(name).partition(".<locals>")[0].strip("_")
-
-
 def refit_around(
     base: Initializer, wrap: Callable[[Initializer], Initializer]
 ) -> Refit:
@@ -238,66 +234,6 @@ def _is_one_key(key: Any) -> bool:
     """Whether it is a typed key without axes, or a raw one."""
     typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
     return bool(key.ndim == (0 if typed else 1))
-
-
-def number_of(value: Scalar) -> str:
-    """A number of a law, which may be traced or an array."""
-    number = as_number(value)
-    if number is not None:
-        return f"{number:.4g}"
-    return "traced" if isinstance(value, jax.core.Tracer) else "array"
-
-
-def times(factor: Scalar, law: str) -> str:
-    """The law of what is multiplied by ``factor``."""
-    shown = number_of(factor)
-    if shown == "1":
-        return law
-    return f"{shown} * ({law})" if " " in law else f"{shown} * {law}"
-
-
-def _written(factory: Callable[..., Any], arguments: Mapping[str, Any]) -> str:
-    """The arguments that are not the defaults, by position as long as possible."""
-    words, by_position = [], True
-    for name, parameter in inspect.signature(factory).parameters.items():
-        value = arguments[name]
-        if parameter.kind is parameter.KEYWORD_ONLY:
-            by_position = False
-        if parameter.default is not parameter.empty and _is_same(
-            value, parameter.default
-        ):
-            by_position = False
-            continue
-        words.append(_word(value) if by_position else f"{name}={_word(value)}")
-    return ", ".join(words)
-
-
-def _is_same(value: Any, default: Any) -> bool:
-    if isinstance(value, (np.ndarray, jax.Array)) or value is None or default is None:
-        return value is default
-    return type(value) in (type(default), float) and bool(value == default)
-
-
-def _word(value: Any) -> str:
-    if isinstance(value, Init):
-        return value.call
-    if isinstance(value, (tuple, list)):
-        inner = ", ".join(map(_word, value))
-        return f"({inner},)" if len(value) == 1 else f"({inner})"
-    if isinstance(value, np.dtype):
-        return value.name
-    if isinstance(value, jax.core.Tracer):
-        return "traced"
-    if isinstance(value, np.ndarray) and value.dtype in (float, bool):
-        if value.size <= 8:  # its own words; larger ones by dtype and shape
-            return repr(value.tolist())
-    if isinstance(value, (np.ndarray, jax.Array)):
-        return f"{value.dtype.name}{list(value.shape)}" if value.ndim else str(value)
-    if isinstance(value, (np.generic, float)):
-        return repr(as_number(value)) if as_number(value) is not None else repr(value)
-    if "<locals>" in getattr(value, "__qualname__", ""):
-        return f"<{law_of(value)}>"  # made by another library's factory
-    return getattr(value, "__name__", None) or repr(value)
 
 
 def _is_traced(values: Iterable[Any]) -> bool:

@@ -96,7 +96,7 @@ def class_prior_bias(
     """
     try:
         counts = np.asarray(frequencies, np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise TypeError(
             "`frequencies` must be one number for each class, got "
             f"{shown(frequencies)}. They are counts or probabilities."

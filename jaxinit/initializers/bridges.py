@@ -34,7 +34,7 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from jaxinit._typing import Initializer
-from jaxinit.initializers._check import as_integer, check_initializer, shown
+from jaxinit.initializers._check import check_count, check_initializer, shown
 from jaxinit.initializers._value import Init
 
 HaikuInitializer = Callable[[Sequence[int], DTypeLike], jax.Array]
@@ -80,6 +80,7 @@ def for_keras(init: Initializer, seed: int | None = None) -> Any:
     Raises:
       TypeError: if ``init`` is not an initializer of this package or ``seed`` not an
         integer.
+      ValueError: if ``seed`` is negative or has more than 32 bits.
       RuntimeError: if Keras runs on another backend.
     """
     check_initializer("init", init)
@@ -88,11 +89,11 @@ def for_keras(init: Initializer, seed: int | None = None) -> Any:
             f"`init` must be an initializer of jaxinit, got {shown(init)}. Keras "
             "takes its own initializers as they are."
         )
-    if seed is not None and as_integer(seed) is None:
-        raise TypeError(
-            f"`seed` must be an integer or None, got {shown(seed)}. It seeds the keys."
-        )
-    return _keras_class()(init, None if seed is None else as_integer(seed))
+    if seed is not None:
+        seed = check_count("seed", seed, "It seeds the keys.", minimum=0)
+        if seed >= 2**32:
+            raise ValueError(f"`seed` must be below 2**32, got {seed}.")
+    return _keras_class()(init, seed)
 
 
 def keras_objects() -> dict[str, Any]:

@@ -36,8 +36,9 @@ def kronecker_orthogonal(
     too dear. The law is another: :math:`W` has :math:`O(n)` random numbers, and its
     weights, products of two, have heavier tails than normal ones.
 
-    The factors are the cheapest pair that the numbers of rows and columns allow. A
-    prime number of columns has none, and gives what :func:`orthogonal` gives.
+    The factors are the cheapest pair that the numbers of rows and columns allow. If
+    the larger of the two is prime there is none, and the matrix is that of
+    :func:`orthogonal`.
 
     Args:
       scale: the singular values, at least 0.

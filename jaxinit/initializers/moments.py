@@ -107,7 +107,8 @@ def derivative_second_moment(phi: Elementwise, q: float) -> float:
 
 
 def _near(phi: Elementwise, q: float) -> list[float]:
-    return [point / math.sqrt(q) for point in phi.turning_points()]
+    """The turning points in units of the deviation; of no input there are none."""
+    return [point / math.sqrt(q) for point in phi.turning_points()] if q > 0 else []
 
 
 def _square(values: np.ndarray) -> np.ndarray:

@@ -39,10 +39,6 @@ class Place(NamedTuple):
     at: Location
     loops: tuple[Loop, ...]
 
-    def inside(self, which: int = 0) -> Path:
-        """The way into one of the equation's programs."""
-        return (*self.at.path, (self.at.equation, which))
-
 
 class Use(NamedTuple):
     """How an equation uses a weight: the real fans, and the leaf's axes behind them.

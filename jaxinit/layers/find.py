@@ -1,7 +1,7 @@
 """Reads a model's program: where its parameters meet data, and where paths join.
 
 The program is walked once, inner programs in place, and each value is given a color
-and an ancestry (``facts``). What is found are events (``events``): an equation that
+and an ancestry (``facts``). What is found are events (``event``): an equation that
 combines a parameter value and a data value starts a layer or belongs to the layer
 that feeds it; an addition of two data values of different ancestry is a join.
 """

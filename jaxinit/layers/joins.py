@@ -62,10 +62,7 @@ def _same_module(ledger: Ledger, numbers: frozenset[int]) -> bool:
 
 def _goes_on(ledger: Ledger, skip: Fact, branch: Fact) -> bool:
     """Whether weights lead from a skip to its branch: a block without folders."""
-    above = [
-        frozenset[int]().union(*(ledger.ancestors(n) for n in fact.up))
-        for fact in (skip, branch)
-    ]
+    above = [set(ledger.upstream(fact.up)) for fact in (skip, branch)]
     return skip.up <= above[1] and any(
         ledger.events[n].uses for n in above[1] - above[0]
     )
@@ -78,10 +75,7 @@ def _part_ways(ledger: Ledger, first: Fact, second: Fact) -> bool:
     """
     if first.of is None or second.of is None:
         return False
-    above = [
-        frozenset[int]().union(*(ledger.ancestors(n) for n in fact.up))
-        for fact in (first, second)
-    ]
+    above = [set(ledger.upstream(fact.up)) for fact in (first, second)]
     shared = above[0] & above[1]
     own = [[n for n in over - shared if ledger.events[n].uses] for over in above]
     return bool(shared) and min(map(len, own)) == 1 < max(map(len, own))
@@ -89,10 +83,7 @@ def _part_ways(ledger: Ledger, first: Fact, second: Fact) -> bool:
 
 def _shortcut(ledger: Ledger, first: Fact, second: Fact) -> tuple[Fact | None, Fact]:
     """Which of two summands is the skip; none if neither derives from the other."""
-    above = [
-        frozenset[int]().union(*(ledger.ancestors(n) for n in fact.up))
-        for fact in (first, second)
-    ]
+    above = [set(ledger.upstream(fact.up)) for fact in (first, second)]
     if first.up <= above[1] and not second.up <= above[0]:
         return first, second
     if second.up <= above[0] and not first.up <= above[1]:

@@ -1,6 +1,6 @@
 """What has been found in a program so far."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from jaxinit.layers import facts
@@ -135,24 +135,19 @@ class Ledger:
         self.events[number] = Event("source", at, at, parents=parents)
         return number
 
-    def ancestors(self, number: int) -> frozenset[int]:
-        """``number`` and all events upstream of it."""
-        found: set[int] = set()
-        todo = [number]
+    def upstream(self, numbers: Iterable[int]) -> Iterator[int]:
+        """The events and all upstream of them, each once."""
+        seen, todo = set[int](), list(numbers)
         while todo:
-            current = todo.pop()
-            if current not in found:
-                found.add(current)
-                todo += self.events[current].parents
-        return frozenset(found)
+            number = todo.pop()
+            if number not in seen:
+                seen.add(number)
+                yield number
+                todo += self.events[number].parents
 
-    def behind_a_layer(self, numbers: frozenset[int]) -> bool:
+    def behind_a_layer(self, numbers: Iterable[int]) -> bool:
         """Whether any parameter has acted on what comes from these events."""
-        return any(
-            self.events[above].kind == "layer"
-            for number in numbers
-            for above in self.ancestors(number)
-        )
+        return any(self.events[n].kind == "layer" for n in self.upstream(numbers))
 
     def gain_of(self, number: int) -> int | None:
         """The event that a learned gain alone multiplies, if this is such a layer."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from jaxinit.layers.event import Event
-from jaxinit.program.run import Plan, Tap
+from jaxinit.program.plan import Plan, Tap
 
 
 def plan_taps(numbers: Sequence[int], events: Sequence[Event]) -> Plan:

@@ -1,11 +1,13 @@
 """A model's arguments: which of them are arrays, and what is fixed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from jaxinit.program.primitives import is_key
 
 
 class Arguments(NamedTuple):
@@ -77,6 +79,33 @@ def streams_and_kwargs(
     return (), {**kwargs, "rngs": rngs}
 
 
+def model_arguments(
+    kwargs: Mapping[str, Any], model_kwargs: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """All keyword arguments of the model.
+
+    Raises:
+      TypeError: if ``model_kwargs`` is no mapping from names.
+      ValueError: if a name is in both.
+    """
+    if model_kwargs is None:
+        return dict(kwargs)
+    if not isinstance(model_kwargs, Mapping) or not all(
+        isinstance(name, str) for name in model_kwargs
+    ):
+        raise TypeError(
+            "`model_kwargs` must map names of the model's keyword arguments to values, "
+            f"as in {{'train': True}}, got {model_kwargs!r:.80}."
+        )
+    twice = sorted(kwargs.keys() & model_kwargs.keys())
+    if twice:
+        raise ValueError(
+            f"`model_kwargs` must not repeat a keyword argument, got {twice[0]!r} in "
+            "both. Give it once."
+        )
+    return {**kwargs, **model_kwargs}
+
+
 def _is_array(leaf: Any) -> bool:
     return isinstance(leaf, jax.Array | np.ndarray | np.generic | jax.ShapeDtypeStruct)
 
@@ -92,11 +121,6 @@ def _typed_sharding(leaf: Any) -> Any:
 
 def _dtype(leaf: Any) -> Any:
     return jax.dtypes.canonicalize_dtype(leaf.dtype, allow_extended_dtype=True)
-
-
-def is_key(value: Any) -> bool:
-    """Whether an array, or a shape in place of one, holds typed random keys."""
-    return bool(jnp.issubdtype(value.dtype, jax.dtypes.prng_key))
 
 
 def zeros_like(shape: jax.ShapeDtypeStruct) -> jax.Array:

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 from flax import linen as nn
 
-from jaxinit.models.model import Model, Variables, path_parts
+from jaxinit.models.model import Model, Variables, unboxed_path
 
 STREAMS = ("params", "dropout")
 
@@ -56,7 +56,7 @@ def adapt(module: nn.Module, streams: tuple[str, ...]) -> Model:
         )
         return output
 
-    return Model(type(module).__name__, init, apply, assemble, True, _param_path)
+    return Model(type(module).__name__, init, apply, assemble, True, unboxed_path)
 
 
 # Names that `init` and `apply` take for themselves.
@@ -83,10 +83,3 @@ def _stream(key: jax.Array, name: str) -> jax.Array:
     if name == "params":
         return key
     return jax.random.fold_in(key, zlib.crc32(name.encode()))
-
-
-def _param_path(path: tuple[Any, ...]) -> tuple[str, ...]:
-    """Without the ``.value`` that a box of partitioned parameters puts last."""
-    parts = path_parts(path)
-    boxed = parts and isinstance(path[-1], jax.tree_util.GetAttrKey)
-    return parts[:-1] if boxed else parts

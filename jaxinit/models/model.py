@@ -55,3 +55,10 @@ def path_parts(path: tuple[Any, ...]) -> tuple[str, ...]:
         else:
             parts.append(str(entry))
     return tuple(parts)
+
+
+def unboxed_path(path: tuple[Any, ...]) -> tuple[str, ...]:
+    """`path_parts` without the ``.value`` of a box, or variable, around the array."""
+    parts = path_parts(path)
+    boxed = parts and isinstance(path[-1], jax.tree_util.GetAttrKey)
+    return parts[:-1] if boxed else parts

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 from flax import nnx
 
-from jaxinit.models.model import Model, Variables, path_parts
+from jaxinit.models.model import Model, Variables, unboxed_path
 
 
 def adapt_factory(factory: Callable[..., Any]) -> Model:
@@ -37,7 +37,7 @@ def adapt_factory(factory: Callable[..., Any]) -> Model:
         lambda *call: _apply(box["graph"], *call),
         lambda variables: merge(box["graph"], variables),
         True,
-        param_path,
+        unboxed_path,
         lambda: _first_inputs(
             nnx.eval_shape(lambda: _make(factory, jax.random.key(0)))
         ),
@@ -60,7 +60,7 @@ def adapt_instance(module: nnx.Module) -> Model:
         lambda *call: _apply(graph, *call),
         lambda variables: merge(graph, variables),
         False,
-        param_path,
+        unboxed_path,
         lambda: _first_inputs(module),
     )
 
@@ -156,10 +156,3 @@ def _apply(
     if callable(method):
         return method(module, *args, **kwargs)
     return getattr(module, method)(*args, **kwargs)
-
-
-def param_path(path: tuple[Any, ...]) -> tuple[str, ...]:
-    """Without the ``.value`` of the variable that holds the array."""
-    parts = path_parts(path)
-    boxed = parts and isinstance(path[-1], jax.tree_util.GetAttrKey)
-    return parts[:-1] if boxed else parts

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinit.models.functional import Functional, state_leaves
-from jaxinit.models.model import Variables, path_parts
+from jaxinit.models.model import Variables, path_parts, unboxed_path
 
 Parts = tuple[str, ...]
 
@@ -125,7 +125,7 @@ def _of_module(function: Callable[..., Any], module: Any) -> Split:
 
     return Split(
         [leaf for _, leaf in paths],
-        tuple(adapter.param_path(path) for path, _ in paths),
+        tuple(unboxed_path(path) for path, _ in paths),
         state,
         call,
         lambda params: jax.tree.unflatten(params_structure, params),
@@ -136,11 +136,7 @@ def _of_module(function: Callable[..., Any], module: Any) -> Split:
 
 
 def _name(path: tuple[Any, ...], of_linen: bool) -> Parts:
-    parts = path_parts(path)
-    if not of_linen:
-        return parts
-    boxed = isinstance(path[-1], jax.tree_util.GetAttrKey)
-    return parts[1:-1] if boxed else parts[1:]
+    return unboxed_path(path)[1:] if of_linen else path_parts(path)
 
 
 def _key(entry: Any) -> Any:

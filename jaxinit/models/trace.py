@@ -126,15 +126,6 @@ def trace(
     return _cache.get(name, lambda: _trace(adapted, given, key))
 
 
-_NOT_TRACEABLE = (
-    jax.errors.ConcretizationTypeError,
-    jax.errors.TracerArrayConversionError,
-    jax.errors.TracerIntegerConversionError,
-    jax.errors.UnexpectedTracerError,
-    versions.TracerLeak,
-)
-
-
 def _trace(adapted: Model, given: Arguments, key: jax.Array) -> Traced:
     """Traces init as well if that can be done.
 
@@ -144,7 +135,7 @@ def _trace(adapted: Model, given: Arguments, key: jax.Array) -> Traced:
     try:
         try:
             return _programs(adapted, given, key, eager=False)
-        except _NOT_TRACEABLE:
+        except versions.NOT_TRACEABLE:
             return _programs(adapted, given, key, eager=True)
     except Exception as error:
         fed = ", ".join(

@@ -16,7 +16,6 @@ from jaxinit.moments.values import (
     Known,
     Value,
     Weight,
-    is_key,
     known,
 )
 from jaxinit.program import primitives
@@ -95,7 +94,7 @@ def _input(
     variance: float,
     context: Context,
 ) -> Value:
-    if is_key(shape.dtype):
+    if primitives.is_key(shape):
         return KEY
     if primitives.is_float(shape) and not np.issubdtype(
         shape.dtype, np.complexfloating

@@ -21,7 +21,9 @@ _LIMIT = 8.0
 _HALVES = np.arange(0.5, _LIMIT + 0.25, 0.5)
 _EDGES = np.concatenate([-_HALVES[::-1], [-0.25, 0.0, 0.25], _HALVES])
 _KINKS = np.array([-3.0, -1.0, 0.0, 1.0, 3.0, 6.0])
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(6)
+PANEL = 6
+"""Nodes of each panel."""
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(PANEL)
 _BINS = 128
 
 _numbers = itertools.count()

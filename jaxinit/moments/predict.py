@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxinit.initializers._activations import _float64_on_host
 from jaxinit.moments.entry import entry_values
-from jaxinit.moments.law import Law, discrete
+from jaxinit.moments.law import PANEL, Law, discrete
 from jaxinit.moments.propagate import moments_of, read_laws
 from jaxinit.moments.values import (
     KEY,
@@ -21,9 +21,10 @@ from jaxinit.moments.values import (
     Product,
     Rearranged,
     Value,
+    Watch,
     known,
 )
-from jaxinit.program.paths import Path
+from jaxinit.program.paths import Location, Path
 from jaxinit.roles.network import Network
 
 # Quantiles that stand for an input's values.
@@ -33,6 +34,8 @@ _ERRORS = 5.0
 
 Squares = Mapping[int, Chosen]
 """For each weight's leaf the mean square of its entries, by stacked layer."""
+Seen = dict[Location, list[Value]]
+"""What was known at the outputs of layers and joins, each time that they ran."""
 
 
 class Predicted(NamedTuple):
@@ -77,7 +80,7 @@ def predict(
     )
     while True:
         context = Context(network, inside=True)
-        seen: dict[tuple[Path, int, int], list[Value]] = {}
+        seen: Seen = {}
         context.watch = _recorder(network, seen)
         stopped = None
         try:
@@ -96,16 +99,13 @@ def predict(
         )
 
 
-def _recorder(network: Network, seen: dict[tuple[Path, int, int], list[Value]]) -> Any:
+def _recorder(network: Network, seen: Seen) -> Watch:
     """Keeps the values at the outputs of layers and joins."""
-    wanted = {
-        (tuple(event.at.path), event.at.equation, event.at.result)
-        for event in network.sites.events
-    }
+    wanted = {event.at for event in network.sites.events}
 
     def watch(path: Path, index: int, results: Sequence[Value]) -> None:
         for number, value in enumerate(results):
-            place = (tuple(path), index, number)
+            place = Location(path, index, number)
             if place in wanted:
                 seen.setdefault(place, []).append(value)
 
@@ -153,16 +153,13 @@ def _distribution(x: np.ndarray) -> Law:
     return discrete(flat.mean() + scale * (values - flat.mean()), weights, x.shape)
 
 
-def _second_moments(
-    network: Network, seen: Mapping[tuple[Path, int, int], list[Value]]
-) -> dict[int, list[float]]:
+def _second_moments(network: Network, seen: Seen) -> dict[int, list[float]]:
     found = {}
     sites = network.sites
     for number, event in zip(sites.numbers, sites.events, strict=True):
         if event.masked:
             continue
-        place = (tuple(event.at.path), event.at.equation, event.at.result)
-        moments = [moments_of(value) for value in seen.get(place, [])]
+        moments = [moments_of(value) for value in seen.get(event.at, [])]
         if moments and all(m is not None for m in moments):
             found[number] = [m.mean**2 + m.variance for m in moments if m is not None]
     return found
@@ -174,10 +171,10 @@ def _growth(network: Network, context: Context) -> dict[int, tuple[int, float]]:
     made: dict[tuple[Path, int | None], int] = {}
     for number, event in zip(sites.numbers, sites.events, strict=True):
         if not event.loops:
-            made[(tuple(event.start.path), event.start.equation)] = number
+            made[event.start.path, event.start.equation] = number
     found = {}
     for product in context.products.values():
-        behind = made.get((tuple(product.at[0]), product.at[1]))
+        behind = made.get(product.at)
         sources = product.operand.sources
         if (
             behind is None
@@ -186,7 +183,7 @@ def _growth(network: Network, context: Context) -> dict[int, tuple[int, float]]:
         ):
             continue
         before = context.products[sources[0].key]
-        first = made.get((tuple(before.at[0]), before.at[1]))
+        first = made.get(before.at)
         takers = [n for n, e in sites.ancestry.items() if first in e.parents]
         if first is None or takers != [behind] or before.sizes[1] != product.sizes[0]:
             continue
@@ -206,15 +203,12 @@ def _mean_square_slope(law: Law, before: Product) -> float | None:
     if source.nodes is None or law.values.ndim != 1:
         return None
     z, y, w = source.nodes[1:], law.values[1:], source.weights[1:]
-    points, _ = np.polynomial.legendre.leggauss(_PANEL)
+    points, _ = np.polynomial.legendre.leggauss(PANEL)
     powers = np.vander(points, increasing=True)
-    slopes = np.vander(points, increasing=True)[:, :-1] * np.arange(1, _PANEL)
+    slopes = np.vander(points, increasing=True)[:, :-1] * np.arange(1, PANEL)
     derive = slopes @ np.linalg.inv(powers)[1:]
-    panels = y.reshape(-1, _PANEL) @ derive.T
-    half = (z.reshape(-1, _PANEL)[:, -1] - z.reshape(-1, _PANEL)[:, 0]) / np.ptp(points)
+    panels = y.reshape(-1, PANEL) @ derive.T
+    half = (z.reshape(-1, PANEL)[:, -1] - z.reshape(-1, PANEL)[:, 0]) / np.ptp(points)
     by_z = (panels / half[:, None]).ravel()
     std = np.sqrt(before.variance * before.terms * before.operand.second_moment)
     return float(np.sum(w * by_z**2) / std**2)
-
-
-_PANEL = 6

@@ -51,7 +51,7 @@ def primitive(
         raise no_rule(context, equation, "it computes with random keys")
     if name in primitives.IDENTITIES:
         return list(operands[: len(equation.outvars)])
-    if name.startswith("psum") or name in _ALONE:
+    if primitives.is_sum_over_devices(name) or name in _ALONE:
         if not _is_alone(equation):
             raise no_rule(context, equation, "it joins several devices")
         return list(operands)
@@ -74,7 +74,7 @@ def primitive(
     return rule(equation, laws)
 
 
-_ALONE = frozenset("pmean all_gather all_to_all ppermute reduce_scatter".split())
+_ALONE = frozenset("pmean all_gather all_to_all ppermute".split())
 
 
 def _is_alone(equation: versions.Equation) -> bool:

@@ -5,8 +5,6 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxinit.moments import law as laws
@@ -100,11 +98,11 @@ class Context:
     chosen: dict[int, Chosen] = field(default_factory=dict)
     unknown: dict[Hashable, str] = field(default_factory=dict)
     last: str = ""
-    watch: "Watch | None" = None
+    watch: Watch | None = None
     path: Path = ()
     at: int | None = None
     inside: bool = False
-    products: dict[Hashable, "Product"] = field(default_factory=dict)
+    products: dict[Hashable, Product] = field(default_factory=dict)
 
     def variance(self, weight: Weight, fan_in: float, second_moment: float) -> float:
         """The variance of a kernel's entries; chosen now if it has none yet."""
@@ -138,17 +136,12 @@ class Context:
 
 def known(value: Any, dtype: Any = None) -> Value:
     """A concrete value, or a key."""
-    if is_key(getattr(value, "dtype", None)):
+    if primitives.is_key(value):
         return KEY
     array = np.asarray(value, dtype)
     if primitives.is_float(array) and not np.issubdtype(array.dtype, np.inexact):
         array = array.astype(np.float32)  # a narrow format that NumPy does not know
     return Known(array)
-
-
-def is_key(dtype: Any) -> bool:
-    """Whether values are random keys."""
-    return dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
 
 
 def as_law(value: Value) -> Law:

@@ -5,6 +5,7 @@ softmax in a function of its own between two products) is a path in the graph. L
 are laid out once; what their results feed back is the second operand of a ``carry``.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -120,10 +121,10 @@ class Flow:
           start: the values.
           passes: whether to go on from a node to one of its operands.
         """
-        seen, todo = set[int](), list(start)
+        seen, todo = set[int](), deque(start)
         entered = set[int]()
         while todo:
-            value = todo.pop(0)
+            value = todo.popleft()
             maker = self.values[value].maker
             if value in seen or maker is None:
                 continue
@@ -148,9 +149,9 @@ class Flow:
           passes: whether to go on to a node's results, by its number and the
             operand's position.
         """
-        seen, todo = set[int](), list(start)
+        seen, todo = set[int](), deque(start)
         while todo:
-            value = todo.pop(0)
+            value = todo.popleft()
             if value in seen:
                 continue
             seen.add(value)
@@ -274,9 +275,9 @@ class Flow:
             self.state[value] = True
         for value in inputs:
             self.data[value] = True
-        changed = True
-        while changed:  # again where a loop feeds back what is not known yet
-            changed = False
+        again = True
+        while again:
+            again = False
             for node in self.nodes:
                 if primitives.is_random(node.primitive):
                     continue
@@ -290,4 +291,4 @@ class Flow:
                     if old != (data, leaves, stateful):
                         self.data[value] = data
                         self.leaves[value], self.state[value] = leaves, stateful
-                        changed = True
+                        again = bool(self._backs)  # a loop feeds it back

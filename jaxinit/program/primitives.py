@@ -1,6 +1,6 @@
 """One table of the primitives that programs are made of: a row each.
 
-Whoever reads programs asks this table and keeps no list of its own. A test shows that
+What more than one reader asks of a primitive stands here, once. A test shows that
 each primitive of the models in the tests has a row.
 """
 
@@ -8,6 +8,8 @@ import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxinit.program import versions
@@ -173,6 +175,12 @@ def is_float(aval: Any) -> bool:
     if str(dtype).startswith(("bfloat16", "float8")):
         return True
     return isinstance(dtype, np.dtype) and np.issubdtype(dtype, np.inexact)
+
+
+def is_key(aval: Any) -> bool:
+    """Whether values are typed random keys."""
+    dtype = getattr(aval, "dtype", None)
+    return dtype is not None and bool(jnp.issubdtype(dtype, jax.dtypes.prng_key))
 
 
 def has_float_result(equation: versions.Equation) -> bool:

@@ -106,20 +106,30 @@ def build(program: versions.Program) -> Region:
     return _region(program, None, (), itertools.count())
 
 
-def kind_of(equation: versions.Equation) -> Kind:
-    """How an equation runs other programs, if it does.
+def _opened(equation: versions.Equation) -> tuple[Kind, Sequence[versions.Program]]:
+    """How an equation runs other programs, and which; none if it does not.
 
     A call that nobody has told of is a rule: read inside, and run as it stands.
     """
     name = equation.primitive.name
-    if name not in _KINDS and name in primitives.TABLE:
-        return "op"
-    kind = _KINDS.get(name, "rule")
-    if kind in CALLS:
-        inner = versions.called_program(equation)
-        if inner is None or len(inner.jaxpr.outvars) != len(equation.outvars):
-            return "op"
-    return kind
+    usual: Kind = "op" if name in primitives.TABLE else "rule"
+    kind = _KINDS.get(name, usual)
+    match kind:
+        case "op":
+            return kind, ()
+        case "scan":
+            return kind, (versions.scan_parts(equation).body,)
+        case "while":
+            parts = versions.while_parts(equation)
+            return kind, (parts.body, parts.condition)
+        case "cond":
+            return kind, versions.branch_programs(equation)
+        case "shards":
+            return kind, (versions.shard_map_parts(equation).body,)
+    inner = versions.called_program(equation)
+    if inner is None or len(inner.jaxpr.outvars) != len(equation.outvars):
+        return "op", ()
+    return kind, (inner,)
 
 
 def _region(
@@ -142,12 +152,17 @@ def _region(
         return known[atom]
 
     nodes = []
-    live = live_equations(jaxpr, wanted)
+    live, _ = _live(jaxpr, wanted)
     for index in sorted(live):
         equation = jaxpr.eqns[index]
-        kind, at = kind_of(equation), Location(path, index)
+        at = Location(path, index)
+        kind, programs = _opened(equation)
         operands = tuple(map(operand, equation.invars))
-        bodies = _bodies(kind, equation, live[index], at, fresh)
+        needed = _needed(kind, equation, live[index])
+        bodies = tuple(
+            _region(inner, needed, (*path, (index, which)), fresh)
+            for which, inner in enumerate(programs)
+        )
         results = tuple(next(fresh) for _ in equation.outvars)
         known.update(zip(equation.outvars, results, strict=True))
         made = tuple(live[index])
@@ -159,42 +174,14 @@ def _region(
     return Region(program, inputs, tuple(nodes), outputs)
 
 
-def _bodies(
-    kind: Kind,
-    equation: versions.Equation,
-    wanted: Sequence[bool],
-    at: Location,
-    fresh: Iterator[int],
-) -> tuple[Region, ...]:
-    programs = programs_of(kind, equation)
-    needed: Sequence[bool] | None = wanted
+def _needed(
+    kind: Kind, equation: versions.Equation, wanted: Sequence[bool]
+) -> Sequence[bool] | None:
+    """Which outputs of an equation's programs are needed; ``None`` for all."""
     if kind == "scan":
-        needed = _live_of_scan(versions.scan_parts(equation), wanted)
-    elif kind == "while":  # a loop's length may depend on all that it carries
-        needed = None
-    return tuple(
-        _region(inner, needed, (*at.path, (at.equation, which)), fresh)
-        for which, inner in enumerate(programs)
-    )
-
-
-def programs_of(kind: Kind, equation: versions.Equation) -> Sequence[versions.Program]:
-    """The programs that an equation of some kind runs."""
-    match kind:
-        case "op":
-            return ()
-        case "scan":
-            return (versions.scan_parts(equation).body,)
-        case "while":
-            parts = versions.while_parts(equation)
-            return (parts.body, parts.condition)
-        case "cond":
-            return versions.branch_programs(equation)
-        case "shards":
-            return (versions.shard_map_parts(equation).body,)
-    inner = versions.called_program(equation)
-    assert inner is not None, "a call has a program"
-    return (inner,)
+        return _live_of_scan(versions.scan_parts(equation), wanted)
+    # A loop's length may depend on all that it carries.
+    return None if kind == "while" else wanted
 
 
 def is_elementwise(region: Region) -> bool:
@@ -213,9 +200,9 @@ def is_elementwise(region: Region) -> bool:
 # Liveness.
 
 
-def live_equations(
+def _live(
     jaxpr: versions.Jaxpr, wanted: Sequence[bool] | None
-) -> dict[int, list[bool]]:
+) -> tuple[dict[int, list[bool]], set[Any]]:
     """The equations that the wanted outputs need, and which of their results.
 
     Args:
@@ -223,8 +210,8 @@ def live_equations(
       wanted: which of its outputs are needed; ``None`` for all of them.
 
     Returns:
-      For the index of each live equation, which of its results are needed. Equations
-      with effects are always live.
+      For the index of each live equation, which of its results are needed; equations
+      with effects are always live. And all variables that are needed.
     """
     needed = {
         atom
@@ -238,7 +225,7 @@ def live_equations(
         if any(results) or equation.effects:
             live[index] = results
             needed.update(v for v in equation.invars if isinstance(v, versions.Var))
-    return live
+    return live, needed
 
 
 def _live_of_scan(scan: versions.Scan, wanted: Sequence[bool]) -> list[bool]:
@@ -247,21 +234,8 @@ def _live_of_scan(scan: versions.Scan, wanted: Sequence[bool]) -> list[bool]:
     body = scan.body.jaxpr
     carry = body.invars[scan.num_consts : scan.num_consts + scan.num_carry]
     while True:
-        needed = _read_by(body, live)
+        _, needed = _live(body, live)
         grown = [a or var in needed for a, var in zip(live, carry, strict=False)]
         if grown == live[: scan.num_carry]:
             return live
         live[: scan.num_carry] = grown
-
-
-def _read_by(jaxpr: versions.Jaxpr, wanted: Sequence[bool]) -> set[Any]:
-    """The variables that the wanted outputs of a program are computed from."""
-    needed = {
-        atom
-        for atom, mark in zip(jaxpr.outvars, wanted, strict=True)
-        if mark and isinstance(atom, versions.Var)
-    }
-    for index in live_equations(jaxpr, wanted):
-        invars = jaxpr.eqns[index].invars
-        needed.update(v for v in invars if isinstance(v, versions.Var))
-    return needed

@@ -4,9 +4,8 @@ Only equations on the way to a tapped value are opened; all others run as they a
 an instrumented program returns what the plain one returns.
 """
 
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,78 +13,13 @@ from jax import lax
 
 from jaxinit.program import versions
 from jaxinit.program.paths import Location
+from jaxinit.program.plan import Hooks, Plan, Probes, Records, Tap
 from jaxinit.program.program import Constant, Node, Region
 from jaxinit.program.read import read
-from jaxinit.program.repeats import (
-    Carried,
-    Inside,
-    Outside,
-    Repeat,
-    Rolled,
-    Stacked,
-)
+from jaxinit.program.repeats import Rolled
+from jaxinit.program.roll import roll
 
 Array = jax.Array
-
-
-class Tap(NamedTuple):
-    """One thing to do at one value: ``number`` is the event's, ``point`` is where."""
-
-    number: int
-    point: Literal["output", "activation", "operands"]
-
-
-class Hooks(NamedTuple):
-    """What to do at the taps.
-
-    Attributes:
-      record: ``(tap, value) -> array``, a small summary that the replay returns.
-      passes: ``(tap, value, probe) -> value``, what goes on in place of the value;
-        ``probe`` is this event's entry of the replay's probes, or ``None``; always
-        ``None`` behind an activation. At the point ``"operands"`` of an equation
-        both are given a tuple: its operands, then its result.
-      merge: ``(earlier, later) -> array``, joins the records of two steps of a loop
-        of unknown length; it is first called with zeros as ``earlier``.
-    """
-
-    record: Callable[[Tap, Any], Array]
-    passes: Callable[[Tap, Any, Array | None], Array]
-    merge: Callable[[Array, Array], Array]
-
-
-NO_HOOKS = Hooks(
-    lambda tap, value: value,
-    lambda tap, value, probe: value,
-    lambda earlier, later: later,
-)
-"""For a plan without taps."""
-
-
-@dataclass
-class Plan:
-    """Where the taps of one program are, and those of the programs inside it."""
-
-    taps: dict[int, list[tuple[int, Tap]]] = field(default_factory=dict)
-    inner: dict[int, dict[int, "Plan"]] = field(default_factory=dict)
-
-    def at(self, location: Location, tap: Tap) -> None:
-        plan = self
-        for index, which in location.path:
-            plan = plan.inner.setdefault(index, {}).setdefault(which, Plan())
-        plan.taps.setdefault(location.equation, []).append((location.result, tap))
-
-    @property
-    def places(self) -> list[int]:
-        """The equations at which something is to be done."""
-        return sorted({*self.taps, *self.inner})
-
-    @property
-    def all_taps(self) -> list[Tap]:
-        here = [tap for taps in self.taps.values() for _, tap in taps]
-        for programs in self.inner.values():
-            for plan in programs.values():
-                here += plan.all_taps
-        return here
 
 
 def sees(program: Region, first: Location, second: Location) -> bool:
@@ -100,10 +34,6 @@ def sees(program: Region, first: Location, second: Location) -> bool:
             kept = first.path[:depth]
         program = node.bodies[which]
     return second.path[: len(kept)] == kept
-
-
-Probes = dict[Any, Array]
-Records = dict[Any, Array]
 
 
 def replay(
@@ -146,7 +76,7 @@ class _Run:
     def node(self, node: Node, operands: list[Any]) -> Sequence[Any]:
         how = self._plan, self._hooks, self._probes
         if isinstance(node, Rolled):
-            results, found = _roll(node, operands, *how)
+            results, found = _repeat(node, operands, *how)
         else:
             results, found = _step(node, operands, *how)
         self.records.update(found)
@@ -339,118 +269,23 @@ def _shard_map(
     return list(results), records
 
 
-# Repeats.
-
-
-def mark(plan: Plan, index: int, kind: Callable[[int], Hashable]) -> Hashable:
-    """What is done at an equation, up to which events it is done for.
-
-    Args:
-      plan: where the taps are.
-      index: the equation.
-      kind: what of an event must be equal.
-    """
-    taps = tuple(
-        (position, tap.point, kind(tap.number))
-        for position, tap in plan.taps.get(index, ())
-    )
-    inner = tuple(
-        (which, tuple((i, mark(p, i, kind)) for i in p.places))
-        for which, p in sorted(plan.inner.get(index, {}).items())
-    )
-    return taps, inner
-
-
-def _taps_at(plan: Plan, index: int) -> list[Tap]:
-    """The taps of an equation and of the programs in it, alike for alike plans."""
-    found = [tap for _, tap in plan.taps.get(index, ())]
-    for _, inner in sorted(plan.inner.get(index, {}).items()):
-        for i in inner.places:
-            found += _taps_at(inner, i)
-    return found
-
-
-def columns(plan: Plan, repeat: Repeat) -> list[tuple[Tap, ...]]:
-    """The taps of a repeat, each as the taps of all times."""
-    blocks = zip(*[iter(repeat.nodes)] * repeat.period, strict=True)
-    taps = [
-        [tap for node in block for tap in _taps_at(plan, node.at.equation)]
-        for block in blocks
-    ]
-    return list(zip(*taps, strict=True))
-
-
-def _roll(
+def _repeat(
     node: Rolled, operands: list[Any], plan: Plan, hooks: Hooks, probes: Probes
 ) -> tuple[list[Any], Records]:
-    """Runs a repeat as a loop; what is read behind it, and the records.
+    """The records of all times are one array with a leading axis, under all their taps.
 
-    Those of all times are one array with a leading axis, under all their taps; probes
-    come alike, under all their numbers.
+    Probes come alike, under all their numbers.
     """
-    repeat = node.repeat
-    assert repeat is not None, "a rolled node has a repeat"
-    together = columns(plan, repeat)
+    together = plan.columns(node.repeat)
     own = {}
     for column in together:
         numbers = tuple(tap.number for tap in column)
         if column[0].point == "output" and numbers in probes:
             own[column[0].number] = probes[numbers]
-    given = iter(operands)
-    start = [next(given) for _ in repeat.carried]
-    stacks = [jnp.stack([next(given) for _ in each]) for each in repeat.stacked]
-    outside = list(given)
-
-    def body(carry: list[Any], slices: Any) -> Any:
-        stacked, step_probes = slices
-        results: list[list[Any]] = []
-        records: Records = {}
-
-        def value(operand: Inside | Carried | Stacked | Outside) -> Any:
-            match operand:
-                case Inside(number, result):
-                    return results[number][result]
-                case Carried(place):
-                    return carry[place]
-                case Stacked(place):
-                    return stacked[place]
-                case Outside(place):
-                    return outside[place]
-
-        for each, row in zip(repeat.block, repeat.operands, strict=True):
-            made, found = _step(each, list(map(value, row)), plan, hooks, step_probes)
-            results.append(made)
-            records.update(found)
-        kept = [value(inside) for inside in wanted]
-        return [value(inside) for inside in carried], (kept, records)
-
-    last = repeat.times - 1
-    carried = [inside for inside, _ in repeat.carried]
-    wanted = [
-        inside
-        for inside, later in repeat.kept
-        if inside not in carried or any(time != last for time, _ in later)
-    ]
-    carry, (kept, records) = lax.scan(
-        jax.checkpoint(body, policy=_products, prevent_cse=False),
-        start,
-        (stacks, own),
-        length=repeat.times,
+    results, records = roll(
+        node.repeat,
+        operands,
+        own,
+        lambda node, operands, probes: _step(node, operands, plan, hooks, probes),
     )
-    values = [
-        carry[carried.index(inside)]
-        if inside in carried and time == last
-        else kept[wanted.index(inside)][time]
-        for inside, later in repeat.kept
-        for time, _ in later
-    ]
-    return values, {column: records[column[0]] for column in together}
-
-
-def _products(primitive: Any, *_: Any, **__: Any) -> bool:
-    """What a gradient keeps of each block; all else is computed anew.
-
-    To write every value of every block into a stack and to read it again took half as
-    long as the whole gradient of a GPT on CPU; to compute them anew takes a fifteenth.
-    """
-    return str(primitive.name) in ("dot_general", "conv_general_dilated")
+    return results, {column: records[column[0]] for column in together}

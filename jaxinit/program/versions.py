@@ -186,6 +186,16 @@ class TracerLeak(TypeError):
     """A program holds a value of another trace, which is over."""
 
 
+NOT_TRACEABLE = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError,
+    jax.errors.UnexpectedTracerError,
+    TracerLeak,
+)
+"""What a function raises that looks at values, or keeps them, while it is traced."""
+
+
 def check_no_tracers(program: Program) -> None:
     """Raises ``TracerLeak`` if a constant of ``program`` is a tracer."""
     for const in program.consts:
@@ -256,6 +266,11 @@ def within(equation: Equation) -> Iterator[Equation]:
             inner = getattr(part, "jaxpr", part)
             for called in getattr(inner, "eqns", ()):
                 yield from within(called)
+
+
+def size(equation: Equation) -> int:
+    """How many equations it is, with all in the programs that it runs."""
+    return sum(1 for _ in within(equation))
 
 
 def primitive_names(equation: Equation) -> set[str]:

@@ -6,14 +6,14 @@ would be many times the two megabytes that the whole page may take.
 
 import html
 import json
-import math
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
 import numpy as np
 
-from jaxinit.report.measured import Measured, Row
+from jaxinit.report.html_data import asked_for, page_data, pickable
+from jaxinit.report.html_table import table, table_columns
+from jaxinit.report.measured import Measured
 from jaxinit.report.numbers import compact
 from jaxinit.report.text import visible
 
@@ -24,11 +24,6 @@ _POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
     "img-src data:; "
     "base-uri 'none'; form-action 'none'"
-)
-
-_PANELS = (
-    ("forward", "second_moment", "Second moment of the signal", "signal"),
-    ("backward", "grad_rms", "Gradient rms", "grad"),
 )
 
 
@@ -89,17 +84,20 @@ def frame(document: str) -> str:
 
 
 def _section(report: Measured) -> Iterator[str]:
+    columns = table_columns(report)
     yield from _facts(report)
     yield from _verdict(report)
+    yield from _picker(report)
     yield (
         '<svg class="profile" tabindex="0" role="application" aria-label="Depth '
         "profile: arrow keys go from layer to layer, and what is chosen is read "
         'out below"></svg>'
     )
+    theory = " Dotted: what theory expects." if report.predicted else ""
     yield (
         '<p class="legend">Line: median over seeds; bands: 50% and 90% of them. Rings '
         "are joins, where a branch enters a stream. Marks at the lower edge: exactly "
-        "zero; at the upper: not finite. Dashed: a finding.</p>"
+        f"zero; at the upper: not finite. Dashed: a finding.{theory}</p>"
         '<div class="detail" aria-live="polite"></div>'
         '<div class="tools"><input type="search" placeholder="filter rows" '
         'aria-label="Filter rows"><button type="button" class="problems" '
@@ -108,12 +106,14 @@ def _section(report: Measured) -> Iterator[str]:
         '<span class="shown hint" role="status"></span></div>'
     )
     yield '<div class="scroll">'
-    yield from _table(report)
+    yield from table(report, columns)
     yield "</div>"
     if report.notes:
         notes = "".join(f"<li>{_text(note)}</li>" for note in report.notes)
         yield f"<h2>Notes</h2><ul>{notes}</ul>"
-    data = json.dumps(_data(report), separators=(",", ":"), allow_nan=False)
+    data = json.dumps(
+        page_data(report, len(columns)), separators=(",", ":"), allow_nan=False
+    )
     for sign in "<>&":  # so that no name ends the script
         data = data.replace(sign, f"\\u{ord(sign):04x}")
     yield f'<script type="application/json">{data}</script>'
@@ -127,6 +127,25 @@ def _facts(report: Measured) -> Iterator[str]:
     facts.append(f"gradients of a {report.mode}" if report.backward else "no gradients")
     facts += [str(settings[k]) for k in ("backend", "strategy") if settings.get(k)]
     yield f'<p class="facts">{_text(" · ".join(facts))}</p>'
+    of_model = [f"{n} {compact(float(np.median(v)))}" for n, v in report.model.items()]
+    if of_model:
+        yield f'<p class="facts">The model: {_text(", ".join(of_model))}</p>'
+
+
+def _picker(report: Measured) -> Iterator[str]:
+    """Which metric to draw besides."""
+    names, asked = pickable(report), asked_for(report)
+    yield '<p class="tools"><label>Also draw <select class="more">'
+    yield '<option value="">nothing more</option>'
+    for title, wanted in (("asked for", True), ("always measured", False)):
+        options = "".join(
+            f'<option value="{i}">{_text(name)}</option>'
+            for i, name in enumerate(names)
+            if (name in asked) == wanted
+        )
+        if options:
+            yield f'<optgroup label="{title}">{options}</optgroup>'
+    yield "</select></label></p>"
 
 
 def _verdict(report: Measured) -> Iterator[str]:
@@ -144,121 +163,6 @@ def _verdict(report: Measured) -> Iterator[str]:
     if not report.findings:
         yield "<li>The findings are empty: nothing was judged.</li>"
     yield "</ol>"
-
-
-_COLUMNS = (
-    "layer",
-    "operation",
-    "output",
-    "E[x²]",
-    "dead",
-    "grad rms",
-    "fan in",
-    "act.",
-)
-_WIDE = {1, 2, 6, 7}
-
-
-def _table(report: Measured) -> Iterator[str]:
-    yield "<table><thead><tr>"
-    for i, name in enumerate(_COLUMNS):
-        wide = ' class="wide"' if i in _WIDE else ""
-        yield f'<th scope="col"{wide}><button type="button">{_text(name)}</button></th>'
-    yield "</tr></thead><tbody>"
-    named = {finding.row for finding in report.findings if finding.is_problem}
-    medians = {
-        metric: _median(values)
-        for metric, values in (report.forward | report.backward).items()
-        if metric in ("second_moment", "dead", "grad_rms")
-    }
-    for i, row in enumerate(report.rows):
-        problem = ' class="problem"' if row.name in named else ""
-        yield f'<tr data-row="{i}" tabindex="-1"{problem}>'
-        yield from _cells(row, {name: float(m[i]) for name, m in medians.items()})
-        yield "</tr>"
-    yield "</tbody></table>"
-
-
-def _cells(row: Row, medians: Mapping[str, float]) -> Iterator[str]:
-    yield f"<td>{_text(row.name)}</td>"
-    yield f'<td class="wide">{_text(row.operation)}</td>'
-    yield f'<td class="wide">{_text("x".join(map(str, row.shape)))}</td>'
-    for metric in ("second_moment", "dead", "grad_rms"):
-        value = medians.get(metric, math.nan)
-        shown = "" if math.isnan(value) else compact(value)
-        sort = "" if math.isnan(value) else f"{value:.6g}".replace("inf", "Infinity")
-        yield f'<td data-value="{sort}">{shown}</td>'
-    yield f'<td class="wide">{"" if row.fan_in is None else row.fan_in}</td>'
-    yield f'<td class="wide">{_text(row.activation or "")}</td>'
-
-
-def _data(report: Measured) -> dict[str, Any]:
-    """What the script draws: logarithms of each seed, to three places."""
-    problems: dict[str | None, list[str]] = {}
-    for finding in report.findings:
-        if finding.is_problem:
-            problems.setdefault(finding.row, []).append(finding.kind)
-    norms = report.weights.get("weight_norm")
-    weights = (
-        {} if norms is None else dict(zip(report.params, _median(norms), strict=True))
-    )
-    rows = [
-        {
-            "name": visible(row.name),
-            "kind": row.kind,
-            "module": visible(row.name.rpartition("/")[0]),
-            "finding": ", ".join(dict.fromkeys(problems.get(row.name, []))),
-            "facts": list(_row_facts(row, weights)),
-        }
-        for row in report.rows
-    ]
-    panels = [
-        _panel(getattr(report, group)[metric], report.ran, title, kind)
-        for group, metric, title, kind in _PANELS
-        if metric in getattr(report, group)
-    ]
-    return {"rows": rows, "panels": panels, "columns": len(_COLUMNS)}
-
-
-def _row_facts(row: Row, weights: Mapping[str, float]) -> Iterator[tuple[str, str]]:
-    shape = "x".join(map(str, row.shape)) or "scalar"
-    yield "operation", visible(f"{row.operation}, {row.dtype} {shape}")
-    if row.fan_in is not None:
-        yield "fans", f"in {row.fan_in}, out {row.fan_out}"
-    if row.role:
-        yield "role", visible(row.role)
-    if row.activation:
-        yield "activation", visible(row.activation)
-    for name in row.params[:4]:
-        norm = f", norm {compact(float(weights[name]))}" if name in weights else ""
-        yield "weights", visible(name) + norm
-
-
-def _panel(
-    values: np.ndarray, ran: np.ndarray, title: str, kind: str
-) -> dict[str, Any]:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.where(values > 0, np.log10(values), np.nan)
-    reached = ~np.isnan(values).all(axis=0)
-    return {
-        "title": title,
-        "kind": kind,
-        "logs": [
-            [round(v, 3) if math.isfinite(v) else None for v in column]
-            for column in logs.T.tolist()
-        ],
-        "zero": (values == 0).sum(axis=0).tolist(),
-        "broken": (~np.isfinite(values) & ran & reached).sum(axis=0).tolist(),
-    }
-
-
-def _median(values: np.ndarray) -> np.ndarray:
-    """Over seeds, of those that are no NaN; NaN where there is none."""
-    result = np.full(values.shape[1], np.nan)
-    known = ~np.isnan(values).all(axis=0)
-    if known.any():
-        result[known] = np.nanmedian(values[:, known], axis=0)
-    return result
 
 
 def _text(text: str) -> str:

@@ -1,10 +1,14 @@
 """A report as Markdown of bounded size, for issues, pull requests and agents."""
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 
+from jaxinit.report.lines import folded
 from jaxinit.report.measured import Measured
 from jaxinit.report.numbers import compact, elide
-from jaxinit.report.rows import shown_rows
+from jaxinit.report.rows import furthest, span
+from jaxinit.report.summary import middle
 from jaxinit.report.text import visible
 
 _MAX_FINDINGS, _MAX_TEXT, _MAX_NAME = 8, 600, 60
@@ -15,7 +19,8 @@ def markdown(report: Measured, max_rows: int) -> str:
 
     Args:
       report: what to write.
-      max_rows: how many rows to show; of more, those at the ends and at findings.
+      max_rows: how many lines the table has at most; equal modules share lines where
+        there are more rows.
 
     Returns:
       At most about 80 characters for each of ``max_rows``, and 10 000 beside.
@@ -35,27 +40,40 @@ def markdown(report: Measured, max_rows: int) -> str:
             lines.append(f"  Remedy: {_code(finding.remedy, _MAX_TEXT)}")
     if len(report.findings) > _MAX_FINDINGS:
         lines.append(f"- and {len(report.findings) - _MAX_FINDINGS} more findings")
-    shown = shown_rows(report, False)[:max_rows]
-    if shown:
-        lines += ["", "| layer | operation | E[x²] | grad rms |", "|---|---|--:|--:|"]
-        medians = [
-            report.forward.get("second_moment"),
-            report.backward.get("grad_rms"),
-        ]
-        for i in shown:
-            row = report.rows[i]
-            cells = [_cell(values, i) for values in medians]
-            name, operation = _code(row.name), _code(row.operation)
-            lines.append(f"| {name} | {operation} | {cells[0]} | {cells[1]} |")
-        if len(shown) < len(report.rows):
-            lines += ["", f"{len(report.rows) - len(shown)} rows are left out."]
+    lines += _table(report, max_rows)
     return "\n".join(lines) + "\n"
 
 
-def _cell(values: np.ndarray | None, i: int) -> str:
-    if values is None or np.isnan(values[:, i]).all():
-        return ""
-    return compact(float(np.nanmedian(values[:, i])))
+def _table(report: Measured, max_rows: int) -> Iterator[str]:
+    lines = folded(report, max_rows)[:max_rows]
+    if not lines:
+        return
+    yield from ("", "| layer | operation | E[x²] | grad rms |", "|---|---|--:|--:|")
+    moment = report.forward.get("second_moment")
+    grad = report.backward.get("grad_rms")
+    for name, rows in lines:
+        operations = {report.rows[i].operation for i in rows}
+        shown = [
+            _code(name) + (f" ({len(rows)} rows)" if len(rows) > 1 else ""),
+            _code(operations.pop()) if len(operations) == 1 else "",
+            "" if moment is None else _furthest(moment, rows),
+            "" if grad is None else span(middle(grad), grad, rows),
+        ]
+        yield f"| {' | '.join(shown)} |"
+    left = len(report.rows) - sum(len(rows) for _, rows in lines)
+    if len(lines) + left < len(report.rows):
+        yield from (
+            "",
+            "Equal modules share lines: E[x²] furthest from 1, the span of gradients.",
+        )
+    if left:
+        yield from ("", f"{left} rows are left out.")
+
+
+def _furthest(moment: np.ndarray, rows: Sequence[int]) -> str:
+    medians = middle(moment)
+    value = medians[furthest(medians, moment, rows)]
+    return "" if np.isnan(value) else compact(float(value))
 
 
 def _code(text: str, width: int = _MAX_NAME) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 
 from jaxinit.report.measured import Measured
 from jaxinit.report.numbers import elide
+from jaxinit.report.summary import log10
 from jaxinit.report.text import visible
 
 if TYPE_CHECKING:
@@ -65,6 +66,18 @@ def mark_edges(ax: "Axes", depth: np.ndarray, panel: Panel) -> None:
         )
 
 
+def mark_theory(
+    ax: "Axes", depth: np.ndarray, report: Measured, panel: Panel
+) -> np.ndarray:
+    """Black dots at what theory expects; its decimal logarithms, else NaN."""
+    none = np.full(len(report.rows), np.nan)
+    expected = log10(report.predicted.get(panel.metric, none))
+    if np.isfinite(expected).any():
+        dots = (0, (1, 2))
+        ax.plot(depth, 10.0**expected, ".", color=INK, lw=1.2, ls=dots, ms=3, zorder=4)
+    return expected
+
+
 def mark_dead(
     ax: "Axes", depth: np.ndarray, median: np.ndarray, report: Measured, panel: Panel
 ) -> None:
@@ -92,13 +105,13 @@ def mark_findings(ax: "Axes", report: Measured, panel: Panel) -> None:
     for finding in report.findings:
         if finding.metric in metrics and finding.row in report.layers:
             places.setdefault(report.layers.index(finding.row), []).append(finding.kind)
-    for place, kinds in places.items():
+    for number, (place, kinds) in enumerate(places.items()):
         late = place > 0.7 * len(report.rows)
         ax.axvline(place, color=GRAY, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
         start = elide(visible(report.layers[place]), 28)
         ax.annotate(
             f"{', '.join(dict.fromkeys(kinds))} from {start}",
-            (place, 0.955),
+            (place, 0.955 - 0.07 * (number % 3)),
             xycoords=ax.get_xaxis_transform(),
             xytext=(-5 if late else 5, 0),
             textcoords="offset points",

@@ -22,6 +22,7 @@ from jaxinit.report.marks import (
     mark_dead,
     mark_edges,
     mark_findings,
+    mark_theory,
 )
 from jaxinit.report.measured import Measured
 from jaxinit.report.numbers import elide
@@ -201,11 +202,28 @@ def _draw_panel(ax: "Axes", report: Measured, panel: Panel) -> None:
     ax.set_yscale("log")
     ax.fill_between(depth, q05, q95, color=panel.color, alpha=0.15, linewidth=0)
     ax.fill_between(depth, q25, q75, color=panel.color, alpha=0.30, linewidth=0)
+    _draw_median(ax, report, depth, median, panel.color)
+    theory = mark_theory(ax, depth, report, panel)
+    _limit(ax, np.vstack([bands, theory]))
+    mark_edges(ax, depth, panel)
+    mark_dead(ax, depth, median, report, panel)
+    mark_findings(ax, report, panel)
+    label_bands(ax, depth, bands, len(report.seeds), panel)
+    rings = panel.color == BLUE and "join" in report.kinds
+    marks = ["rings: a branch joins the stream"] * rings
+    marks += ["black dots: theory"] * bool(np.isfinite(theory).any())
+    _decorate(ax, panel, len(depth), "; ".join(marks))
+
+
+def _draw_median(
+    ax: "Axes", report: Measured, depth: np.ndarray, median: np.ndarray, color: str
+) -> None:
+    """The line, and rings where branches join the stream."""
     few = len(depth) <= _FEW
     ax.plot(
         depth,
         median,
-        color=panel.color,
+        color=color,
         linewidth=1.8,
         marker="o" if few else "",
         markersize=3.5,
@@ -216,7 +234,7 @@ def _draw_panel(ax: "Axes", report: Measured, panel: Panel) -> None:
     if len(joins) > 1:
         # The stream itself, from ring to ring.
         dots = (0, (1, 2))
-        ax.plot(depth[joins], median[joins], color=panel.color, lw=1, linestyle=dots)
+        ax.plot(depth[joins], median[joins], color=color, lw=1, linestyle=dots)
     ax.plot(
         depth[joins],
         median[joins],
@@ -224,15 +242,9 @@ def _draw_panel(ax: "Axes", report: Measured, panel: Panel) -> None:
         marker="o",
         markersize=6 if few else 4,
         markerfacecolor="white",
-        markeredgecolor=panel.color,
+        markeredgecolor=color,
         zorder=4,
     )
-    _limit(ax, bands)
-    mark_edges(ax, depth, panel)
-    mark_dead(ax, depth, median, report, panel)
-    mark_findings(ax, report, panel)
-    label_bands(ax, depth, bands, len(report.seeds), panel)
-    _decorate(ax, panel, len(depth), bool(joins) and panel.color == BLUE)
 
 
 def _limit(ax: "Axes", bands: np.ndarray) -> None:
@@ -244,8 +256,8 @@ def _limit(ax: "Axes", bands: np.ndarray) -> None:
     ax.set_ylim(10.0**low, 10.0**high)
 
 
-def _decorate(ax: "Axes", panel: Panel, depth: int, joins: bool) -> None:
-    title = panel.title + ("   (rings: a branch joins the stream)" if joins else "")
+def _decorate(ax: "Axes", panel: Panel, depth: int, marks: str) -> None:
+    title = panel.title + (f"   ({marks})" if marks else "")
     ax.set_title(title, loc="left", fontsize=10, color=panel.color)
     ax.set_title(panel.flow, loc="right", fontsize=8, color=GRAY)
     ax.set_xlim(-0.6, max(depth - 0.4, 0.6))

@@ -316,7 +316,8 @@ class Report(Measured):
         """The report as Markdown of bounded size, for issues and pull requests.
 
         Args:
-          max_rows: how many rows to show; of more, those at the ends and at findings.
+          max_rows: how many lines the table has at most; of more rows, equal modules
+            share lines.
 
         Returns:
           Markdown text.
@@ -331,11 +332,12 @@ class Report(Measured):
         return markdown(self, max_rows)
 
     def table(self, *, all: bool = False, width: int = 100, ascii: bool = False) -> str:
-        """The report as plain text, see ``render.table``.
+        """The report as plain text.
 
         Args:
-          all: whether to show every row, however many there are.
-          width: number of columns to fill at most, 80 or more.
+          all: whether each row has a line, however many there are; otherwise equal
+            modules of a deep model share lines, which say so.
+          width: number of columns to fill at most, 20 or more.
           ascii: whether to keep to ASCII.
 
         Returns:

@@ -126,3 +126,19 @@ def moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     )
     std = np.sqrt(variance)
     return mean, std / np.sqrt(np.maximum(count, 1)), std
+
+
+def middle(values: np.ndarray) -> np.ndarray:
+    """The median over seeds of those that are no NaN; infinities count.
+
+    Args:
+      values: `(seeds, rows)`.
+
+    Returns:
+      `(rows,)`; NaN where all are.
+    """
+    result = np.full(values.shape[1], np.nan)
+    known = ~np.isnan(values).all(axis=0)
+    if known.any():
+        result[known] = np.nanmedian(values[:, known], axis=0)
+    return result

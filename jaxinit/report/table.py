@@ -3,7 +3,7 @@
 import io
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -12,9 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from jaxinit.report.findings import Finding, Kind
+from jaxinit.report.lines import Line, table_lines
 from jaxinit.report.measured import Measured
 from jaxinit.report.numbers import compact, elide, is_bias, some
-from jaxinit.report.rows import row_table, shown_rows
+from jaxinit.report.rows import Column, fitting_columns, row_table
 from jaxinit.report.text import to_ascii, visible
 
 # Parameters' gradients are worth a line once they span this factor.
@@ -50,10 +51,13 @@ class ReportView:
     ) -> Iterator[RenderableType]:
         report = self._report
         ascii = options.ascii_only if self._ascii is None else self._ascii
+        lines = table_lines(report, self._all)
+        width = options.max_width
+        columns = fitting_columns(report, lines, width, ascii=ascii)
         del console
         yield _text(_title(report), "bold", ascii)
-        yield row_table(report, options.max_width, all=self._all, ascii=ascii)
-        for line in _lines_below(report, self._all):
+        yield row_table(report, lines, columns, width, ascii=ascii)
+        for line in _lines_below(report, lines, columns):
             yield Padding(_text(line, "dim", ascii), (0, 0, 0, 2))
         yield Text()
         yield from _verdict(report, ascii)
@@ -75,7 +79,7 @@ def plain_text(
 
     Args:
       report: what to write.
-      all: whether to show every row; otherwise long reports are folded.
+      all: whether each row has a line; otherwise long reports are folded.
       width: number of columns, at least :data:`MIN_WIDTH`.
       ascii: whether to keep to ASCII.
 
@@ -138,22 +142,24 @@ def _title(report: Measured) -> str:
     return " · ".join(parts)
 
 
-def _lines_below(report: Measured, all: bool) -> Iterator[str]:
+def _lines_below(
+    report: Measured, lines: Sequence[Line], columns: Sequence[Column]
+) -> Iterator[str]:
     if report.model:
         yield ", ".join(
             f"{name} {compact(float(np.median(values)))}"
             for name, values in report.model.items()
         )
-    hidden = len(report.rows) - len(shown_rows(report, all))
-    if hidden > 0:
+    if len(lines) < len(report.rows):
         yield (
-            f"{len(report.rows)} rows; report.table(all=True) or --all shows "
-            f"those that are folded away."
+            f"{len(report.rows)} rows in {len(lines)} lines. One that stands for "
+            "several shows the E[x²] furthest from 1, the lowest 5% to the highest "
+            "95%, all seeds, the most dead, and the span of the rest. "
+            "report.table(all=True), or --all in a shell, shows each row."
         )
-    if report.rows:
-        text = f"E[x²] is the second moment, median and 5-95% of {len(report.seeds)} "
-        text += "seeds; dead, the share of channels that are zero in all N values"
-        yield text + ("; grad rms, of dL/dx per value." if report.backward else ".")
+    legends = [column.legend for column in columns if column.legend]
+    if report.rows and legends:
+        yield f"{'; '.join(legends)}."
     yield from _parameters(report)
     if report.unreached:
         yield f"Parameters that meet no data: {some(report.unreached)}."

@@ -20,11 +20,11 @@ from jaxinit.schemes.presets.framework import framework as framework
 from jaxinit.schemes.presets.hyper_connections import (
     hyper_connection as hyper_connection,
 )
-from jaxinit.schemes.presets.language import llama as llama
-from jaxinit.schemes.presets.language import llama_depth as llama_depth
 from jaxinit.schemes.presets.language import nanochat as nanochat
 from jaxinit.schemes.presets.language import ngpt as ngpt
-from jaxinit.schemes.presets.language import olmo2 as olmo2
+from jaxinit.schemes.presets.olmo import llama as llama
+from jaxinit.schemes.presets.olmo import llama_depth as llama_depth
+from jaxinit.schemes.presets.olmo import olmo2 as olmo2
 from jaxinit.schemes.presets.vision import efficientnet as efficientnet
 from jaxinit.schemes.presets.vision import vit_jax as vit_jax
 from jaxinit.schemes.pretrain.denoising import (

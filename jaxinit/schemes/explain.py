@@ -9,6 +9,7 @@ import jax
 from jaxinit._configuration import measuring
 from jaxinit._keys import root_key
 from jaxinit.draw.own_init import as_arrays
+from jaxinit.models.arguments import model_arguments
 from jaxinit.roles.network import Network, Parameter
 from jaxinit.roles.structure import as_hints
 from jaxinit.schemes.drawing import SchemeDraw, scheme_draw, std_of
@@ -140,7 +141,7 @@ def explain(
       kernel     4x8    4, 8         every weight       normal, std 0.02  0.0... ...
       bias       8                   (the model's own)  a bias            ...
     """
-    kwargs = {**kwargs, **(model_kwargs or {})}
+    kwargs = model_arguments(kwargs, model_kwargs)
     hints = as_hints(output, roles, branches)
     network, inputs = prepare(model, args, kwargs, rngs, root_key(key), hints)
     chosen = as_scheme(scheme)

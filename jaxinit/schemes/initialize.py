@@ -11,7 +11,7 @@ from jaxinit._keys import root_key
 from jaxinit.draw.own_init import as_arrays, is_shape
 from jaxinit.draw.shardings import constrained
 from jaxinit.models.annotations import annotated
-from jaxinit.models.arguments import arguments, streams_and_kwargs
+from jaxinit.models.arguments import arguments, model_arguments, streams_and_kwargs
 from jaxinit.models.trace import Traced, infer_inputs, trace
 from jaxinit.roles.network import Network, read_network
 from jaxinit.roles.structure import NO_HINTS, Hints, as_hints
@@ -51,7 +51,7 @@ def initialize(
       model: as in ``analyze``: a linen module; an nnx class, factory or module; or a
         ``Functional``. An nnx module is not changed.
       scheme: a scheme, or an initializer, which then draws every weight with the
-        weight's real fans; or the name of one, as ``"he_normal"``
+        weight's real fans; or the name of one, as ``"he_normal"``.
       key: a key, or an integer that makes one.
       *args: the model's inputs, as in ``model.init(key, *args)``. A
         ``jax.ShapeDtypeStruct`` will do where no values are needed; schemes that look
@@ -98,7 +98,7 @@ def initialize(
     """
     # Within a trace a copy of the key belongs to it, wherever the key came from.
     root = jax.random.clone(root_key(key))
-    kwargs = {**kwargs, **(model_kwargs or {})}
+    kwargs = model_arguments(kwargs, model_kwargs)
     hints = as_hints(output, roles, branches)
     network, inputs = prepare(model, args, kwargs, rngs, root, hints)
     chosen = as_scheme(scheme)

@@ -8,6 +8,7 @@ import jax
 
 from jaxinit import _patterns
 from jaxinit._typing import Initializer
+from jaxinit.initializers._check import check_initializer, shown
 from jaxinit.initializers._value import law_of
 from jaxinit.roles.network import Network, Parameter, check_role
 from jaxinit.schemes.scheme import Assignment, Refine, Scheme, as_scheme, drawn
@@ -102,7 +103,11 @@ def as_stored(init: Initializer) -> Any:
 
     Returns:
       What a rule takes in place of an initializer.
+
+    Raises:
+      TypeError: if ``init`` is no initializer.
     """
+    check_initializer("init", init)
     return _AsStored(init)
 
 
@@ -115,9 +120,17 @@ def changed(change: Callable[[Array], Any]) -> Any:
     Returns:
       What a rule takes in place of an initializer.
 
+    Raises:
+      TypeError: if ``change`` is no function.
+
     Examples:
       >>> halved = changed(lambda old: 0.5 * old)
     """
+    if not callable(change):
+        raise TypeError(
+            "`change` must be a function of the values that the model's own init "
+            f"draws, got {shown(change)}. Write changed(lambda old: 0.5 * old)."
+        )
     return _Changed(change)
 
 
@@ -253,6 +266,12 @@ def _checked(given: Sequence[Rule]) -> _Rules:
             raise TypeError(
                 f"rule {number} must give an initializer, as_stored(initializer) or "
                 f"changed(function), got {what!r}."
+            )
+        if getattr(what, "makes_initializers", False):
+            name = getattr(what, "__name__", "he_normal")
+            raise TypeError(
+                f"rule {number} must give an initializer, got the factory {name}. Call "
+                f"it: {name}()."
             )
         found.append((_where(where, number), what))
     if not found:

@@ -8,13 +8,15 @@ import jax
 
 from jaxinit._configuration import measuring
 from jaxinit._progress import Bar
+from jaxinit.models.arguments import model_arguments
 from jaxinit.report.report import Report
 from jaxinit.roles.structure import as_hints
-from jaxinit.signal.checks import check_switch, model_arguments
+from jaxinit.signal.checks import check_switch
 from jaxinit.signal.extra.measure import check_metrics
-from jaxinit.signal.measure import Options, measure, prepare
-from jaxinit.signal.measure import plan as plan_run
+from jaxinit.signal.measure import measure
 from jaxinit.signal.plan import RunPlan
+from jaxinit.signal.prepare import Options, prepare
+from jaxinit.signal.prepare import plan as plan_run
 from jaxinit.signal.remedies.trying import check_remedies, with_remedies
 from jaxinit.signal.seeds import Strategy
 
@@ -83,7 +85,9 @@ def analyze(
       variables: weights to measure in place of drawn ones, trained or loaded, of a
         linen module or a ``Functional``: what its init returns, or many such as
         "seeds", in a list or with one more axis in front of every leaf. They are cast
-        to the dtypes of the model's own.
+        to the dtypes of the model's own. What only draws can show (a spread over
+        seeds, a loss at initialization) is not judged of them, and no remedy draws
+        them anew.
       loss: takes the model's output, returns a scalar. Without it gradients start
         from a random probe: a standard normal cotangent at the output, which needs
         no labels and is what mean-field theory speaks of.
@@ -114,8 +118,9 @@ def analyze(
         ``dropout``.
       model_kwargs: keyword arguments of the model whose names are taken here.
       judge: whether to gather the evidence that the verdict rests on besides the
-        statistics (a few simulated gradient steps, slopes, the inputs). Without it
-        the verdict knows sizes alone.
+        statistics: slopes of activations, the inputs, and where a gradient is exactly
+        zero or units are equal a few simulated gradient steps. Without it the verdict
+        knows sizes alone.
       metrics: what to measure besides, each for a pass or more over the seeds; the
         numbers come as further metrics of ``forward`` unless said otherwise.
         Of rows: ``"kurtosis"``, ``"dormant"`` (share of units a tenth as large as the
@@ -138,8 +143,9 @@ def analyze(
         realized variances of the weights. Where no law is known nothing is said.
       remedies: what is done about findings. ``"tried"`` analyzes the model again with
         changes that may mend it, on few seeds and with the compiled programs, until
-        one does; a healthy model costs nothing, any other at most 8 trials and about
-        as long as the analysis took. ``"named"`` lists what theory and practice name,
+        one does; a healthy model costs nothing, any other at most 8 trials, of which
+        none begins after as much of the processors' time as the analysis took, or 20
+        seconds. ``"named"`` lists what theory and practice name,
         and ``"none"`` nothing beyond the findings' own lines.
       **kwargs: further keyword arguments of the model: ``train=True``, a mask,
         ``method=`` for another method than ``__call__``.

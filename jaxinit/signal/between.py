@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Any
 
+import jax.numpy as jnp
+
 from jaxinit.layers.names import row_names
 from jaxinit.program import primitives
 from jaxinit.program.flow import CARRY, CHOICE, SLICE, STACK, Node
@@ -11,6 +13,11 @@ from jaxinit.roles.network import Network
 
 # Steps into and out of loops are at the place of the loop, not at one of their own.
 _NOWHERE = frozenset({CARRY, CHOICE, SLICE, STACK})
+# What moves values and changes none.
+_MOVES = frozenset(
+    "reshape transpose broadcast_in_dim convert_element_type squeeze concatenate copy "
+    "rev slice".split()
+) | {SLICE}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +33,8 @@ class Front:
         of them; ``by`` lists the primitives in between; ``random`` and ``state``
         say whether random numbers and running statistics are among them, ``branch``
         whether the layer is on a residual branch; ``factor`` is the largest constant
-        that multiplies on the way.
+        that multiplies on the way; ``inputs`` numbers the floating-point inputs of
+        the model that the layer takes as they are.
     """
 
     row: str
@@ -64,6 +72,7 @@ def fronts(network: Network) -> list[Front]:
             "state": any(_is_state(network, n) for n in between),
             "branch": number in on_branch,
             "factor": max((_factor(network, n) for n in between), default=1.0),
+            "inputs": _inputs(network, data[0]),
         }
         found.append(Front(names[number], source, facts))
     return found
@@ -89,6 +98,27 @@ def _between(network: Network, value: int) -> list[Node]:
         for index in flow.upstream([value], passes)
         if index not in anchors.weights
     ]
+
+
+def _inputs(network: Network, value: int) -> list[int]:
+    """Which of the model's floating-point inputs a value holds as they are."""
+    flow = network.anchors.flow
+    seen, todo = set[int](), [value]
+    while todo:
+        number = todo.pop()
+        maker = flow.values[number].maker
+        if number in seen:
+            continue
+        seen.add(number)
+        if maker is not None and flow.nodes[maker].primitive in _MOVES:
+            todo += [v for v in flow.nodes[maker].operands if flow.data[v]]
+    invars = network.traced.apply.jaxpr.invars
+    floats = [
+        i
+        for i in network.traced.input_positions
+        if jnp.issubdtype(invars[i].aval.dtype, jnp.floating)
+    ]
+    return [n for n, position in enumerate(floats) if position in seen]
 
 
 def _is_random(network: Network, node: Node) -> bool:

@@ -7,8 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxinit.draw.compiling import quick_options
 from jaxinit.program.flow import Flow, Node
-from jaxinit.program.run import Hooks, Plan, Tap, replay
+from jaxinit.program.plan import Hooks, Plan, Tap
+from jaxinit.program.run import replay
 from jaxinit.roles.network import Network
 from jaxinit.signal.between import names_of
 
@@ -16,29 +18,24 @@ Array = jax.Array
 
 # What can make one, and which share of its output tells: of NaN, of infinity, of
 # zero, where a root has no slope.
-_NAN = frozenset({"sub", "exp", "sqrt", "log", "div", "pow", "acos", "asin", "log1p"})
-_INF = frozenset({"exp", "log", "div", "pow", "rsqrt", "integer_pow", "log1p"})
-_NAN, _INF = (s | {"dot_general", "conv_general_dilated"} for s in (_NAN, _INF))
+_PRODUCTS = {"dot_general", "conv_general_dilated"}
+_NAN = frozenset("sub exp sqrt log div pow acos asin log1p".split()) | _PRODUCTS
+_INF = frozenset("exp log div pow rsqrt integer_pow log1p".split()) | _PRODUCTS
 _ROOT = frozenset({"sqrt"})
 _RISKY = _NAN | _INF | _ROOT
 _LAYOUT = frozenset({"broadcast_in_dim", "reshape", "convert_element_type", "max"})
 
+Find = Callable[[Sequence[Array], Array, Sequence[Array]], dict[str, Any] | None]
 
-def find_broken(
-    network: Network,
-    variables: Sequence[Array],
-    key: Array,
-    inputs: Sequence[Array],
-) -> dict[str, Any] | None:
-    """The first operation that breaks, forward if one does, else in its gradient.
+
+def find_broken(network: Network) -> Find:
+    """Finds the first operation that breaks, forward if one does, else backward.
 
     Args:
       network: the model, read.
-      variables: its parameters and state.
-      key: for its random numbers.
-      inputs: what it is fed.
 
     Returns:
+      A function of variables, a key and inputs, compiled when it first runs. It gives
       ``primitive``; ``row``, the nearest layer before it; ``how``: ``"nan"``,
       ``"inf"``, or ``"zero"`` for a root without a slope; ``share`` of its entries;
       ``root``: whether it divides by a root. None if no operation was found.
@@ -49,7 +46,20 @@ def find_broken(
         for node in flow.nodes
         if node.primitive in _RISKY and flow.data[node.results[0]]
     ]
-    looked = jax.jit(_look(network, nodes))(variables, key, inputs)
+    options = quick_options(network.sites, 1)
+    look = jax.jit(_look(network, nodes), compiler_options=options)
+
+    def find(
+        variables: Sequence[Array], key: Array, inputs: Sequence[Array]
+    ) -> dict[str, Any] | None:
+        return _first(network, nodes, look(variables, key, inputs))
+
+    return find
+
+
+def _first(
+    network: Network, nodes: Sequence[Node], looked: dict[int, Array]
+) -> dict[str, Any] | None:
     shares = {n: np.nanmean(np.asarray(r).reshape(-1, 3), 0) for n, r in looked.items()}
     tests = (("nan", 0, _NAN), ("inf", 1, _INF)), (("zero", 2, _ROOT),)
     for together in tests:  # a root of 0 breaks nothing but gradients

@@ -16,15 +16,16 @@ from jaxinit.layers.find import Sites
 from jaxinit.layers.taps import plan_taps
 from jaxinit.models.trace import Traced
 from jaxinit.program import versions
-from jaxinit.program.repeats import Repeat, find_repeats
-from jaxinit.program.run import Plan, Tap, columns, mark
+from jaxinit.program.find_repeats import find_repeats
+from jaxinit.program.plan import Plan, Tap
+from jaxinit.program.repeats import Repeat
 
 Array = jax.Array
 Loss = Callable[[Any], Array]
 
 
 class Raw(NamedTuple):
-    """What one seed returns: records as in ``moments``, all of them small.
+    """What one seed returns: records as in ``records``, all of them small.
 
     Attributes:
       forward: for each event, its output's record; leading axes are the loops'.
@@ -90,7 +91,7 @@ class Bundle:
         self.columns = [
             column
             for repeat in find_rolled(analysis, plan)
-            for column in columns(plan, repeat)
+            for column in plan.columns(repeat)
         ]
         differentiable = {
             number
@@ -194,7 +195,7 @@ def _search(analysis: Analysis, plan: Plan) -> list[Repeat]:
     }
     return find_repeats(
         analysis.traced.forward,
-        lambda node: mark(plan, node.at.equation, kinds.__getitem__),
+        lambda node: plan.mark(node.at.equation, kinds.__getitem__),
         _rolls,
     )
 
@@ -227,8 +228,7 @@ def should_roll(analysis: Analysis, seeds: int) -> bool:
     rolled = analysis._replace(rolled=True)
     repeats = find_rolled(rolled, plan_taps(sites.numbers, sites.events))
     saved = sum(
-        (repeat.times - 1)
-        * sum(len(list(versions.within(node.equation))) for node in repeat.block)
+        (repeat.times - 1) * sum(versions.size(node.equation) for node in repeat.block)
         for repeat in repeats
     )
     params = analysis.traced.apply.jaxpr.invars[: len(analysis.traced.params)]

@@ -21,8 +21,8 @@ from typing import Any, BinaryIO
 import jax
 import numpy as np
 
-from jaxinit.draw.pieces import is_key
 from jaxinit.program import versions
+from jaxinit.program.primitives import is_key
 from jaxinit.signal.given import Given
 from jaxinit.signal.statistics import Analysis
 
@@ -167,7 +167,7 @@ def _add_program(digest: Any, program: versions.Program) -> None:
 
 
 def _add_array(digest: Any, value: Any) -> None:
-    if hasattr(value, "dtype") and is_key(value):
+    if is_key(value):
         value = jax.random.key_data(value)
     array = np.asarray(value)
     digest.update(f"{array.dtype}{array.shape}".encode())

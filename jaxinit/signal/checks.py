@@ -3,7 +3,7 @@
 import math
 import numbers
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -25,7 +25,8 @@ def check_options(
     checkpoint: str | os.PathLike[str] | None = None,
 ) -> None:
     """Raises for options out of range, before any work is done."""
-    _check_seeds(seeds)
+    if seeds is not None:
+        check_seeds(seeds)
     if not isinstance(strategy, str) or strategy not in STRATEGIES:
         raise _error(strategy, str)(
             f"`strategy` must be one of {', '.join(map(repr, STRATEGIES))}, got "
@@ -45,33 +46,6 @@ def check_options(
             "`checkpoint` must be the path of a folder or None, got "
             f"{checkpoint!r:.80}. Write checkpoint='seeds_of_my_model'."
         )
-
-
-def model_arguments(
-    kwargs: Mapping[str, Any], model_kwargs: Mapping[str, Any] | None
-) -> dict[str, Any]:
-    """All keyword arguments of the model.
-
-    Raises:
-      TypeError: if ``model_kwargs`` is no mapping from names.
-      ValueError: if a name is in both.
-    """
-    if model_kwargs is None:
-        return dict(kwargs)
-    if not isinstance(model_kwargs, Mapping) or not all(
-        isinstance(name, str) for name in model_kwargs
-    ):
-        raise TypeError(
-            "`model_kwargs` must map names of the model's keyword arguments to values, "
-            f"as in {{'train': True}}, got {model_kwargs!r:.80}."
-        )
-    twice = sorted(kwargs.keys() & model_kwargs.keys())
-    if twice:
-        raise ValueError(
-            f"`model_kwargs` must not repeat a keyword argument, got {twice[0]!r} in "
-            "both. Give it once."
-        )
-    return {**kwargs, **model_kwargs}
 
 
 def check_switch(
@@ -148,9 +122,8 @@ def nonfinite_loss(report: Measured) -> Finding | None:
     )
 
 
-def _check_seeds(seeds: Any) -> None:
-    if seeds is None:
-        return
+def check_seeds(seeds: Any) -> None:
+    """Raises unless it is a number of seeds, or different indices of seeds."""
     if _is_integer(seeds):
         if seeds < 1:
             raise ValueError(

@@ -8,11 +8,13 @@ import jax
 
 from jaxinit._configuration import measuring
 from jaxinit._progress import Bar
+from jaxinit.models.arguments import model_arguments
 from jaxinit.roles.structure import as_hints
 from jaxinit.schemes.named import named_schemes
-from jaxinit.signal.checks import check_switch, model_arguments
+from jaxinit.signal.checks import check_switch
 from jaxinit.signal.compare_result import Comparison as Comparison
-from jaxinit.signal.measure import Options, measure, prepare
+from jaxinit.signal.measure import measure
+from jaxinit.signal.prepare import Options, prepare
 from jaxinit.signal.seeds import Strategy
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from jaxinit._intervals import Interval, of_mean
 from jaxinit.report.measured import Measured
-from jaxinit.verdict.currents import flows
+from jaxinit.verdict.currents import find_currents
 
 
 class Rank(NamedTuple):
@@ -69,8 +69,8 @@ def best(ranks: tuple[Rank, ...]) -> str | None:
 def drift(report: Measured) -> np.ndarray:
     """The drift of each seed in decades, ``(seeds,)``."""
     total = np.zeros(len(report.seeds))
-    for flow in flows(report):
-        logs = flow.logs[:, flow.hidden] / flow.per_rms * math.log10(2)
+    for current in find_currents(report):
+        logs = current.logs[:, current.hidden] / current.per_rms * math.log10(2)
         known = np.isfinite(logs)
         high = np.where(known, logs, -np.inf).max(1, initial=-np.inf)
         low = np.where(known, logs, np.inf).min(1, initial=np.inf)

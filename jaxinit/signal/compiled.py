@@ -164,7 +164,7 @@ class Compiled:
             return jax.jit(self._spread(chunk, mesh)).lower(*given)
         except (ValueError, TypeError, NotImplementedError):
             if self.analysis.rolled:  # a block that a loop does not take
-                self._measure(self.analysis._replace(rolled=False))
+                self._take(self.analysis._replace(rolled=False))
                 return self._lowered(chunk, given, mesh)
             if not self.analysis.backward:
                 raise
@@ -172,10 +172,10 @@ class Compiled:
             if reason is None:
                 raise
         self.no_gradient = reason
-        self._measure(self.analysis._replace(backward=False))
+        self._take(self.analysis._replace(backward=False))
         return jax.jit(self._spread(chunk, mesh)).lower(*given)
 
-    def _measure(self, analysis: Analysis) -> None:
+    def _take(self, analysis: Analysis) -> None:
         self.analysis = analysis
         self._function = one_seed(analysis)
 

@@ -7,11 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxinit.layers.event import Event
 from jaxinit.program.flow import Flow, Node
-from jaxinit.program.paths import Location
-from jaxinit.program.run import Hooks, Plan, Tap, replay
+from jaxinit.program.paths import Location, Path
+from jaxinit.program.plan import Hooks, Plan, Tap
+from jaxinit.program.run import replay
 from jaxinit.roles.network import Network
-from jaxinit.signal.between import fronts, names_of
+from jaxinit.signal.between import Front, names_of
+from jaxinit.signal.tabulate import suffix
 
 Array = jax.Array
 
@@ -39,6 +42,8 @@ class Curve(NamedTuple):
       at: where it is computed.
       axis: of a softmax, the axis that its weights add up to one along.
       gate: whether data is multiplied by it.
+      layers: lengths of the loops around it, where these are over layers that are
+        stacked in its row.
     """
 
     what: What
@@ -46,10 +51,16 @@ class Curve(NamedTuple):
     at: Location
     axis: int = -1
     gate: bool = False
+    layers: tuple[int, ...] = ()
 
 
-def find_curves(network: Network) -> list[Curve]:
-    """The squashing functions, softmaxes, streams and layers' inputs of a model."""
+def find_curves(network: Network, before: Sequence[Front]) -> list[Curve]:
+    """The squashing functions, softmaxes, streams and layers' inputs of a model.
+
+    Args:
+      network: the model, read.
+      before: what lies in front of each of its layers.
+    """
     names = names_of(network)
     anchors, flow = network.anchors, network.anchors.flow
     found = []
@@ -69,17 +80,20 @@ def find_curves(network: Network) -> list[Curve]:
             continue
         sources = anchors.nearest_weights(node.operands[:1])
         if sources and sources[0] in names:
-            found.append(Curve(what, names[sources[0]], node.at, axis, gate))
+            layers = _stacked(network.event(sources[0]), node.loops)
+            row = names[sources[0]]
+            found.append(Curve(what, row, node.at, axis, gate, layers))
     if network.structure.attentions:
         for number, event in zip(
             network.sites.numbers, network.sites.events, strict=True
         ):
             tokens = len(event.shape) == 3 and event.shape[1] > 2
             if tokens and event.kind in ("layer", "join"):
-                found.append(Curve("tokens", names[number], event.at))
+                layers = _stacked(event, [loop.path for loop in event.loops])
+                found.append(Curve("tokens", names[number], event.at, layers=layers))
     found += [
         Curve("input", front.row, front.source)
-        for front in fronts(network)
+        for front in before
         if front.source is not None
     ]
     return found
@@ -87,8 +101,11 @@ def find_curves(network: Network) -> list[Curve]:
 
 def look(
     network: Network, curves: Sequence[Curve]
-) -> Callable[[Sequence[Array], Array, Sequence[Array]], dict[int, Array]]:
-    """The function ``(variables, key, inputs) -> records`` by the curve's number."""
+) -> Callable[..., tuple[list[Array], dict[int, Array]]]:
+    """The function ``(variables, key, inputs) -> outputs, records``.
+
+    The records are by the curve's number.
+    """
     plan = Plan()
     for number, curve in enumerate(curves):
         plan.at(curve.at, Tap(number, "output"))
@@ -101,13 +118,37 @@ def look(
     def run(variables: Sequence[Any], key: Array, inputs: Sequence[Any]) -> Any:
         values = [*variables, key, *inputs]
         outputs, records = replay(network.traced.forward, values, plan, hooks, {})
-        del outputs
-        return {tap.number: record for tap, record in records.items()}
+        return outputs, {tap.number: record for tap, record in records.items()}
 
     return run
 
 
-def fields(curve: Curve, records: np.ndarray) -> dict[str, float]:
+def _stacked(event: Event, loops: Sequence[Path]) -> tuple[int, ...]:
+    """Lengths of the loops around a value, if they are those over an event's layers."""
+    over_layers = all(loop.kind == "layers" for loop in event.loops)
+    same = [loop.path for loop in event.loops] == list(loops)
+    return tuple(loop.length for loop in event.loops) if over_layers and same else ()
+
+
+def by_layer(curve: Curve, records: np.ndarray) -> list[dict[str, Any]]:
+    """What is known of a curve, of each of the layers that are stacked in its row.
+
+    Args:
+      curve: the curve.
+      records: `(seeds, ..., fields)`, with the axes of the loops around it.
+    """
+    return [
+        {
+            "what": curve.what,
+            "row": curve.row + suffix(index),
+            "gate": curve.gate,
+            **_fields(curve, records[(slice(None), *index)]),
+        }
+        for index in np.ndindex(*curve.layers)
+    ]
+
+
+def _fields(curve: Curve, records: np.ndarray) -> dict[str, float]:
     """The statistics of a curve, the mean over seeds and steps of loops."""
     flat = np.asarray(records, np.float64).reshape(-1, records.shape[-1])
     names = FIELDS[curve.what]

@@ -1,13 +1,15 @@
 """What the verdict rests on besides the statistics of rows: ``Report.evidence``.
 
-It is measured on few seeds: what it tells (exact zeros, equal units, saturation) does
-not hang on the seed.
+Which parameters a gradient reaches is known of all seeds. The rest is measured on few:
+it (equal units, saturation, zeros that steps unlock) does not hang on the seed. Steps
+are simulated only where they can tell something.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxinit._caches import cached
@@ -15,17 +17,59 @@ from jaxinit.draw.compiling import quick_options
 from jaxinit.draw.own_init import Draw
 from jaxinit.layers.taps import plan_taps
 from jaxinit.roles.network import Network
+from jaxinit.roles.structure import Hints
 from jaxinit.signal.between import fronts
-from jaxinit.signal.broken import find_broken
-from jaxinit.signal.bundle import Analysis, find_rolled
-from jaxinit.signal.curves import Curve, fields, find_curves, look
+from jaxinit.signal.broken import Find, find_broken
+from jaxinit.signal.bundle import Analysis, Raw, find_rolled
+from jaxinit.signal.curves import Curve, by_layer, find_curves, look
 from jaxinit.signal.given import drawn
-from jaxinit.signal.reach import reach
-from jaxinit.signal.trial import NUM_STEPS, Steps, take_steps, trained_leaves
+from jaxinit.signal.reach import Reach, reach
+from jaxinit.signal.records import SIZE
+from jaxinit.signal.trial import NUM_STEPS, Steps, spreads, take_steps, trained_leaves
+from jaxinit.verdict.steps import EQUAL
 
 Array = jax.Array
 
 NUM_SEEDS = 2
+
+
+class First(NamedTuple):
+    """The first gradient and the weights, by floating-point parameter.
+
+    Attributes:
+      moves: `(seeds, params)`: whether any entry of the gradient is not zero.
+      nonfinite: `(seeds, params)`: whether one is NaN or infinite.
+      mean_square: `(params,)`, of the parameters themselves, over all seeds.
+    """
+
+    moves: np.ndarray
+    nonfinite: np.ndarray
+    mean_square: np.ndarray
+
+
+class Looked(NamedTuple):
+    """What one more forward pass of a seed tells.
+
+    Attributes:
+      curves: the records of the curves, in their order.
+      undefined: the share of the model's outputs that are NaN.
+      apart: `(params,)`: how far the units of each parameter are apart.
+    """
+
+    curves: list[Any]
+    undefined: Any
+    apart: Any
+
+
+class _Reading(NamedTuple):
+    """What is read off a model once, and its programs, compiled when they first run."""
+
+    curves: list[Curve]
+    fronts: dict[str, dict[str, Any]]
+    reach: Reach
+    look: Callable[[Sequence[Array], Array, Sequence[Array]], Looked]
+    steps: Callable[[Sequence[Array], Array, Sequence[Array]], Steps]
+    broken: Find
 
 
 def gather(
@@ -35,6 +79,7 @@ def gather(
     inputs: Sequence[Array],
     seeds: Sequence[int],
     analysis: Analysis,
+    raw: Raw,
 ) -> dict[str, Any]:
     """Evidence about a model's parameters, curves, inputs and outputs.
 
@@ -43,84 +88,153 @@ def gather(
       draw: how its weights are drawn.
       root: the root key.
       inputs: what it is fed.
-      seeds: which seeds to take weights of, the first few.
+      seeds: those that were measured; weights of the first few are looked at.
       analysis: of the model, whose loss and loops are taken here too.
+      raw: what was measured.
 
     Returns:
-      ``params``: by name what each does and what steps did to it; ``curves``: of
-      squashing functions, softmaxes, tokens and layers' inputs; ``fronts``: by row
-      what lies in front of it; ``broken``: the operation that makes NaN, where one
-      does; ``undefined``: the share of NaN among the outputs; ``inputs``: mean and
-      deviation of each. All of types that JSON knows.
+      ``params``: by name what each does and what steps did to it; ``steps``: how many
+      were taken; ``curves``: of squashing functions, softmaxes, tokens and layers'
+      inputs; ``fronts``: by row what lies in front of it; ``broken``: the operation
+      that makes NaN, where one does; ``undefined``: the share of NaN among the
+      outputs; ``inputs``: mean and deviation of each. All of types that JSON knows.
     """
-    curves, run = _compiled(network.traced, analysis.loss, analysis.rolled)(
+    known = _read(network.traced, network.hints, analysis.loss, analysis.rolled)(
         network, analysis
     )
-    results = []
-    for seed in seeds[:NUM_SEEDS]:
+    first = _first(network, raw)
+
+    def of(seed: int) -> tuple[Sequence[Array], Array, list[Array]]:
         key = jax.random.fold_in(root, seed)
         variables = drawn(draw, seed, key, inputs)
-        results.append(run(variables, jax.random.fold_in(key, 1), list(inputs)))
-    results = jax.device_get(results)
+        return variables, jax.random.fold_in(key, 1), list(inputs)
+
+    few = [int(seed) for seed in seeds[:NUM_SEEDS]]
+    looked = [jax.device_get(known.look(*of(seed))) for seed in few]
+    steps = None
+    if _steps_tell(network, known.reach, first, looked):
+        each = [jax.device_get(known.steps(*of(seed))) for seed in few]
+        steps = jax.tree.map(lambda *x: np.stack(x), *each)
     broken = None
-    for seed, (steps, _) in zip(seeds, results, strict=False):
-        if broken is None and (steps.nonfinite[0].any() or steps.undefined[0]):
-            key = jax.random.fold_in(root, seed)
-            variables = drawn(draw, seed, key, inputs)
-            rest = jax.random.fold_in(key, 1)
-            broken = find_broken(network, variables, rest, list(inputs))
-    steps = jax.tree.map(lambda *x: np.stack(x), *[s for s, _ in results])
-    records = [
-        np.stack([looked[number] for _, looked in results])
-        for number in range(len(curves))
-    ]
+    bad = np.flatnonzero(first.nonfinite.any(axis=1)).tolist()
+    bad += [i for i, one in enumerate(looked) if one.undefined]
+    if bad:
+        broken = known.broken(*of(int(seeds[bad[0]])))
+    records = [np.stack(each) for each in zip(*(x.curves for x in looked), strict=True)]
     return {
-        "seeds": len(results),
-        "fronts": {front.row: front.facts for front in fronts(network)},
+        "seeds": len(few),
+        "steps": 0 if steps is None else NUM_STEPS,
+        "fronts": known.fronts,
         "broken": broken,
-        "undefined": float(steps.undefined[:, 0].mean()),
-        "params": _params(network, steps),
+        "undefined": float(np.mean([one.undefined for one in looked])),
+        "params": _params(network, known.reach, first, looked, steps),
         "curves": [
-            {"what": c.what, "row": c.row, "gate": c.gate, **fields(c, r)}
-            for c, r in zip(curves, records, strict=True)
+            entry
+            for curve, record in zip(known.curves, records, strict=True)
+            for entry in by_layer(curve, record)
         ],
         "inputs": [_input(np.asarray(x)) for x in inputs if _is_float(x)],
     }
 
 
-_Made = tuple[list[Curve], Callable[..., tuple[Steps, dict[int, Array]]]]
-
-
 @cached(16)
-def _compiled(
-    traced: Any, loss: Any, rolled: bool
-) -> Callable[[Network, Analysis], _Made]:
-    """Compiles once for a traced model and loss; the network only reads it."""
-    del traced, loss, rolled
-    made: list[_Made] = []
+def _read(
+    traced: Any, hints: Hints, loss: Any, rolled: bool
+) -> Callable[[Network, Analysis], _Reading]:
+    """Reads and compiles once for a traced model, what is said of it, and a loss."""
+    del traced, hints, loss, rolled
+    made: list[_Reading] = []
 
-    def of(network: Network, analysis: Analysis) -> _Made:
+    def of(network: Network, analysis: Analysis) -> _Reading:
         if not made:
             sites = network.sites
-            options = quick_options(sites, 3 * NUM_SEEDS * NUM_STEPS)
+            before = fronts(network)
+            curves = find_curves(network, before)
             repeats = find_rolled(analysis, plan_taps(sites.numbers, sites.events))
-            steps = take_steps(network, analysis.loss, repeats, options)
-            curves = find_curves(network)
-            looked = jax.jit(look(network, curves), compiler_options=options)
-
-            def run(variables: Any, key: Array, inputs: Any) -> Any:
-                seen = looked(variables, key, inputs) if curves else {}
-                return steps(variables, key, inputs), seen
-
-            made.append((curves, run))
+            made.append(
+                _Reading(
+                    curves,
+                    {front.row: front.facts for front in before},
+                    reach(network),
+                    jax.jit(
+                        _look(network, curves),
+                        compiler_options=quick_options(sites, NUM_SEEDS),
+                    ),
+                    take_steps(
+                        network,
+                        analysis.loss,
+                        repeats,
+                        quick_options(sites, 3 * NUM_SEEDS * NUM_STEPS),
+                    ),
+                    find_broken(network),
+                )
+            )
         return made[0]
 
     return of
 
 
-def _params(network: Network, steps: Steps) -> dict[str, dict[str, Any]]:
-    paths = reach(network)
+def _look(
+    network: Network, curves: Sequence[Curve]
+) -> Callable[[Sequence[Array], Array, Sequence[Array]], Looked]:
+    watched = look(network, curves)
+
+    def run(variables: Sequence[Array], key: Array, inputs: Sequence[Array]) -> Looked:
+        outputs, records = watched(variables, key, inputs)
+        floats = [out for out in outputs if jnp.issubdtype(out.dtype, jnp.inexact)]
+        count = sum(out.size for out in floats)
+        # An infinity may be meant, as in a mask.
+        undefined = sum((jnp.isnan(out).sum() for out in floats), jnp.zeros((), int))
+        return Looked(
+            [records[number] for number in range(len(curves))],
+            undefined / max(count, 1),
+            spreads(network, variables),
+        )
+
+    return run
+
+
+def _first(network: Network, raw: Raw) -> First:
+    """What the records of all seeds say of gradients and weights."""
+    moves, nonfinite, squares = [], [], []
+    for leaf in trained_leaves(network):
+        # In a unit near the largest entry: zero if all are, however small.
+        gradient = np.asarray(raw.gradients[leaf])[..., SIZE.index("second_moment")]
+        gradient = gradient.reshape(len(gradient), -1)
+        moves.append((gradient != 0).any(axis=1))
+        nonfinite.append(~np.isfinite(gradient).all(axis=1))
+        _, exponent, scaled = np.moveaxis(
+            np.asarray(raw.weights[leaf], np.float64), -1, 0
+        )
+        squares.append(float(np.mean(scaled * np.exp2(2 * exponent))))
+    return First(np.stack(moves, 1), np.stack(nonfinite, 1), np.array(squares))
+
+
+def _steps_tell(
+    network: Network, paths: Reach, first: First, looked: Sequence[Looked]
+) -> bool:
+    """Whether a gradient that might come is zero in all seeds, or units are equal."""
+    within = [leaf in paths.differentiable for leaf in trained_leaves(network)]
+    zero = ~first.moves.any(axis=0) & np.array(within, bool)
+    equal = _apart(looked) < EQUAL
+    return bool((zero | equal).any())
+
+
+def _apart(looked: Sequence[Looked]) -> np.ndarray:
+    """How far units are apart, in the seed in which they are the farthest."""
+    found: np.ndarray = np.stack([one.apart for one in looked]).max(axis=0)
+    return found
+
+
+def _params(
+    network: Network,
+    paths: Reach,
+    first: First,
+    looked: Sequence[Looked],
+    steps: Steps | None,
+) -> dict[str, dict[str, Any]]:
     column = {leaf: i for i, leaf in enumerate(trained_leaves(network))}
+    before = _apart(looked)
     found = {}
     for param in network.params:
         use = param.use
@@ -135,22 +249,27 @@ def _params(network: Network, steps: Steps) -> dict[str, dict[str, Any]]:
         }
         if param.leaf in column:
             i = column[param.leaf]
-            moved = steps.moved[:, :, i]
+            moved = share = float(first.moves[:, i].mean())
+            underflow, after = False, before[i]
+            if steps is not None:
+                moved = max(share, float(steps.moved[:, i].mean()))
+                underflow = not share and bool(steps.magnified[:, i].all())
+                after = steps.after[:, i].max()
             entry |= {
-                "moved_first": float(moved[:, 0].mean()),
-                "moved": float(moved.any(axis=1).mean()),
-                "nonfinite": float(steps.nonfinite[:, 0, i].mean()),
-                "underflow": bool((~moved[:, 0] & steps.magnified[:, i]).all()),
-                "units_before": float(steps.before[:, i].max()),
-                "units_after": float(steps.after[:, i].max()),
-                "mean_square": float(steps.mean_square[:, i].mean()),
+                "moved_first": share,
+                "moved": moved,
+                "nonfinite": float(first.nonfinite[:, i].mean()),
+                "underflow": underflow,
+                "units_before": float(before[i]),
+                "units_after": float(after),
+                "mean_square": float(first.mean_square[i]),
             }
         found[param.name] = entry
     return found
 
 
 def _is_float(x: Array) -> bool:
-    return bool(jax.numpy.issubdtype(x.dtype, jax.numpy.floating))
+    return bool(jnp.issubdtype(x.dtype, jnp.floating))
 
 
 def _input(x: np.ndarray) -> dict[str, float]:

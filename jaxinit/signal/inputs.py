@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinit.layers.find import Sites
-from jaxinit.models.arguments import is_key, key_impl
+from jaxinit.models.arguments import key_impl
+from jaxinit.program.primitives import is_key
 
 
 class Fed(NamedTuple):

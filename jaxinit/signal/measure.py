@@ -1,215 +1,110 @@
-"""One measurement of a model: prepared once, run for each way to draw its weights."""
+"""One measurement of a model that was prepared: run for one way to draw its weights."""
 
 import dataclasses
 import functools
 import math
-import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 
-from jaxinit._keys import root_key
 from jaxinit._progress import Bar
-from jaxinit.draw.compiling import quick_options
 from jaxinit.draw.own_init import Draw, own_draw
-from jaxinit.layers.find import Sites
 from jaxinit.layers.names import param_name
-from jaxinit.models.arguments import Arguments, arguments, streams_and_kwargs
-from jaxinit.models.trace import Traced, infer_inputs, trace
+from jaxinit.models.trace import Traced
 from jaxinit.report.findings import Finding
 from jaxinit.report.report import Report
-from jaxinit.roles.network import Network, read_network, read_sites
-from jaxinit.roles.structure import NO_HINTS, Hints
 from jaxinit.schemes.drawing import scheme_draw
 from jaxinit.schemes.initialize import check_data
 from jaxinit.schemes.named import resolved
 from jaxinit.schemes.scheme import as_scheme
 from jaxinit.schemes.untouched import warn_of_untouched
-from jaxinit.signal.bundle import should_roll
 from jaxinit.signal.checkpoint import Checkpoint, fingerprint
-from jaxinit.signal.checks import (
-    check_draws,
-    check_loss,
-    check_model,
-    check_options,
-    nonfinite_loss,
-)
-from jaxinit.signal.compiled import Compiled, compiled
+from jaxinit.signal.checks import check_draws, nonfinite_loss
 from jaxinit.signal.engine import Engine
 from jaxinit.signal.evidence import gather
-from jaxinit.signal.extra.measure import Extra, measure_extra
+from jaxinit.signal.extra.measure import measure_extra
 from jaxinit.signal.given import Given, given
-from jaxinit.signal.inputs import Fed, batch_size, check_inputs, feed
-from jaxinit.signal.placement import mesh_of, placed_by, seed_devices, unplaced
-from jaxinit.signal.plan import RunPlan, plan_run
+from jaxinit.signal.inputs import Fed
+from jaxinit.signal.placement import mesh_of, placed_by, seed_devices
 from jaxinit.signal.predicted import predicted
+from jaxinit.signal.prepare import Prepared
 from jaxinit.signal.row_roles import with_roles
-from jaxinit.signal.seeds import Finished, Plan, Strategy, run
-from jaxinit.signal.statistics import Analysis, no_float_output
-from jaxinit.signal.tabulate import Tables, tabulate
+from jaxinit.signal.seed_numbers import seed_numbers, set_numbers
+from jaxinit.signal.seeds import Finished, Plan, run
+from jaxinit.signal.statistics import Analysis
+from jaxinit.signal.tabulate import tabulate
 from jaxinit.signal.trial import trained_leaves
 from jaxinit.verdict.judge import judged
 
-_MIN_SEEDS, _MAX_SEEDS = 8, 64
 _version = functools.cache(version)  # it reads files
-
-
-class Options(NamedTuple):
-    """The options of ``analyze``, by the names that they have there."""
-
-    seeds: int | Sequence[int] | None
-    key: int | jax.Array
-    loss: Callable[[Any], jax.Array] | None
-    strategy: Strategy
-    chunk: int | None
-    memory_budget: int | None
-    time_budget: float | None
-    rngs: Sequence[str]
-    devices: int | Sequence[jax.Device] | None = None
-    checkpoint: str | os.PathLike[str] | None = None
-    roll: bool | Literal["auto"] = "auto"
-    judge: bool = True
-    variables: Any = None
-    metrics: Sequence[str] = ()
-    predict: bool = False
-    hints: Hints = NO_HINTS
-
-
-class Prepared(NamedTuple):
-    """A model that is ready to be measured.
-
-    Attributes:
-      network: the model, read.
-      fed: its inputs.
-      analysis: what is measured.
-      compiled: the analysis, compiled when it first runs.
-      root: the root key.
-      options: those of the user.
-    """
-
-    network: Network
-    fed: Fed
-    analysis: Analysis
-    compiled: Compiled
-    root: jax.Array
-    options: Options
-
-
-class _Model(NamedTuple):
-    """A model, traced on arguments that are fit for it."""
-
-    traced: Traced
-    given: Arguments
-    root: jax.Array
-
-
-def _traced(
-    model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], options: Options
-) -> _Model:
-    """Checks all arguments and traces the model."""
-    check_options(
-        options.seeds,
-        options.strategy,
-        options.chunk,
-        options.memory_budget,
-        options.time_budget,
-        options.loss,
-        options.checkpoint,
-    )
-    root = unplaced(root_key(options.key))
-    if not args and not kwargs:
-        args = infer_inputs(model)
-    streams, kwargs = streams_and_kwargs(options.rngs, kwargs)
-    check_inputs(args, kwargs)
-    given = arguments(args, kwargs)
-    try:
-        traced = trace(model, given, streams, jax.random.key_impl(root))
-    except (IndexError, TypeError, ValueError, ZeroDivisionError) as error:
-        if all(shape.shape == () for shape in given.shapes):
-            raise ValueError(
-                f"`{given.names[0]}` must have axes that the model works on, the first "
-                f"of them over samples, got a scalar, and the model raised "
-                f"{type(error).__name__}: {error}. Pass a batch."
-            ) from error
-        raise
-    check_model(traced)
-    check_loss(options.loss, traced)
-    return _Model(traced, given, root)
-
-
-def plan(
-    model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], options: Options
-) -> RunPlan:
-    """What ``measure`` would take; nothing of the model's size is allocated."""
-    traced, given, _ = _traced(model, args, kwargs, options)
-    sites = read_sites(traced)
-    batch = batch_size(given.shapes, sites.keys)
-    analysis = Analysis(traced, sites, batch, options.loss, True)
-    if no_float_output(analysis) is not None:
-        analysis = analysis._replace(backward=False)
-    count = _count(options.seeds, sites) if traced.draws else 1
-    return plan_run(analysis, count, options.chunk, options.memory_budget)
-
-
-def prepare(
-    model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], options: Options
-) -> Prepared:
-    """Checks all arguments, traces the model and finds its layers."""
-    traced, given, root = _traced(model, args, kwargs, options)
-    network = read_network(traced, given, options.hints)
-    sites = network.sites
-    _check_reached(network)
-    input_key = jax.random.fold_in(root, 2**32 - 1)
-    fed = feed(given.inputs, given.names, sites, input_key)
-    batch = batch_size(fed.arrays, sites.keys)
-    analysis = Analysis(traced, sites, batch, options.loss, True)
-    count = _count(options.seeds, sites)
-    rolled = options.roll
-    if rolled == "auto":
-        rolled = not placed_by(traced, fed.arrays) and should_roll(analysis, count)
-    analysis = analysis._replace(rolled=bool(rolled))
-    programs = compiled(analysis, quick_options(sites, 3 * count))
-    return Prepared(network, fed, analysis, programs, root, options)
-
-
-def _check_reached(network: Network) -> None:
-    if not any(event.kind == "layer" for event in network.sites.events):
-        names = [p.name for p in network.params][:3]
-        raise ValueError(
-            f"no input of {network.traced.name} reaches a parameter: no equation "
-            f"combines one of {', '.join(names)} with what depends on the inputs, so "
-            "that there is no layer to measure. Pass the arrays that the model works "
-            "on as positional or keyword arguments, and use them in its forward pass."
-        )
 
 
 def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
     """Runs the seeds, with weights drawn by ``scheme`` or by the model's own init."""
     network, programs = prepared.network, prepared.compiled
-    traced, options = network.traced, prepared.options
-    draw: Draw = own_draw(traced)
+    root, inputs = prepared.root, prepared.fed.arrays
     scheme = resolved(scheme)
+    draw = _draw(prepared, scheme)
+    origin = _origin(draw, network.traced, scheme)
+    how = _how(prepared, draw, origin)
+    kept = None
+    if prepared.options.checkpoint is not None:
+        name = fingerprint(prepared.analysis, draw, root, inputs, scheme)
+        kept = Checkpoint(prepared.options.checkpoint, name)
+    bar.phase(
+        f"compiling {len(network.sites.events)} rows of {network.traced.name} for "
+        f"{jax.default_backend()}"
+    )
+    start, before = time.perf_counter(), programs.compile_seconds
+    with mesh_of(inputs):
+        finished = run(Engine(programs, draw, root, inputs), how, bar, kept)
+    compile_seconds = programs.compile_seconds - before
+    seconds = time.perf_counter() - start - compile_seconds
+    settings = _settings(prepared, how, finished, origin) | {
+        "compile_seconds": round(compile_seconds, 3),
+        "run_seconds": round(seconds, 3),
+    }
+    return _report(prepared, draw, finished, settings)
+
+
+def _draw(prepared: Prepared, scheme: Any) -> Draw:
+    """How weights are drawn: by the scheme, not at all, or by the model's own init."""
+    network, options = prepared.network, prepared.options
     if scheme is not None:
         chosen = as_scheme(scheme)
         draw = scheme_draw(network, chosen)
         check_data(draw, prepared.fed.arrays, network)
         warn_of_untouched(network, draw.assignments, chosen)
-    elif options.variables is not None:
-        draw = given(traced, options.variables)
+        return draw
+    if options.variables is not None:
+        return given(network.traced, options.variables)
+    return own_draw(network.traced)
+
+
+def _origin(draw: Draw, traced: Traced, scheme: Any) -> str:
+    """Where the weights come from."""
     if isinstance(draw, Given):
-        indices = _given_indices(options.seeds, len(draw.sets))
+        return "given"
+    return "drawn" if traced.draws or scheme is not None else "present"
+
+
+def _how(prepared: Prepared, draw: Draw, origin: str) -> Plan:
+    """Which seeds are run, and where."""
+    options, traced = prepared.options, prepared.network.traced
+    placing: Sequence[Any] = prepared.fed.arrays
+    if isinstance(draw, Given):
+        seeds = set_numbers(options.seeds, len(draw.sets))
+        placing = (*placing, *draw.sets[0])
     else:
-        draws = traced.draws or scheme is not None
-        indices = _seed_indices(options.seeds, draws, network.sites)
+        draws = origin == "drawn"
+        seeds = seed_numbers(options.seeds, draws, prepared.network.sites)
     check_draws(traced, draw.ignores_key, draw.depends_on_key)
-    inputs = prepared.fed.arrays
-    placing = (*inputs, *draw.sets[0]) if isinstance(draw, Given) else inputs
-    how = Plan(
-        indices,
+    return Plan(
+        seeds,
         options.strategy,
         options.chunk,
         options.memory_budget,
@@ -217,21 +112,14 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
         seed_devices(options.devices, traced, placing),
         bool(placed_by(traced, placing)),
     )
-    kept = None
-    if options.checkpoint is not None:
-        name = fingerprint(prepared.analysis, draw, prepared.root, inputs, scheme)
-        kept = Checkpoint(options.checkpoint, name)
-    bar.phase(
-        f"compiling {len(network.sites.events)} rows of {traced.name} for "
-        f"{jax.default_backend()}"
-    )
-    start, before = time.perf_counter(), programs.compile_seconds
-    with mesh_of(inputs):
-        finished = run(Engine(programs, draw, prepared.root, inputs), how, bar, kept)
-    compile_seconds = programs.compile_seconds - before
-    seconds = time.perf_counter() - start - compile_seconds
-    settings = {
-        "model": traced.name,
+
+
+def _settings(
+    prepared: Prepared, how: Plan, finished: Finished, origin: str
+) -> dict[str, Any]:
+    programs = prepared.compiled
+    return {
+        "model": prepared.network.traced.name,
         "backend": jax.default_backend(),
         "device": jax.local_devices()[0].device_kind,
         "devices": max(len(how.devices), 1),
@@ -243,105 +131,83 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
         "rolled": programs.analysis.rolled,
         "bytes_per_seed": programs.bytes_per_seed,
         "batch_size": prepared.analysis.batch,
+        "weights": origin,
         "inputs": list(prepared.fed.descriptions),
         "seeds_requested": len(how.seeds),
-        "compile_seconds": round(compile_seconds, 3),
-        "run_seconds": round(seconds, 3),
     }
-    notes = _remarks(programs.analysis, prepared.fed)
+
+
+def _report(
+    prepared: Prepared,
+    draw: Draw,
+    finished: Finished,
+    settings: dict[str, Any],
+) -> Report:
+    """Measures what goes beside the statistics of rows, and puts all together."""
+    network, programs, fed = prepared.network, prepared.compiled, prepared.fed
+    root, options, analysis = prepared.root, prepared.options, programs.analysis
+    traced, sites, inputs = network.traced, network.sites, fed.arrays
+    tables = tabulate(analysis, finished.raw)
+    notes = _remarks(analysis, fed)
     if programs.no_gradient is not None:
         notes.append(f"No gradients: {programs.no_gradient}")
     notes += finished.notes
-    evidence = {}
     moves = programs.no_gradient is None and bool(trained_leaves(network))
-    if options.judge and moves:
-        with mesh_of(inputs):
-            evidence = gather(
-                network, draw, prepared.root, inputs, how.seeds, programs.analysis
-            )
+    evidence: dict[str, Any] = {}
+    theory: dict[str, np.ndarray] = {}
     with mesh_of(inputs):
+        if options.judge and moves:
+            evidence = gather(
+                network,
+                draw,
+                root,
+                inputs,
+                finished.seeds.tolist(),
+                analysis,
+                finished.raw,
+            )
         extra = measure_extra(
             network,
             prepared.analysis,
             options.metrics,
             draw,
-            prepared.root,
+            root,
             inputs,
             list(finished.seeds),
         )
-    tables = tabulate(programs.analysis, finished.raw)
-    theory: dict[str, np.ndarray] = {}
-    if options.predict:
-        with mesh_of(inputs):
+        if options.predict:
             theory, stopped = predicted(
                 network,
-                programs.analysis,
+                analysis,
                 draw,
-                prepared.root,
+                root,
                 inputs,
                 int(finished.seeds[0]),
                 tables,
             )
-        if stopped is not None:
-            notes.append(f"Predictions end where no law is known: {stopped}")
-    return _report(
-        prepared,
-        programs.analysis,
-        finished,
-        tables,
-        notes,
-        settings,
-        evidence,
-        theory,
-        extra,
+            if stopped is not None:
+                notes.append(f"Predictions end where no law is known: {stopped}")
+    report = Report(
+        rows=with_roles(tables.rows, network),
+        forward=tables.forward | extra.forward,
+        backward=tables.backward,
+        params=tables.params,
+        weights=tables.weights,
+        profiles=tables.profiles,
+        seeds=finished.seeds,
+        key_data=np.asarray(jax.random.key_data(root)),
+        key_impl=str(jax.random.key_impl(root)),
+        mode="probe" if analysis.loss is None else "loss",
+        loss=None if analysis.loss is None else np.asarray(finished.raw.loss),
+        unreached=tuple(param_name(traced.params[i]) for i in sites.unreached),
+        notes=tuple(notes),
+        settings=settings,
+        evidence=evidence,
+        model=extra.model,
+        histograms=extra.histograms,
+        predicted=theory,
     )
-
-
-def _seed_indices(
-    seeds: int | Sequence[int] | None, draws: bool, sites: Sites
-) -> list[int]:
-    if not draws:
-        count = len(seeds) if isinstance(seeds, Sequence) else seeds
-        if count not in (None, 1):
-            raise ValueError(
-                f"`seeds` must be 1 for an nnx module, which holds one set of weights, "
-                f"got {seeds}. Pass a callable from nnx.Rngs to the module, or a "
-                "scheme."
-            )
-        return [0]
-    if seeds is None or isinstance(seeds, int | np.integer):
-        return list(range(_count(seeds, sites)))
-    return [int(seed) for seed in seeds]
-
-
-def _given_indices(seeds: int | Sequence[int] | None, count: int) -> list[int]:
-    """Which of the sets of weights that were given are measured."""
-    if seeds is None:
-        return list(range(count))
-    one = isinstance(seeds, int | np.integer)
-    found = list(range(int(seeds))) if one else [int(i) for i in seeds]  # type: ignore
-    if max(found) >= count:
-        raise ValueError(
-            f"`seeds` must number the sets of weights in `variables`, of which there "
-            f"are {count}, got {seeds}. Leave it out to measure all of them."
-        )
-    return found
-
-
-def _count(seeds: int | Sequence[int] | None, sites: Sites) -> int:
-    if seeds is None:
-        return _enough_seeds(sites)
-    return int(seeds) if isinstance(seeds, int | np.integer) else len(seeds)
-
-
-def _enough_seeds(sites: Sites) -> int:
-    """The log of the second moment varies by 5/fan_in per layer over seeds."""
-    spread = 0.0
-    for event in sites.events:
-        repeats = math.prod(lp.length for lp in event.loops if lp.kind == "layers")
-        if event.kind == "layer" and event.uses and event.operation != "gather":
-            spread += 5 * repeats / max(event.uses[0].fan_in, 1)
-    return min(max(math.ceil(100 * spread), _MIN_SEEDS), _MAX_SEEDS)
+    return _first(judged(report), nonfinite_loss(report), _nonfinite_input(fed))
 
 
 def _remarks(analysis: Analysis, fed: Fed) -> list[str]:
@@ -363,55 +229,18 @@ def _remarks(analysis: Analysis, fed: Fed) -> list[str]:
     return notes
 
 
-def _report(
-    prepared: Prepared,
-    analysis: Analysis,
-    finished: Finished,
-    tables: Tables,
-    notes: Sequence[str],
-    settings: dict[str, Any],
-    evidence: dict[str, Any],
-    theory: dict[str, np.ndarray],
-    extra: Extra,
-) -> Report:
-    fed, root = prepared.fed, prepared.root
-    traced, sites = analysis.traced, analysis.sites
-    report = judged(
-        Report(
-            rows=with_roles(tables.rows, prepared.network),
-            forward=tables.forward | extra.forward,
-            backward=tables.backward,
-            params=tables.params,
-            weights=tables.weights,
-            profiles=tables.profiles,
-            seeds=finished.seeds,
-            key_data=np.asarray(jax.random.key_data(root)),
-            key_impl=str(jax.random.key_impl(root)),
-            mode="probe" if analysis.loss is None else "loss",
-            loss=None if analysis.loss is None else np.asarray(finished.raw.loss),
-            unreached=tuple(param_name(traced.params[i]) for i in sites.unreached),
-            notes=tuple(notes),
-            settings=settings,
-            evidence=evidence,
-            model=extra.model,
-            histograms=extra.histograms,
-            predicted=theory,
-        )
-    )
-    lost = nonfinite_loss(report)
-    if lost is not None:
-        findings = (lost, *(f for f in report.findings if f.is_problem))
-        report = dataclasses.replace(report, findings=findings)
-    if fed.nonfinite:
-        findings = (
-            _nonfinite_input(fed),
-            *(f for f in report.findings if f.is_problem),
-        )
-        report = dataclasses.replace(report, findings=findings)
+def _first(report: Report, *found: Finding | None) -> Report:
+    """The report with problems of no row in front of all others, the last one first."""
+    for finding in found:
+        if finding is not None:
+            rest = (f for f in report.findings if f.is_problem)
+            report = dataclasses.replace(report, findings=(finding, *rest))
     return report
 
 
-def _nonfinite_input(fed: Fed) -> Finding:
+def _nonfinite_input(fed: Fed) -> Finding | None:
+    if not fed.nonfinite:
+        return None
     return Finding(
         kind="non-finite",
         metric="input",

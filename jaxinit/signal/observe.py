@@ -43,7 +43,7 @@ def observe(
       metrics: what to measure; a row costs what its metrics need.
       every: measures in every so many steps alone. The function then takes the number
         of the step as ``step=``, which may be traced, and the statistics are NaN in
-        the steps between, at no cost in them.
+        the steps between, which take hardly longer.
 
     Returns:
       The function ``f(variables, *args, **kwargs) -> (output, StepStatistics)``. It

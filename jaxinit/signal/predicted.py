@@ -11,6 +11,7 @@ from jaxinit.draw.own_init import Draw
 from jaxinit.moments.predict import Predicted, Squares, predict
 from jaxinit.moments.trust import doubtful
 from jaxinit.roles.network import Network
+from jaxinit.signal.given import drawn
 from jaxinit.signal.statistics import Analysis
 from jaxinit.signal.tabulate import Cell, Tables, find_cells, suffix
 
@@ -42,7 +43,8 @@ def predicted(
       distance of the mean over seeds in standard errors; NaN where no law is known.
       And why theory ends, if it does.
     """
-    leaves = [np.asarray(x) for x in draw(jax.random.fold_in(root, seed), *inputs)]
+    key = jax.random.fold_in(root, seed)
+    leaves = [np.asarray(x) for x in drawn(draw, seed, key, inputs)]
     squares = _squares(network, tables)
     found = predict(network, squares, leaves, inputs)
     rows = find_cells(analysis)

@@ -234,13 +234,9 @@ def merge(earlier: Array, later: Array) -> Array:
     return jnp.stack([merged[name] for name in FORWARD])
 
 
-_MERGE_POWER = {
-    "mean": 1,
-    "absmax": 1,
+_MERGE_POWER = {name: power for name, power in POWER.items() if name in FORWARD} | {
     "shifted_mean": 1,
     "shifted_second_moment": 2,
-    "chan_sq_mean": 2,
-    "chan_var": 2,
 }
 
 
@@ -274,7 +270,7 @@ def _mean_of_parts(x: Array) -> Array:
 
 def unit_of(absmax: Array) -> tuple[Array, Array]:
     """``(e, 2**-e)`` with ``absmax * 2**-e`` in [1, 2), from the number's own bits."""
-    form: Any = jnp.finfo(absmax.dtype)  # type: ignore[no-untyped-call]
+    form: Any = np.finfo(absmax.dtype)
     whole = np.dtype(f"int{form.bits}").type
     bits = lax.bitcast_convert_type(absmax, whole)
     bias = whole(1 - form.minexp)

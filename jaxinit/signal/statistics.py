@@ -11,8 +11,9 @@ from jax import lax
 from jaxinit.layers.taps import plan_taps
 from jaxinit.models.trace import Traced
 from jaxinit.program import versions
+from jaxinit.program.plan import Hooks, Tap
 from jaxinit.program.repeats import rolled
-from jaxinit.program.run import Hooks, Tap, replay
+from jaxinit.program.run import replay
 from jaxinit.signal import records as moments
 from jaxinit.signal.bundle import Analysis as Analysis
 from jaxinit.signal.bundle import Bundle, Bundled, find_rolled

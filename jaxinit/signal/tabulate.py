@@ -338,5 +338,5 @@ def _activation_name(event: Event) -> str | None:
             return name
     linear = {"mul", "div", "add", "sub", "neg", "convert_element_type", "copy"}
     telling = [step for step in steps if step not in linear and step != "dropout"]
-    renamed = {"logistic": "sigmoid", "max": "relu", "square": "square"}
+    renamed = {"logistic": "sigmoid", "max": "relu"}
     return "+".join(renamed.get(step, step) for step in telling[:3]) or None

@@ -2,6 +2,8 @@
 
 A gradient that is exactly zero at the first step may be there at the second (zero
 heads, gates that start closed), or never; units that are equal may part, or never.
+Where the first gradient reaches every parameter and no units are equal, steps tell
+nothing more, and none are taken.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,13 +12,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxinit.program.plan import NO_HOOKS, Plan
 from jaxinit.program.repeats import Repeat, rolled
-from jaxinit.program.run import NO_HOOKS, Plan, replay
+from jaxinit.program.run import replay
 from jaxinit.roles.network import Network
 
 Array = jax.Array
 
-# Two steps open two closed gates in a row; a third shows what stays closed.
+# Three updates open three closed gates in a row; the gradient behind them shows what
+# stays closed.
 NUM_STEPS = 4
 # Each step changes a parameter by a tenth of its rms, or by 0.01 where that is less.
 _RATE, _LEAST = 0.1, 0.1
@@ -26,26 +30,17 @@ _MAGNIFIED = 2.0**24
 
 
 class Steps(NamedTuple):
-    """What the steps did, for each floating-point parameter.
+    """What the steps did, for each floating-point parameter, each `(params,)`.
 
     Attributes:
-      moved: `(steps, params)`: whether any entry of the gradient is not zero.
-      nonfinite: `(steps, params)`: whether one is NaN or infinite.
-      undefined: `(steps,)`: the share of the model's outputs that are NaN.
-      magnified: `(params,)`: ``moved`` for a much larger loss.
-      before: `(params,)`: the largest difference between two units over the largest
-        entry; NaN where the parameter has no units.
-      after: the same after the steps.
-      mean_square: `(params,)`, of the parameter itself.
+      moved: whether any entry of the gradient is not zero, at any step.
+      magnified: the same for a much larger loss, where the dtype is narrow.
+      after: how far units are apart after the steps, as ``spreads`` says it.
     """
 
     moved: Array
-    nonfinite: Array
-    undefined: Array
     magnified: Array
-    before: Array
     after: Array
-    mean_square: Array
 
 
 def take_steps(
@@ -69,41 +64,31 @@ def take_steps(
     gradient = _gradient(network, loss, trained, repeats)
 
     def step(variables: list[Array], key: Array, inputs: Sequence[Array]) -> Any:
-        gradients, undefined = gradient(variables, key, inputs, jnp.float32(1))
-        found = _any(gradients, _not_zero), _any(gradients, _not_finite), undefined
+        gradients = gradient(variables, key, inputs, jnp.float32(1))
         moved = list(variables)
         for leaf, slope in zip(trained, gradients, strict=True):
             moved[leaf] = _moved(variables[leaf], slope)
-        return moved, found
+        return moved, _not_zero(gradients)
 
     def magnify(variables: list[Array], key: Array, inputs: Sequence[Array]) -> Array:
-        gradients, _ = gradient(variables, key, inputs, jnp.float32(_MAGNIFIED))
-        return _any(gradients, _not_zero)
+        return _not_zero(gradient(variables, key, inputs, jnp.float32(_MAGNIFIED)))
 
-    def ends(first: list[Array], last: list[Array]) -> tuple[Array, Array, Array]:
-        before, after = [[x[leaf] for leaf in trained] for x in (first, last)]
-        squares = [jnp.mean(jnp.square(jnp.abs(_wide(p)))) for p in before]
-        return (
-            _spreads(network, trained, before),
-            _spreads(network, trained, after),
-            jnp.stack(squares),
-        )
+    def apart(variables: list[Array]) -> Array:
+        return spreads(network, variables)
 
-    step, magnify, ends = (
-        jax.jit(part, compiler_options=options) for part in (step, magnify, ends)
+    step, magnify, apart = (
+        jax.jit(part, compiler_options=options) for part in (step, magnify, apart)
     )
 
     def run(variables: Sequence[Array], key: Array, inputs: Sequence[Array]) -> Steps:
-        first = last = list(variables)
-        found = []
+        last, found = list(variables), []
         for step_key in jax.random.split(key, NUM_STEPS):
-            last, moves = step(last, step_key, inputs)
-            found.append(moves)
-        moved, nonfinite, undefined = map(jnp.stack, zip(*found, strict=True))
+            last, moved = step(last, step_key, inputs)
+            found.append(moved)
         magnified = jnp.zeros(len(trained), bool)
         if _is_narrow(network):
-            magnified = magnify(first, key, inputs)
-        return Steps(moved, nonfinite, undefined, magnified, *ends(first, last))
+            magnified = magnify(list(variables), key, inputs)
+        return Steps(jnp.stack(found).any(axis=0), magnified, apart(last))
 
     return run
 
@@ -113,34 +98,27 @@ def _gradient(
     loss: Callable[[Any], Array] | None,
     trained: Sequence[int],
     repeats: Sequence[Repeat],
-) -> Callable[
-    [Sequence[Array], Array, Sequence[Array], Array], tuple[list[Array], Array]
-]:
-    """``(variables, key, inputs, scale)`` to the gradients of the trained leaves.
-
-    Beside them stands the share of the model's outputs that are NaN.
-    """
+) -> Callable[[Sequence[Array], Array, Sequence[Array], Array], list[Array]]:
+    """``(variables, key, inputs, scale)`` to the gradients of the trained leaves."""
     traced = network.traced
-    program = rolled(traced.forward, repeats)
 
     def gradient(
         variables: Sequence[Array], key: Array, inputs: Sequence[Array], scale: Array
-    ) -> tuple[list[Array], Array]:
+    ) -> list[Array]:
         model_key, probe_key = jax.random.split(key)
+        program = rolled(traced.forward, repeats)
 
-        def objective(moving: list[Array]) -> tuple[Array, Array]:
+        def objective(moving: list[Array]) -> Array:
             leaves = list(variables)
             for leaf, value in zip(trained, moving, strict=True):
                 leaves[leaf] = value
             values = [*leaves, model_key, *inputs]
             outputs, _ = replay(program, values, Plan(), NO_HOOKS, {})
-            undefined = _undefined(outputs)
             if loss is not None:
-                return loss(traced.output(outputs)) * scale, undefined
-            return _projected(outputs, probe_key) * scale, undefined
+                return loss(traced.output(outputs)) * scale
+            return _projected(outputs, probe_key) * scale
 
-        moving = [variables[leaf] for leaf in trained]
-        found: tuple[list[Array], Array] = jax.grad(objective, has_aux=True)(moving)
+        found: list[Array] = jax.grad(objective)([variables[leaf] for leaf in trained])
         return found
 
     return gradient
@@ -156,14 +134,6 @@ def _is_narrow(network: Network) -> bool:
     return any(event.dtype.startswith(narrow) for event in network.sites.events)
 
 
-def _undefined(outputs: Sequence[Array]) -> Array:
-    """The share of NaN among the outputs; an infinity may be meant, as in a mask."""
-    floats = [out for out in outputs if jnp.issubdtype(out.dtype, jnp.inexact)]
-    count = sum(out.size for out in floats)
-    total: Array = sum((jnp.isnan(out).sum() for out in floats), jnp.zeros((), int))
-    return total / max(count, 1)
-
-
 def _projected(outputs: Sequence[Array], key: Array) -> Array:
     """A random projection of all floating-point outputs."""
     total: Array = jnp.zeros((), jnp.float32)
@@ -174,16 +144,8 @@ def _projected(outputs: Sequence[Array], key: Array) -> Array:
     return total
 
 
-def _any(values: Sequence[Array], test: Callable[[Array], Array]) -> Array:
-    return jnp.stack([test(value).any() for value in values])
-
-
-def _not_zero(x: Array) -> Array:
-    return x != 0
-
-
-def _not_finite(x: Array) -> Array:
-    return ~jnp.isfinite(x)
+def _not_zero(values: Sequence[Array]) -> Array:
+    return jnp.stack([(value != 0).any() for value in values])
 
 
 def _wide(x: Array) -> Array:
@@ -202,13 +164,15 @@ def _moved(param: Array, gradient: Array) -> Array:
     return (_wide(param) - step).astype(param.dtype)
 
 
-def _spreads(
-    network: Network, trained: Sequence[int], values: Sequence[Array]
-) -> Array:
-    """How far the units of each weight are from each other, relative to its size."""
+def spreads(network: Network, variables: Sequence[Array]) -> Array:
+    """How far the units of each trained weight are apart, `(params,)`.
+
+    The largest difference between two units over the largest entry; NaN where a
+    parameter has no units, or is zero throughout.
+    """
     found = []
-    for leaf, value in zip(trained, values, strict=True):
-        use = network.params[leaf].use
+    for leaf in trained_leaves(network):
+        value, use = variables[leaf], network.params[leaf].use
         units = use.out_axis if use is not None else ()
         number = 1
         for axis in units:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,13 +12,22 @@ import optax  # type: ignore[import-untyped]
 from jaxinit._configuration import measuring
 from jaxinit._keys import root_key
 from jaxinit._progress import Bar
+from jaxinit.initializers._check import check_number
+from jaxinit.models.arguments import model_arguments
 from jaxinit.roles.network import Network
 from jaxinit.schemes.initialize import prepare
 from jaxinit.signal.inputs import feed
-from jaxinit.train.checks import check_counts, check_shares
+from jaxinit.train.checks import (
+    Axis,
+    as_seeds,
+    as_sizes,
+    check_counts,
+    check_maker,
+    check_shares,
+)
 from jaxinit.train.coord_result import CoordCheck
 from jaxinit.train.coord_verdict import word
-from jaxinit.train.drawing import as_seeds, draw_of, seed_keys
+from jaxinit.train.drawing import draw_of, seed_keys
 from jaxinit.train.losses import num_arguments, scalar_loss
 from jaxinit.train.sites import Watched, param_roles, watch
 from jaxinit.train.sizes import Sizes, measured
@@ -49,7 +58,7 @@ def coord_check(
     scheme: Any = None,
     steps: int = 3,
     seeds: int | Sequence[int] = 4,
-    axis: Literal["width", "depth"] = "width",
+    axis: Axis = "width",
     tolerance: float = 0.2,
     confidence: float = 0.95,
     key: int | jax.Array = 0,
@@ -116,17 +125,13 @@ def coord_check(
       Hyperparameter Transfer", 2022, appendix D.1.
     """
     start = time.perf_counter()
+    check_maker(make_model, axis)
     sizes, numbers = as_sizes(widths), as_seeds(seeds)
     check_counts(steps=steps)
     check_shares(confidence=confidence)
-    if not callable(make_model):
-        raise TypeError(
-            f"`make_model` must be a function from a width to a model, got "
-            f"{make_model!r:.80}."
-        )
-    if axis not in ("width", "depth"):
-        raise ValueError(f"`axis` must be 'width' or 'depth', got {axis!r}.")
-    root, kwargs = root_key(key), dict(model_kwargs or {})
+    tolerance = check_number("tolerance", tolerance, "It is a slope: 0.2.", low=0)
+    scalar_loss(loss)  # which says so if it is none
+    root, kwargs = root_key(key), model_arguments({}, model_kwargs)
     given = tuple(x) if isinstance(x, tuple | list) else (x,)
     of_output = loss
     if loss is not None and y is None and num_arguments(loss) == 1:
@@ -140,9 +145,7 @@ def coord_check(
         def measure(number: int, loss_scale: float = 1.0) -> _One:
             size = sizes[number]
             bar.phase(f"{axis} {size}")
-            network, arrays = prepare(
-                make_model(size), given, kwargs, tuple(rngs), root
-            )
+            network, arrays = prepare(make_model(size), given, kwargs, rngs, root)
             inputs = _fed(network, arrays, root)
             draw = draw_of(network, scheme)
             # Each size has keys of its own: slopes of seeds are then independent.
@@ -221,17 +224,6 @@ def _tabulated(
         confidence=confidence,
         settings={},
     )
-
-
-def as_sizes(widths: Sequence[int]) -> list[int]:
-    """The widths; a ValueError unless there are two or more, in rising order."""
-    sizes = [int(width) for width in widths]
-    if len(sizes) < 2 or sizes != sorted(set(sizes)) or sizes[0] < 1:
-        raise ValueError(
-            "`widths` must be at least two whole numbers in rising order, got "
-            f"{widths!r}. Write [64, 128, 256, 512]."
-        )
-    return sizes
 
 
 def _chosen(optimizer: Any, size: int, params: Any) -> Any:

@@ -38,23 +38,3 @@ def seed_keys(root: Array, seeds: Sequence[int]) -> Array:
     numbers = jnp.asarray(seeds, jnp.uint32)
     keys: Array = jax.vmap(lambda seed: jax.random.fold_in(root, seed))(numbers)
     return keys
-
-
-def as_seeds(seeds: int | Sequence[int]) -> list[int]:
-    """The seeds' numbers.
-
-    Raises:
-      ValueError: if there are none, or one of them is no whole number that fits.
-    """
-    given = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
-    for seed in given:
-        if isinstance(seed, bool) or int(seed) != seed or not 0 <= seed < 2**32:
-            raise ValueError(
-                f"`seeds` must hold whole numbers from 0 to 2**32 - 1, got {seed!r}."
-            )
-    if not given or len(set(given)) != len(given):
-        raise ValueError(
-            f"`seeds` must be a number of seeds or a list of different ones, got "
-            f"{seeds!r}."
-        )
-    return [int(seed) for seed in given]

@@ -59,7 +59,7 @@ def verdicts(
                 key=root,
                 progress=False,
                 rngs=rngs,
-                model_kwargs=dict(model_kwargs or {}),
+                model_kwargs=model_kwargs,
             )
         except Exception as error:  # the race is more than its verdicts
             unsaid[name] = _why(error)

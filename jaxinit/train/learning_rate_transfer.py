@@ -2,19 +2,25 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import numpy as np
 import optax  # type: ignore[import-untyped]
 
+from jaxinit.initializers._check import check_integer, shown
 from jaxinit.schemes.width.mup import mup
 from jaxinit.schemes.width.mup_optimizer import Optimizer as Family
 from jaxinit.schemes.width.mup_optimizer import mup_multipliers, scale_by_mup
 from jaxinit.train.batches import as_source
-from jaxinit.train.checks import as_rates, first_batch
-from jaxinit.train.coord_check import as_sizes
-from jaxinit.train.drawing import as_seeds
+from jaxinit.train.checks import (
+    Axis,
+    as_rates,
+    as_seeds,
+    as_sizes,
+    check_maker,
+    first_batch,
+)
 from jaxinit.train.losses import Loss
 from jaxinit.train.race import race
 from jaxinit.train.standing import finals
@@ -39,7 +45,7 @@ def learning_rate_transfer(
     seeds: int | Sequence[int] = 4,
     loss: Loss | None = None,
     batch_size: int = 64,
-    axis: Literal["width", "depth"] = "width",
+    axis: Axis = "width",
     confidence: float = 0.95,
     **options: Any,
 ) -> RateTransfer:
@@ -78,6 +84,7 @@ def learning_rate_transfer(
       Yang et al., "Tensor Programs V: Tuning Large Neural Networks via Zero-Shot
       Hyperparameter Transfer", 2022, figure 1.
     """
+    check_maker(make_model, axis)
     start, sizes = time.perf_counter(), as_sizes(widths)
     rates, numbers = as_rates(learning_rates), as_seeds(seeds)
     if parametrizations is None:
@@ -85,6 +92,11 @@ def learning_rate_transfer(
         base = sizes[0] // 2 if base_width is None else base_width
         _check_base(base, sizes)
         parametrizations = _usual(make_model, base, optimizer, family, first[0])
+    elif not isinstance(parametrizations, Mapping) or not parametrizations:
+        raise TypeError(
+            "`parametrizations` must map names to functions from a width to a scheme "
+            f"and an optimizer, got {shown(parametrizations)}."
+        )
     found = np.full(
         (len(parametrizations), len(sizes), len(rates), len(numbers)), np.inf
     )
@@ -144,8 +156,11 @@ def _usual(
     return {"standard": standard, "muP": maximal}
 
 
+_BASE = "It is the width that learning rates are good for."
+
+
 def _check_base(base_width: int, sizes: Sequence[int]) -> None:
-    if not 1 <= base_width < sizes[0]:
+    if not 1 <= check_integer("base_width", base_width, _BASE) < sizes[0]:
         raise ValueError(
             f"`base_width` must be at least 1 and below all widths, got {base_width} "
             f"with the lowest of {sizes[0]}: at its own width nothing tells what grows."

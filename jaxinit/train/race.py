@@ -14,6 +14,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxinit._configuration import measuring
 from jaxinit._keys import root_key
 from jaxinit._progress import Bar
+from jaxinit.initializers._check import check_number
+from jaxinit.models.arguments import model_arguments
 from jaxinit.roles.network import Network
 from jaxinit.schemes.initialize import prepare
 from jaxinit.schemes.named import named_schemes
@@ -23,13 +25,13 @@ from jaxinit.train.batches import as_source
 from jaxinit.train.cells import Cell, Store
 from jaxinit.train.checks import (
     as_rates,
+    as_seeds,
     check_counts,
     check_how,
     check_shares,
     first_batch,
 )
 from jaxinit.train.datasets import digits
-from jaxinit.train.drawing import as_seeds
 from jaxinit.train.evidence import optima, race_fingerprint, verdicts
 from jaxinit.train.losses import Loss, scalar_loss
 from jaxinit.train.outcomes import FAILED, NOT_RUN, judge, reference_loss
@@ -156,14 +158,18 @@ def race(
     )
     check_shares(improvement=improvement, confidence=confidence)
     check_how(strategy, solutions)
+    if target is not None:
+        target = check_number("target", target, "It is a loss.")
+    if memory_budget is not None:
+        check_number("memory_budget", memory_budget, "It counts bytes.", low=0)
     schemes = named_schemes(schemes)
     root = root_key(key)
-    kwargs = dict(model_kwargs or {})
+    kwargs = model_arguments({}, model_kwargs)
     source = as_source(_named(data), batch_size, _seed_of(root))
     first, notes = first_batch(source), dict[str, str]()
     with Bar(progress) as bar:
         bar.phase("tracing")
-        network, _ = prepare(model, first[0], kwargs, tuple(rngs), root)
+        network, _ = prepare(model, first[0], kwargs, rngs, root)
         training = Training(network, scalar_loss(loss), as_optimizer(optimizer))
         spread = seed_devices(devices, network.traced, ())
         size = _at_once(
@@ -187,7 +193,7 @@ def race(
         cells, interrupted = _run_all(course, compiled, schemes, rates, numbers, bar)
     result = Race(
         model=network.traced.name,
-        target=math.nan if target is None else float(target),
+        target=math.nan if target is None else target,
         confidence=confidence,
         interrupted=interrupted,
         verdicts={},

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from jaxinit.layers.names import row_names
 from jaxinit.program.paths import Location
-from jaxinit.program.run import Plan, Tap
+from jaxinit.program.plan import Plan, Tap
 from jaxinit.roles.anchors import Anchors
 from jaxinit.roles.network import Network
 

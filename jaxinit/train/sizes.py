@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxinit.program.run import Hooks, Tap, replay
+from jaxinit.program.plan import Hooks, Tap
+from jaxinit.program.run import replay
 from jaxinit.train.sites import Watched
 from jaxinit.train.training import Training
 

@@ -116,7 +116,9 @@ class Training(NamedTuple):
         params = [
             (p + u).astype(p.dtype) for p, u in zip(run.params, moved, strict=True)
         ]
-        kept = jax.tree.map(lambda new, old: new.astype(old.dtype), state, _as(run))
+        kept = jax.tree.map(
+            lambda new, old: new.astype(old.dtype), state, run.optimizer
+        )
         return Run(params, run.state, kept), (loss.astype(jnp.float32), right)
 
     def segment(
@@ -184,10 +186,6 @@ def _compiled(
     placed: Any = {} if sharding is None else {"out_shardings": sharding}
     begin = jax.jit(begin, compiler_options=quick, **placed)
     return begin, jax.jit(segment, compiler_options=quick, donate_argnums=0)
-
-
-def _as(run: Run) -> Any:
-    return run.optimizer
 
 
 def _accuracy(output: Any, target: Any) -> Array:

@@ -36,14 +36,23 @@ def fit(shape: tuple[int, ...], there: tuple[int, ...], mismatch: Mismatch) -> F
     if smaller and mismatch in ("slice", "select"):
         return Fit((), problem=f"smaller than the leaf along an axis ({mismatch!r})")
     if mismatch == "select":
-        # Unit i of m is unit floor(i n / m) of n: evenly spaced, the first one kept.
-        units = [(np.arange(m) * n) // max(m, 1) for m, n in axes]
-        return Fit(("selected",), np.ix_(*units))
+        return Fit(("selected",), np.ix_(*(evenly(m, n) for m, n in axes)))
     parts: list[tuple[bool, Outcome]] = [(larger, "sliced"), (smaller, "padded")]
     return Fit(
         tuple(outcome for happens, outcome in parts if happens),
         tuple(slice(0, min(m, n)) for m, n in axes),
     )
+
+
+def evenly(count: int, total: int) -> np.ndarray:
+    """As many of ``total`` units, evenly apart, the first one among them.
+
+    Every so many where that is a whole number, else rounded steps from the first to
+    the last.
+    """
+    if count and total % count == 0:
+        return np.arange(count) * (total // count)
+    return np.round(np.linspace(0, total - 1, count)).astype(int)
 
 
 def cast(value: Any, dtype: np.dtype) -> tuple[Any, str]:

@@ -50,6 +50,7 @@ def initialize_lora(
       shardings stay. How many axes of a kernel are inputs follows from the shape of A.
 
     Raises:
+      TypeError: if ``method`` is no function, or ``data`` no mapping.
       ValueError: if there is no adapter, or none of the kernel that it adapts; a name
         is unknown; shapes do not fit; ``method`` refuses the kernel.
 
@@ -67,6 +68,12 @@ def initialize_lora(
     tree = tree_of(variables)
     leaves = {leaf.name: leaf for leaf in tree.leaves}
     found = _adapters(tree) if adapters is None else adapters
+    if not callable(method):
+        raise TypeError(
+            f"`method` must be a function such as pissa, got {method!r:.80}. Bind its "
+            "options: functools.partial(pissa, scale=0.5)."
+        )
+    _check_data(data, found)
     new: dict[int, Any] = {}
     for name, (a_name, b_name) in found.items():
         kernel, a, b = (_leaf(leaves, each) for each in (name, a_name, b_name))
@@ -76,23 +83,29 @@ def initialize_lora(
             key_of(key, name),
             num_in_axes=_num_in_axes(kernel, a, b),
             dtype=a.value.dtype,
-            **_of_kernel(data, name),
+            **({} if data is None else {"data": data[name]}),
         )
         for leaf, value in zip((a, b, kernel), made, strict=True):
             new[leaf.place] = placed_like(value.astype(leaf.value.dtype), leaf.value)
     return tree.replaced(new)
 
 
-def _of_kernel(data: Mapping[str, Any] | None, name: str) -> dict[str, Any]:
-    """What a method that looks at data is given for one kernel."""
+def _check_data(data: Mapping[str, Any] | None, kernels: Mapping[str, Any]) -> None:
+    """Raises unless there are data for each kernel that is adapted, and no others."""
     if data is None:
-        return {}
-    if name not in data:
-        raise ValueError(
-            f"`data` must have an entry for each kernel that is adapted, got none for "
-            f"{name!r}. It has {some(list(data))}."
+        return
+    if not isinstance(data, Mapping):
+        raise TypeError(
+            f"`data` must map names of kernels to arrays, got {type(data).__name__}. "
+            f"The kernels are {some(list(kernels))}."
         )
-    return {"data": data[name]}
+    odd = sorted(set(kernels) ^ set(data))
+    if odd:
+        raise ValueError(
+            f"`data` must have an entry for each kernel that is adapted, and for no "
+            f"other, got {some(list(data))} for the kernels {some(list(kernels))}: "
+            f"{odd[0]!r} is in one of them alone."
+        )
 
 
 def _adapters(tree: Tree) -> dict[str, tuple[str, str]]:

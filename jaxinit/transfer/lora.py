@@ -10,7 +10,12 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from jaxinit._typing import Initializer
-from jaxinit.initializers._check import check_count, check_initializer, check_number
+from jaxinit.initializers._check import (
+    check_count,
+    check_initializer,
+    check_integer,
+    check_number,
+)
 from jaxinit.initializers._draw import check_dtype, compute_dtype
 from jaxinit.initializers.variance_scaling import variance_scaling
 
@@ -310,10 +315,12 @@ def kernel_matrix(
 def _matrix_shape(
     kernel: jax.Array, rank: int, scale: float, num_in_axes: int | None
 ) -> tuple[int, int]:
-    check_dtype(kernel.dtype)
+    check_dtype(kernel.dtype, name="kernel")
     check_number("scale", scale, "`lora_scale` computes it.", low=0.0)
     shape = kernel.shape
-    split = len(shape) - 1 if num_in_axes is None else num_in_axes
+    split = len(shape) - 1
+    if num_in_axes is not None:
+        split = check_integer("num_in_axes", num_in_axes, "It counts leading axes.")
     if not 1 <= split < len(shape):
         raise ValueError(
             "`num_in_axes` must leave an axis or more for inputs and for outputs, got "

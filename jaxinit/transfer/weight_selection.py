@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinit import _patterns
+from jaxinit.transfer._fit import evenly
 from jaxinit.transfer._leaves import placed_like, some, tree_of
 
 
@@ -30,6 +31,7 @@ def weight_selection(variables: Any, larger: Any, *, layers: Sequence[str] = ())
       New variables of the smaller model. Names, shapes, dtypes and shardings stay.
 
     Raises:
+      TypeError: if ``layers`` is a single text.
       ValueError: if an array has no namesake of as many axes, each at least as long;
         or a pattern matches nothing.
 
@@ -43,6 +45,11 @@ def weight_selection(variables: Any, larger: Any, *, layers: Sequence[str] = ())
       Xu et al., "Initializing Models with Larger Ones", 2024, section 3; uniform
       element selection.
     """
+    if isinstance(layers, str):
+        raise TypeError(
+            f"`layers` must be a list of patterns, got the text {layers!r}. Write "
+            f"[{layers!r}]."
+        )
     tree = tree_of(variables)
     source = {leaf.name: leaf.value for leaf in tree_of(larger).leaves}
     stacks = [_patterns.compiled(pattern) for pattern in layers]
@@ -70,13 +77,7 @@ def weight_selection(variables: Any, larger: Any, *, layers: Sequence[str] = ())
         taken = jnp.asarray(value)
         for axis, (count, total) in enumerate(zip(shape, before, strict=True)):
             first = stacked and axis == 0
-            where = np.arange(count) if first else _evenly(count, total)
+            where = np.arange(count) if first else evenly(count, total)
             taken = jnp.take(taken, where, axis=axis)
         new[leaf.place] = placed_like(taken.astype(leaf.value.dtype), leaf.value)
     return tree.replaced(new)
-
-
-def _evenly(count: int, total: int) -> np.ndarray:
-    if count and total % count == 0:
-        return np.arange(count) * (total // count)
-    return np.round(np.linspace(0, total - 1, count)).astype(int)

@@ -38,7 +38,7 @@ GRADIENT_ABOVE, GRADIENT_BELOW = 1e6, 1e-8
 SHORTEST_STREAM = 4
 
 
-class Flow(NamedTuple):
+class Current(NamedTuple):
     """The logarithm of a size along the comparable layers, in the direction of flow.
 
     Attributes:
@@ -68,14 +68,16 @@ def comparable(report: Measured) -> list[int]:
     return weighted or layers
 
 
-def flows(report: Measured) -> list[Flow]:
-    """The flow of the signal and, where the report has gradients, of the gradient."""
+def find_currents(report: Measured) -> list[Current]:
+    """That of the signal and, where the report has gradients, that of the gradient."""
     rows = [i for i in comparable(report) if not _is_asked(report, i)]
     readout = 1 if len(rows) > 3 else 0
     found = _both(report, rows, readout)
     stream = [i for i, row in enumerate(report.rows) if _is_stream(row)]
     if len(stream) >= SHORTEST_STREAM and report.evidence:
-        found += [flow for flow in _both(report, stream, 0) if flow.trend is not None]
+        found += [
+            current for current in _both(report, stream, 0) if current.trend is not None
+        ]
     return found
 
 
@@ -86,18 +88,20 @@ def _is_asked(report: Measured, i: int) -> bool:
     return asked and not has_role(report, row, "value")
 
 
-def _both(report: Measured, rows: list[int], readout: int) -> list[Flow]:
+def _both(report: Measured, rows: list[int], readout: int) -> list[Current]:
     found = []
     if "second_moment" in report.forward:
         logs = _log2(report.forward["second_moment"])[:, rows]
         hidden = slice(0, len(rows) - readout)
-        found.append(_flow(report, "second_moment", rows, logs, hidden))
+        found.append(_current(report, "second_moment", rows, logs, hidden))
     if "grad_rms" in report.backward:
         sizes = np.array([max(math.prod(row.shape), 1) for row in report.rows])
         logs = _log2(report.backward["grad_rms"]) + 0.5 * np.log2(sizes)
         backwards = rows[::-1]
         hidden = slice(readout, len(rows))
-        found.append(_flow(report, "grad_rms", backwards, logs[:, backwards], hidden))
+        found.append(
+            _current(report, "grad_rms", backwards, logs[:, backwards], hidden)
+        )
     return found
 
 
@@ -105,32 +109,33 @@ def _is_stream(row: Row) -> bool:
     return row.kind == "join" and row.steps == 1 and bool(row.skip and row.branch)
 
 
-def judge_flow(report: Measured, flow: Flow) -> list[Finding]:
+def judge_current(report: Measured, current: Current) -> list[Finding]:
     """Exploding or vanishing, from the slope or else from the size."""
-    return _by_slope(report, flow) or _by_size(report, flow)
+    return _by_slope(report, current) or _by_size(report, current)
 
 
-def describe(flow: Flow) -> str:
+def describe(current: Current) -> str:
     """How much the size changes per layer, as a phrase for a healthy model."""
-    what = "gradient norm" if flow.metric == "grad_rms" else "second moment"
-    if flow.trend is None:
-        known = np.isfinite(flow.logs).any(axis=0).sum()
-        return f"the {what} keeps within bounds ({known} layers: too few for a slope)"
-    factor = _factor(flow.trend.slope, flow.trend.stderr)
+    what = "gradient norm" if current.metric == "grad_rms" else "second moment"
+    if current.trend is None:
+        known = np.isfinite(current.logs).any(axis=0).sum()
+        layers = "layer" if known == 1 else "layers"
+        return f"the {what} keeps within bounds ({known} {layers}: too few for a slope)"
+    factor = _factor(current.trend.slope, current.trend.stderr)
     return (
         f"the {what} changes by a factor of {factor} per layer "
-        f"over {flow.trend.depth + 1} layers"
+        f"over {current.trend.depth + 1} layers"
     )
 
 
-def _flow(
+def _current(
     report: Measured, metric: str, rows: list[int], logs: np.ndarray, hidden: slice
-) -> Flow:
+) -> Current:
     names = tuple(report.rows[i].name for i in rows)
     per_rms = 2 if metric == "second_moment" else 1
     depths = _depths(report, rows[hidden], metric)
     trend = fit_trend(logs[:, hidden], depths)
-    return Flow(metric, names, logs, per_rms, hidden, trend, depths)
+    return Current(metric, names, logs, per_rms, hidden, trend, depths)
 
 
 def _depths(report: Measured, rows: list[int], metric: str) -> np.ndarray:
@@ -146,17 +151,17 @@ def _depths(report: Measured, rows: list[int], metric: str) -> np.ndarray:
     return depths - least
 
 
-def _by_slope(report: Measured, flow: Flow) -> list[Finding]:
-    trend = flow.trend
-    limit = TENFOLD * flow.per_rms
+def _by_slope(report: Measured, current: Current) -> list[Finding]:
+    trend = current.trend
+    limit = TENFOLD * current.per_rms
     if trend is None or not trend.is_significant or abs(trend.change) < limit:
         return []
     sign = math.copysign(1.0, trend.slope)
     growing = sign > 0
-    gradient = flow.metric == "grad_rms"
-    names = flow.names[flow.hidden]
-    median = summarize(flow.logs[:, flow.hidden], log=False).median
-    fitted = trend.start + trend.slope * flow.depths
+    gradient = current.metric == "grad_rms"
+    names = current.names[current.hidden]
+    median = summarize(current.logs[:, current.hidden], log=False).median
+    fitted = trend.start + trend.slope * current.depths
     beyond = sign * (median - trend.start) >= limit
     if not beyond.any():
         beyond = sign * (fitted - trend.start) >= limit
@@ -170,18 +175,20 @@ def _by_slope(report: Measured, flow: Flow) -> list[Finding]:
         f"The {what} {verb}{towards} by a factor of "
         f"{_factor(abs(trend.slope), trend.stderr)} per layer, "
         f"{_power(abs(trend.change))} in all over {trend.depth + 1} layers; "
-        f"it is past {'10' if flow.per_rms == 1 else '100'} from {frontier} on."
+        f"it is past {'10' if current.per_rms == 1 else '100'} from {frontier} on."
     )
-    if not growing and -_mean_slope(flow) * trend.depth < limit:
-        message += " The mean over seeds is kept, but the typical seed is not near it."
+    mean, error = _mean_slope(current)
+    if not growing and mean > trend.slope / 2:
+        bits = mean * trend.depth, 2 * error * trend.depth
+        message += _mean_over_seeds(len(current.logs), *bits)
         remedy = remedies.WIDER
     else:
-        message += _theory(report, flow)
+        message += _theory(report, current)
         remedy = remedies.for_slope(report, trend.slope, gradient=gradient)
     return [
         Finding(
             kind="exploding" if growing else "vanishing",
-            metric=flow.metric,
+            metric=current.metric,
             row=frontier,
             seed_share=share,
             value=trend.slope,
@@ -192,37 +199,56 @@ def _by_slope(report: Measured, flow: Flow) -> list[Finding]:
     ]
 
 
-def _mean_slope(flow: Flow) -> float:
-    """Bits per layer of the mean over seeds, where ``trend.slope`` is of the median.
+def _mean_over_seeds(seeds: int, bits: float, error: float) -> str:
+    """Of a typical seed that falls more than twice as much: what the mean does."""
+    if abs(bits) <= error:
+        return (
+            f" The mean over seeds is kept, as far as {seeds} seeds tell (to a factor "
+            f"of {_power(error)}), but the typical seed is not near it."
+        )
+    verb = "falls" if bits < 0 else "grows"
+    return (
+        f" The mean over seeds {verb} by a factor of {_power(abs(bits))} in all; the "
+        "rest is that few seeds are near the mean."
+    )
 
-    A log-normal of mean m and variance v (in bits) has a mean of m + v ln(2) / 2 bits,
-    and the variance grows with depth: by 5 / (n ln(2)^2) per ReLU layer of width n.
+
+def _mean_slope(current: Current) -> tuple[float, float]:
+    """Bits per layer of the mean over seeds, and their standard error.
+
+    ``trend.slope`` is that of the typical seed. A log-normal of mean m and variance v
+    (in bits) has a mean of m + v ln(2) / 2 bits, and the variance grows with depth: by
+    5 / (n ln(2)^2) per ReLU layer of width n. That of S normals is known to a share of
+    sqrt(2 / (S - 1)).
     """
-    assert flow.trend is not None
-    variance = moments(flow.logs[:, flow.hidden])[2] ** 2
+    assert current.trend is not None
+    variance = moments(current.logs[:, current.hidden])[2] ** 2
     known = np.isfinite(variance)
     if known.sum() < 3:
-        return flow.trend.slope
-    growth, _ = line(flow.depths[known], variance[known])
-    return flow.trend.slope + growth * math.log(2) / 2
+        return current.trend.slope, current.trend.stderr
+    growth, _ = line(current.depths[known], variance[known])
+    more = growth * math.log(2) / 2
+    error = more * math.sqrt(2 / max(len(current.logs) - 1, 1))
+    return current.trend.slope + more, math.hypot(current.trend.stderr, error)
 
 
-def _theory(report: Measured, flow: Flow) -> str:
+def _theory(report: Measured, current: Current) -> str:
     """What kernels would do that, for plain ReLU chains: variance c / fan_in -> c/2."""
     plain = not remedies.num_joins(report) and not remedies.has_norms(report)
     if remedies.common_activation(report) != "relu" or not plain:
         return ""
-    scale = 2.0 ** min(1 + _mean_slope(flow) * 2 / flow.per_rms, 1023.0)
+    mean, _ = _mean_slope(current)
+    scale = 2.0 ** min(1 + mean * 2 / current.per_rms, 1023.0)
     return (
         f" Under ReLU this is what kernels of variance {compact(scale)}/fan_in do "
         "(LeCun's have 1, He's 2, which keeps it constant)."
     )
 
 
-def _by_size(report: Measured, flow: Flow) -> list[Finding]:
-    gradient = flow.metric == "grad_rms"
+def _by_size(report: Measured, current: Current) -> list[Finding]:
+    gradient = current.metric == "grad_rms"
     # The rms, or the gradient's norm relative to the last layer's, in bits.
-    sizes = flow.logs / flow.per_rms
+    sizes = current.logs / current.per_rms
     if gradient and sizes.shape[1]:
         sizes = sizes - sizes[:, :1]
     above = math.log2(GRADIENT_ABOVE if gradient else RMS_ABOVE)
@@ -238,10 +264,10 @@ def _by_size(report: Measured, flow: Flow) -> list[Finding]:
         value = 2.0 ** min(float(np.median(known)), 1023.0)
         metric = "grad_rms" if gradient else "rms"
         what = (
-            f"The gradient's norm at {flow.names[where]} is {compact(value)} times "
-            f"that at {flow.names[0]}"
+            f"The gradient's norm at {current.names[where]} is {compact(value)} times "
+            f"that at {current.names[0]}"
             if gradient
-            else f"The rms at {flow.names[where]} is {compact(value)}"
+            else f"The rms at {current.names[where]} is {compact(value)}"
         )
         bound = (
             (GRADIENT_ABOVE if growing else GRADIENT_BELOW)
@@ -252,7 +278,7 @@ def _by_size(report: Measured, flow: Flow) -> list[Finding]:
             Finding(
                 kind="exploding" if growing else "vanishing",
                 metric=metric,
-                row=flow.names[where],
+                row=current.names[where],
                 seed_share=float(share[where]),
                 value=value,
                 stderr=float("nan"),

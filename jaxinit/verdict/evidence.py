@@ -24,7 +24,9 @@ def of_param(report: Measured, name: str) -> dict[str, Any]:
 
 def curves(report: Measured, what: str) -> list[dict[str, Any]]:
     """The curves of one sort, in the order in which data meets them."""
-    return [c for c in report.evidence.get("curves", ()) if c["what"] == what]
+    found = [c for c in report.evidence.get("curves", ()) if c["what"] == what]
+    place = {row.name: i for i, row in enumerate(report.rows)}
+    return sorted(found, key=lambda c: place.get(c["row"], len(place)))
 
 
 def row_of(report: Measured, param: str) -> str | None:
@@ -33,6 +35,14 @@ def row_of(report: Measured, param: str) -> str | None:
     for row in report.rows:
         if any(p == param or p.split("[")[0] == base for p in row.params):
             return row.name
+    return None
+
+
+def row_called(report: Measured, name: str | None) -> Row | None:
+    """The row of a name that the evidence gives: of stacked layers the first."""
+    for row in report.rows:
+        if row.name == name or row.name.startswith(f"{name}["):
+            return row
     return None
 
 
@@ -78,11 +88,11 @@ def entering(report: Measured, name: str) -> float | None:
     for curve in report.evidence.get("curves", ()):
         if curve["what"] == "input" and curve["row"] == name:
             return float(curve["mean_square"])
-    fed = report.evidence.get("inputs", ())
-    facts = front(report, name)
-    if len(fed) != 1 or facts.get("by", True) or facts["after"]:
+    taken = front(report, name).get("inputs", ())
+    if len(taken) != 1:
         return None
-    return float(fed[0]["mean"] ** 2 + fed[0]["std"] ** 2)
+    fed = report.evidence["inputs"][taken[0]]
+    return float(fed["mean"] ** 2 + fed["std"] ** 2)
 
 
 def leaving(report: Measured, name: str) -> float | None:

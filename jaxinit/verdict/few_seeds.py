@@ -9,7 +9,7 @@ from jaxinit.report.measured import Measured
 from jaxinit.report.numbers import compact
 from jaxinit.report.summary import moments
 from jaxinit.verdict import remedies
-from jaxinit.verdict.currents import TENFOLD, Flow
+from jaxinit.verdict.currents import TENFOLD, Current
 from jaxinit.verdict.evidence import finding
 
 # From as many seeds on their spread is a finding of its own.
@@ -22,7 +22,7 @@ _BY_CHANCE = {"vanishing", "exploding", "dead", "rank-collapsed", "seed-unstable
 _CHI_SQUARED = (6.63, 9.21, 11.34, 13.28, 15.09, 16.81)
 
 
-def judge_few_seeds(report: Measured, currents: list[Flow]) -> list[Finding]:
+def judge_few_seeds(report: Measured, currents: list[Current]) -> list[Finding]:
     """Whether the geometric mean over these seeds is not known to a factor of 4.5.
 
     Squares of a He-initialized ReLU network have log-variance 5/fan_in per layer (Hanin
@@ -43,45 +43,53 @@ def judge_few_seeds(report: Measured, currents: list[Flow]) -> list[Finding]:
             f"the second moment at {row} uncertain by a factor of "
             f"{compact(math.exp(error))}: whether it vanishes or explodes cannot be "
             "told.",
-            f"jaxinit.analyze(model, x, seeds={min(needed, 256)})",
+            _more(report, min(needed, 256)),
         )
     ]
 
 
-def settled(findings: list[Finding], report: Measured, currents: list[Flow]) -> bool:
+def _more(report: Measured, seeds: int) -> str:
+    if report.settings.get("weights") == "present":  # of a module that holds one set
+        return f"jaxinit.analyze(lambda rngs: Net(rngs=rngs), x, seeds={seeds})"
+    return f"jaxinit.analyze(model, x, seeds={seeds})"
+
+
+def settled(findings: list[Finding], report: Measured, currents: list[Current]) -> bool:
     """Whether slopes are so steep that more seeds would not change the verdict."""
     error, _ = standard_error(report, currents)
-    for flow in currents:
-        if flow.trend is None or flow.metric != "second_moment":
+    for current in currents:
+        if current.trend is None or current.metric != "second_moment":
             continue
-        sure = abs(flow.trend.change) - 2 * error / math.log(2)
-        if sure >= TENFOLD * flow.per_rms:
+        sure = abs(current.trend.change) - 2 * error / math.log(2)
+        if sure >= TENFOLD * current.per_rms:
             return True
     return any(f.kind not in _BY_CHANCE for f in findings)
 
 
-def standard_error(report: Measured, currents: list[Flow]) -> tuple[float, str | None]:
+def standard_error(
+    report: Measured, currents: list[Current]
+) -> tuple[float, str | None]:
     """The largest standard error of the geometric mean in nats, and its row."""
     count = len(report.seeds)
-    forward = [flow for flow in currents if flow.metric == "second_moment"]
+    forward = [current for current in currents if current.metric == "second_moment"]
     if count >= ENOUGH or not forward or not forward[0].names:
         return 0.0, None
-    flow = forward[0]
-    measured = np.zeros(len(flow.names))
+    current = forward[0]
+    measured = np.zeros(len(current.names))
     if count > 1:
         surely = math.sqrt((count - 1) / _CHI_SQUARED[count - 2])
-        measured = np.nan_to_num(moments(flow.logs)[2] * math.log(2)) * surely
-    spread = np.maximum(measured, _predicted(report, flow))
+        measured = np.nan_to_num(moments(current.logs)[2] * math.log(2)) * surely
+    spread = np.maximum(measured, _predicted(report, current))
     worst = int(np.argmax(spread))
-    return float(spread[worst] / math.sqrt(count)), flow.names[worst]
+    return float(spread[worst] / math.sqrt(count)), current.names[worst]
 
 
-def _predicted(report: Measured, flow: Flow) -> np.ndarray:
+def _predicted(report: Measured, current: Current) -> np.ndarray:
     """By theory, in nats, for plain ReLU chains; zeros for all others."""
     plain = not remedies.num_joins(report) and not remedies.has_norms(report)
     if not plain or remedies.common_activation(report) != "relu":
-        return np.zeros(len(flow.names))
-    rows = [report.rows[report.layers.index(name)] for name in flow.names]
+        return np.zeros(len(current.names))
+    rows = [report.rows[report.layers.index(name)] for name in current.names]
     steps = np.array([5 / max(row.fan_in or 1, 1) for row in rows])
     deviation: np.ndarray = np.sqrt(np.cumsum(steps))
     return deviation

@@ -14,8 +14,15 @@ from jaxinit.report.numbers import compact, some
 from jaxinit.report.report import Report
 from jaxinit.report.summary import moments
 from jaxinit.verdict import remedies
-from jaxinit.verdict.currents import Flow, comparable, describe, flows, judge_flow
+from jaxinit.verdict.currents import (
+    Current,
+    comparable,
+    describe,
+    find_currents,
+    judge_current,
+)
 from jaxinit.verdict.few_seeds import judge_few_seeds, settled
+from jaxinit.verdict.given_weights import NOT_JUDGED, is_given, keeping
 from jaxinit.verdict.inputs import judge_inputs
 from jaxinit.verdict.memory import judge_memory
 from jaxinit.verdict.non_finite import judge_non_finite
@@ -57,7 +64,7 @@ def judge(report: Report) -> tuple[Finding, ...]:
       A healthy model gets the single finding ``ok``, which says what was judged; one
       that nothing can be said about gets ``unknown``.
     """
-    currents = flows(report)
+    currents = find_currents(report)
     causes = _causes(report)
     layers = judge_layers(report)
     moved = _moved(report, currents)
@@ -67,12 +74,13 @@ def judge(report: Report) -> tuple[Finding, ...]:
     findings += _seed_unstable(report, currents)
     findings = causes + _unexplained(findings, causes)
     few = judge_few_seeds(report, currents)
-    if few and not settled(findings, report, currents):
+    if few and not is_given(report) and not settled(findings, report, currents):
         findings = few
-    if not findings:
-        findings = judge_readout(report)
-    elif {f.kind for f in findings} <= {"seed-unstable", "unreached"}:
+    if {f.kind for f in findings} <= {"seed-unstable", "unreached"}:
         findings += judge_readout(report)
+    if is_given(report):
+        kept = [f for f in findings if f.kind not in NOT_JUDGED]
+        findings = [keeping(report, f) for f in kept]
     blind = _blind(report, currents)
     if blind and not findings:
         findings = [blind]
@@ -81,11 +89,11 @@ def judge(report: Report) -> tuple[Finding, ...]:
     return tuple(sorted(findings, key=lambda finding: KINDS.index(finding.kind)))
 
 
-def _moved(report: Report, currents: list[Flow]) -> list[Finding]:
+def _moved(report: Report, currents: list[Current]) -> list[Finding]:
     """What grows or shrinks with depth: of each kind and metric the first."""
     found: dict[tuple[str, str], Finding] = {}
-    for flow in currents:
-        for finding in judge_flow(report, flow):
+    for current in currents:
+        for finding in judge_current(report, current):
             gradient = finding.metric == "grad_rms"
             found.setdefault((finding.kind, str(gradient)), finding)
     return list(found.values())
@@ -166,14 +174,14 @@ def _is_echo(report: Report, zero: Finding, others: list[Finding]) -> bool:
     return False
 
 
-def _seed_unstable(report: Report, currents: list[Flow]) -> list[Finding]:
+def _seed_unstable(report: Report, currents: list[Current]) -> list[Finding]:
     num_seeds = len(report.seeds)
     if num_seeds < UNSTABLE_MIN_SEEDS:
         return []
-    for flow in currents:
+    for current in currents:
         # In decades of the mean square: twice those of an rms.
-        spread = _spread(flow) * 2 / flow.per_rms
-        own = np.array([_own_spread(report, name) for name in flow.names])
+        spread = _spread(current) * 2 / current.per_rms
+        own = np.array([_own_spread(report, name) for name in current.names])
         # Two standard errors of the deviation itself, at this number of seeds.
         surely = spread * (1 - 2 / math.sqrt(2 * (num_seeds - 1)))
         beyond = surely > np.sqrt(UNSTABLE**2 + own**2)
@@ -181,20 +189,20 @@ def _seed_unstable(report: Report, currents: list[Flow]) -> list[Finding]:
             continue
         where = int(np.argmax(beyond))
         worst = int(np.nanargmax(np.where(beyond, spread, np.nan)))
-        what = "gradient's" if flow.metric == "grad_rms" else "signal's"
+        what = "gradient's" if current.metric == "grad_rms" else "signal's"
         factor = compact(10 ** (3.29 * spread[worst]))
         return [
             Finding(
                 kind="seed-unstable",
-                metric=flow.metric,
-                row=flow.names[where],
+                metric=current.metric,
+                row=current.names[where],
                 seed_share=1.0,
                 value=float(spread[worst]),
                 stderr=float(spread[worst] / math.sqrt(2 * (num_seeds - 1))),
                 message=(
                     f"The {what} mean square depends on the seed: at "
-                    f"{flow.names[worst]} nine seeds in ten span a factor of "
-                    f"{factor}, and from {flow.names[where]} on "
+                    f"{current.names[worst]} nine seeds in ten span a factor of "
+                    f"{factor}, and from {current.names[where]} on "
                     f"the deviation is above {UNSTABLE} decades."
                 ),
                 remedy=remedies.WIDER,
@@ -206,8 +214,12 @@ def _seed_unstable(report: Report, currents: list[Flow]) -> list[Finding]:
 def _seeds_needed(report: Report) -> list[str]:
     """The advice on the number of seeds, from the measured spread."""
     num_seeds = len(report.seeds)
-    forward = [flow for flow in flows(report) if flow.metric == "second_moment"]
-    if num_seeds < 2 or not forward or not forward[0].names:
+    forward = [
+        current
+        for current in find_currents(report)
+        if current.metric == "second_moment"
+    ]
+    if num_seeds < 2 or is_given(report) or not forward or not forward[0].names:
         return []
     spread = _spread(forward[0]) * math.log(10)
     if np.isnan(spread).all():
@@ -225,7 +237,7 @@ def _seeds_needed(report: Report) -> list[str]:
     ]
 
 
-def _blind(report: Report, currents: list[Flow]) -> Finding | None:
+def _blind(report: Report, currents: list[Current]) -> Finding | None:
     """Says so if there is nothing to judge."""
     if not report.rows:
         why = "the report has no rows: no parameter was seen to meet data"
@@ -237,9 +249,9 @@ def _blind(report: Report, currents: list[Flow]) -> Finding | None:
         remedy = "jaxinit.analyze(model, *inputs)  # of a model with parameters"
     else:
         dark = [
-            flow.metric
-            for flow in currents
-            if not np.isfinite(flow.logs).any() and not _all_zero(report, flow)
+            current.metric
+            for current in currents
+            if not np.isfinite(current.logs).any() and not _all_zero(report, current)
         ]
         if currents and not dark:
             return None
@@ -258,14 +270,14 @@ def _blind(report: Report, currents: list[Flow]) -> Finding | None:
     )
 
 
-def _all_zero(report: Report, flow: Flow) -> bool:
-    group = report.backward if flow.metric == "grad_rms" else report.forward
-    return bool((group[flow.metric][:, comparable(report)] == 0).any())
+def _all_zero(report: Report, current: Current) -> bool:
+    group = report.backward if current.metric == "grad_rms" else report.forward
+    return bool((group[current.metric][:, comparable(report)] == 0).any())
 
 
-def _ok(report: Report, currents: list[Flow]) -> Finding:
-    slopes = [flow.trend for flow in currents if flow.trend is not None]
-    facts = "; ".join(describe(flow) for flow in currents)
+def _ok(report: Report, currents: list[Current]) -> Finding:
+    slopes = [current.trend for current in currents if current.trend is not None]
+    facts = "; ".join(describe(current) for current in currents)
     if "grad_rms" not in report.backward:
         facts += "; gradients were not measured"
     return Finding(
@@ -280,9 +292,9 @@ def _ok(report: Report, currents: list[Flow]) -> Finding:
     )
 
 
-def _spread(flow: Flow) -> np.ndarray:
-    """Standard deviation over seeds, in decades of the flow's metric."""
-    return moments(flow.logs)[2] * math.log10(2)
+def _spread(current: Current) -> np.ndarray:
+    """Standard deviation over seeds, in decades of the current's metric."""
+    return moments(current.logs)[2] * math.log10(2)
 
 
 def _own_spread(report: Report, name: str) -> float:

@@ -7,7 +7,7 @@ import numpy as np
 from jaxinit.report.findings import Finding
 from jaxinit.report.measured import Measured
 from jaxinit.report.numbers import compact, some
-from jaxinit.verdict.evidence import finding, params, row_of
+from jaxinit.verdict.evidence import finding, params, row_called, row_of
 
 # Primitive -> how it breaks -> what it is, and what to write instead.
 _OPERATIONS = {
@@ -71,7 +71,8 @@ def judge_non_finite(report: Measured) -> list[Finding]:
         what = "The model's output"
         if broken:
             metric, what = "grad_rms", f"The gradient of {some(broken)}"
-    if found is None or found["row"] not in report.layers:
+    at = None if found is None else row_called(report, found["row"])
+    if found is None or at is None:
         order = {row.name: i for i, row in enumerate(report.rows)}
         rows = [row for row in (row_of(report, name) for name in broken) if row]
         if not rows:
@@ -79,7 +80,7 @@ def judge_non_finite(report: Measured) -> list[Finding]:
         row, maker = max(rows, key=lambda name: order[name]), ""
         cause, mend = _ANY
     else:
-        row, how = found["row"], "root" if found["root"] else found["how"]
+        row, how = at.name, "root" if found["root"] else found["how"]
         maker = f" ({found['primitive']}, {compact(100 * found['share'])}% of it)"
         cause, mend = _OPERATIONS.get((found["primitive"], how), _ANY)
     return [

@@ -4,9 +4,15 @@ import math
 from typing import Any
 
 from jaxinit.report.findings import Finding
-from jaxinit.report.measured import Measured
+from jaxinit.report.measured import Measured, Row
 from jaxinit.report.numbers import compact
-from jaxinit.verdict.evidence import curves, finding, leaving, weight_gain
+from jaxinit.verdict.evidence import (
+    curves,
+    finding,
+    leaving,
+    row_called,
+    weight_gain,
+)
 
 # The mean of (f'/max f')^2. For z ~ N(0, s^2) it is near 0.53/s for tanh and 1.06/s
 # for the logistic function: these are deviations of 3.5 and 7.
@@ -24,13 +30,15 @@ USUAL = 3.0
 def judge_saturation(report: Measured) -> list[Finding]:
     """The first squashing function and the first softmax without a slope."""
     found = []
-    for curve in report.evidence.get("curves", ()):
-        if curve["what"] == "softmax" and curve["spread"] < SPREAD:
-            found.append(_softmax(report, curve))
+    for curve in curves(report, "softmax"):
+        row = row_called(report, curve["row"])
+        if row is not None and curve["spread"] < SPREAD:
+            found.append(_softmax(report, row, curve))
             break
     for curve in [*curves(report, "tanh"), *curves(report, "logistic")]:
-        if _is_flat(curve):
-            found.append(_squashing(report, curve))
+        row = row_called(report, curve["row"])
+        if row is not None and _is_flat(curve):
+            found.append(_squashing(report, row, curve))
             break
     return found
 
@@ -42,7 +50,7 @@ def _is_flat(curve: dict[str, Any]) -> bool:
     return bool(curve["slope"] < limit)
 
 
-def _squashing(report: Measured, curve: dict[str, Any]) -> Finding:
+def _squashing(report: Measured, row: Row, curve: dict[str, Any]) -> Finding:
     one_sided = abs(curve["mean"]) > 2 * curve["std"]
     cause = (
         "a bias holds it at one end"
@@ -53,20 +61,17 @@ def _squashing(report: Measured, curve: dict[str, Any]) -> Finding:
     return finding(
         "saturated",
         "slope",
-        curve["row"],
+        row.name,
         curve["slope"],
-        f"{curve['what']} behind {curve['row']} has lost its slope: its mean square is "
+        f"{curve['what']} behind {row.name} has lost its slope: its mean square is "
         f"{compact(curve['slope'])} of the largest (a standard normal argument gives "
         f"{'0.46' if curve['what'] == 'tanh' else '0.68'}); {cause}.",
-        "bias_init=jaxinit.zeros"
-        if one_sided
-        else _smaller(report, curve["row"], name),
+        "bias_init=jaxinit.zeros" if one_sided else _smaller(report, row, name),
     )
 
 
-def _smaller(report: Measured, name: str, function: str) -> str:
+def _smaller(report: Measured, row: Row, function: str) -> str:
     """A smaller kernel, or where it has the usual scale already a smaller argument."""
-    row = report.rows[report.layers.index(name)]
     if row.steps > 1:
         return (
             "kernel_init=jaxinit.lecun_normal(), "
@@ -74,26 +79,26 @@ def _smaller(report: Measured, name: str, function: str) -> str:
         )
     gain = weight_gain(report, row)
     if gain is not None and gain < USUAL:
-        rms = math.sqrt(leaving(report, name) or 1.0)
+        rms = math.sqrt(leaving(report, row.name) or 1.0)
         return f"{function}(z / {compact(rms)})  # the kernel has the usual scale"
     return f"kernel_init=jaxinit.lecun_normal()  # before {function}"
 
 
-def _softmax(report: Measured, curve: dict[str, Any]) -> Finding:
+def _softmax(report: Measured, row: Row, curve: dict[str, Any]) -> Finding:
     return finding(
         "saturated",
         "softmax",
-        curve["row"],
+        row.name,
         curve["spread"],
-        f"The softmax over {curve['keys']:.0f} entries that {curve['row']} feeds is "
+        f"The softmax over {curve['keys']:.0f} entries that {row.name} feeds is "
         f"nearly one-hot: its largest weight is {curve['largest']:.2f} in the mean, "
         f"and its spread {compact(curve['spread'])} of what equal weights have.",
-        _logits(report, curve["row"]),
+        _logits(report, row),
     )
 
 
-def _logits(report: Measured, name: str) -> str:
-    gain = weight_gain(report, report.rows[report.layers.index(name)])
+def _logits(report: Measured, row: Row) -> str:
+    gain = weight_gain(report, row)
     if gain is not None and gain > USUAL:
         return (
             "kernel_init=jaxinit.lecun_normal()  # for query and key, whose mean "

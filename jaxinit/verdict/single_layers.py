@@ -8,12 +8,12 @@ import math
 
 import numpy as np
 
-from jaxinit.report.findings import Finding, Kind
+from jaxinit.report.findings import Finding
 from jaxinit.report.measured import Measured
 from jaxinit.report.numbers import compact
 from jaxinit.verdict import remedies
 from jaxinit.verdict.currents import comparable
-from jaxinit.verdict.evidence import front, has_role
+from jaxinit.verdict.evidence import finding, front, has_role
 from jaxinit.verdict.zeros import is_zero
 
 # A layer is dead if three quarters of its channels are in most seeds. Half would not
@@ -76,17 +76,17 @@ def _non_finite(report: Measured) -> list[Finding]:
         share = float(broken.any(axis=1).mean())
         first = where == 0 and metric != "grad_rms"
         return [
-            _finding(
+            finding(
                 "non-finite",
                 metric,
                 report.rows[where].name,
-                share,
                 float(broken[:, where].mean()),
                 f"{what} of {report.rows[where].name} holds NaN or infinity in "
                 f"{share:.0%} of the seeds; it is the first such layer.",
                 "assert jnp.isfinite(x).all()  # look at the input first"
                 if first
                 else remedies.for_activation(remedies.common_activation(report)),
+                share,
             )
         ]
     return []
@@ -113,16 +113,16 @@ def _dead(report: Measured) -> list[Finding]:
         share = mostly if mostly > 0.5 else entirely
         limit = f"{DEAD_CHANNELS:.0%} or more" if mostly > 0.5 else "all"
         return [
-            _finding(
+            finding(
                 "dead",
                 "dead",
                 row.name,
-                share,
                 float(np.nanmedian(dead[:, i])),
                 f"In {share:.0%} of the seeds {limit} of the channels of {row.name} "
                 f"are never positive (N = {row.samples} values per channel; median "
                 f"seed {np.nanmedian(dead[:, i]):.0%}).",
                 "bias_init=jaxinit.zeros  # and an input with mean 0 and variance 1",
+                share,
             )
         ]
     return []
@@ -145,16 +145,16 @@ def _saturated(report: Measured) -> list[Finding]:
             continue
         median = float(np.median(shares))
         return [
-            _finding(
+            finding(
                 "saturated",
                 "second_moment",
                 row.name,
-                seeds,
                 median,
                 f"{row.activation} after {row.name} has lost 99% of its slope for "
                 f"{median:.0%} of the values (were they normal with the measured rms "
                 f"{compact(float(np.sqrt(np.median(moment[:, i]))))}).",
                 remedies.for_activation(row.activation),
+                seeds,
             )
         ]
     return []
@@ -177,15 +177,15 @@ def _rank_collapsed(report: Measured) -> list[Finding]:
     name = report.rows[rows[where]].name
     start, left = (float(np.median(distance[:, i])) for i in (0, -1))
     return [
-        _finding(
+        finding(
             "rank-collapsed",
             "cos",
             name,
-            share,
             1 - left,
             f"All samples give nearly the same activations from {name} on: 1 - cosine "
             f"falls from {compact(start)} to {compact(left)}.",
             remedies.apart(report),
+            share,
         )
     ]
 
@@ -217,14 +217,14 @@ def _dtype_range(report: Measured) -> list[Finding]:
                 f"has rms {compact(value)}, below {compact(smallest)}, the least normal"
             )
         return [
-            _finding(
+            finding(
                 "dtype-range",
                 metric,
                 row.name,
-                float(max(high, low)),
                 value,
                 f"The output of {row.name} {what} number of {row.dtype}.",
                 "dtype=jnp.bfloat16  # or float32: both reach from 1e-38 to 1e38",
+                float(max(high, low)),
             )
         ]
     return []
@@ -233,15 +233,3 @@ def _dtype_range(report: Measured) -> list[Finding]:
 def _too_large(largest: np.ndarray, highest: float) -> float:
     """Share of seeds near the end of the range; the very end is a mask's constant."""
     return float(((largest > highest / 2) & (largest != highest)).mean())
-
-
-def _finding(
-    kind: Kind,
-    metric: str,
-    row: str,
-    share: float,
-    value: float,
-    message: str,
-    remedy: str | None,
-) -> Finding:
-    return Finding(kind, metric, row, share, value, math.nan, message, remedy)

@@ -9,7 +9,9 @@ before to what enters).
 import math
 from collections.abc import Sequence
 
-from jaxinit.report.findings import Finding
+import numpy as np
+
+from jaxinit.report.findings import Finding, Kind
 from jaxinit.report.measured import Measured, Row
 from jaxinit.report.numbers import compact
 from jaxinit.verdict import operations, remedies
@@ -21,6 +23,7 @@ from jaxinit.verdict.evidence import (
     leaving,
     weight_gain,
 )
+from jaxinit.verdict.single_layers import DEAD_CHANNELS
 
 # Schemes lie between 1/3 (LeCun's uniform of PyTorch) and 2.8 (tanh's gain of 5/3,
 # squared).
@@ -92,6 +95,8 @@ def _in_front(report: Measured, row: Row) -> Finding | None:
     if max(report.rows[report.layers.index(n)].steps for n in names) > 1:
         return None
     ratio = inside / before
+    if ratio < 1 and any(_is_dead(report, name) for name in names):
+        return None
     # Kernels may be small, or large, to make up for the operation.
     entered = [entering(report, name) for name in names]
     start = max((size for size in entered if size), default=before)
@@ -118,13 +123,23 @@ def _in_front(report: Measured, row: Row) -> Finding | None:
     )
 
 
+def _is_dead(report: Measured, name: str) -> bool:
+    """Whether little leaves a layer since most of its channels are dead."""
+    dead = report.forward.get("dead")
+    if dead is None:
+        return False
+    return bool(np.median(dead[:, report.layers.index(name)]) >= DEAD_CHANNELS)
+
+
 def _kernel(
     report: Measured, name: str, gain: float, ratio: float, *, last: bool
 ) -> Finding:
-    kind = "exploding" if gain > 1 else "vanishing"
+    kind: Kind = "exploding" if gain > 1 else "vanishing"
+    if last:
+        kind = "loss-at-init"
     row = report.rows[report.layers.index(name)]
     return finding(
-        "loss-at-init" if last else kind,  # type: ignore[arg-type]
+        kind,
         "second_moment",
         name,
         math.log2(ratio),

@@ -3,7 +3,7 @@
 from jaxinit.report.findings import Finding
 from jaxinit.report.measured import Measured
 from jaxinit.report.numbers import compact
-from jaxinit.verdict.evidence import curves, finding
+from jaxinit.verdict.evidence import curves, finding, row_called
 
 # 1 - cosine between positions: collapsed below, distinct above. Post-LN of 40 blocks
 # has 5e-4 at block 15, attention without skips 0 from block 3 on.
@@ -21,13 +21,15 @@ def judge_tokens(report: Measured) -> list[Finding]:
     # Outputs may be projected apart again by rounding; the stream may not.
     first = alike.index(True)
     at = known[first]
+    row = row_called(report, at["row"])
+    name = at["row"] if row is None else row.name
     return [
         finding(
             "rank-collapsed",
             "token_cos",
-            at["row"],
+            name,
             at["cos"],
-            f"All positions carry nearly the same vector from {at['row']} on: "
+            f"All positions carry nearly the same vector from {name} on: "
             f"1 - cosine between them falls from {compact(1 - known[0]['cos'])} to "
             f"{compact(1 - known[-1]['cos'])}.",
             "x = x + attention(norm(x))  # skips around attention, with the norm "

@@ -163,7 +163,7 @@ def test_batched_draws_are_those_of_each_key(name):
 
 
 def test_large_draws_are_batched_in_parts(monkeypatch):
-    monkeypatch.setattr("jaxinit.draw.drawer._CPU_ELEMENTS", 50)
+    monkeypatch.setattr("jaxinit.draw.samplers._CPU_ELEMENTS", 50)
     draw = drawer(program_of(lambda key: jax.random.normal(key, (4, 6))))
     keys = jax.random.split(jax.random.key(3), 5)
 

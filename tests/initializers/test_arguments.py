@@ -47,6 +47,7 @@ NO_INTEGER = ["no", True, 1.5, [1], 1j, np.float32(1), float("nan"), np.array([1
 NO_AXES = ["no", True, 1.5, None, [1.5], ["a"], {}, 1j, float("inf")]
 NO_FLAG = ["no", 1, None, 0.0, [], np.int32(1), jnp.asarray(True)]
 NO_DTYPE = ["float31", 3, -1.0, object(), [1, 2], "int32", bool, "float8_e8m0fnu", True]
+NO_DTYPE += [np.float32(1), jnp.asarray(1.0)]
 NO_CHOICE = ["no", 1, None, ["fan_in"], True, np.array(["relu"]), object(), -1.0]
 NO_INIT = ["no", 1.0, None, [ji.zeros], ji.he_normal, int, True]
 NO_ARRAY = ["no", None, [None], ["a"], object()]
@@ -190,6 +191,14 @@ def test_several_keys_are_refused_with_the_way_to_map_over_them(keys):
         ji.he_normal()(keys, (2, 2))
 
 
+def test_python_types_ask_for_no_size():
+    for dtype in (float, "float32", jnp.float32):
+        assert ji.he_normal(dtype=dtype) == ji.he_normal(dtype=np.float32)
+        assert ji.he_normal()(KEY, (2, 2), dtype).dtype == np.float32
+    assert ji.normal()(KEY, (2,), complex).dtype == np.complex64
+    assert ji.ones(KEY, (2,), int).dtype == np.int32
+
+
 @pytest.mark.parametrize("dtype", ["float31", 3.0, object(), [1]])
 def test_what_is_no_dtype_is_refused_when_called(dtype):
     with pytest.raises(TypeError, match="`dtype` must be a dtype such as"):
@@ -197,8 +206,11 @@ def test_what_is_no_dtype_is_refused_when_called(dtype):
 
 
 def test_bounds_in_the_place_of_the_dtype():
-    with pytest.raises(TypeError, match=r"`dtype`.* got -1\. .*by their names"):
-        ji.truncated_normal(0.5, -1, 1)
+    for kind in (int, np.float64, jnp.float32, np.array):  # which have a dtype
+        with pytest.raises(TypeError, match=r"`dtype`.* got .*by their names"):
+            ji.truncated_normal(0.5, kind(-1), kind(1))
+        with pytest.raises(TypeError, match="`dtype` must be a dtype"):
+            ji.normal()(KEY, (2,), kind(1))
 
 
 @pytest.mark.parametrize(

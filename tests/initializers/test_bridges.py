@@ -174,8 +174,11 @@ def test_mistakes_are_named():
         ji.for_haiku(3)
     with pytest.raises(TypeError, match="`init` must be an initializer of jaxinit"):
         ji.for_keras(jax.nn.initializers.zeros)
-    with pytest.raises(TypeError, match=r"`seed` must be an integer or None, got 1\.5"):
+    with pytest.raises(TypeError, match=r"`seed` must be an integer, got 1\.5"):
         ji.for_keras(ji.zeros, seed=1.5)
+    for seed in (-1, 2**32):
+        with pytest.raises(ValueError, match="`seed` must be"):
+            ji.for_keras(ji.zeros, seed=seed)
     with pytest.raises(TypeError, match="`array` of the initializer cannot be written"):
         ji.to_config(ji.from_array(jnp.ones(2)))
     for arguments in ({"stdev": 1.0}, [1.0], None):

@@ -49,6 +49,7 @@ def test_columns_and_stacks_lie_where_asked():
         (4096, 4096, {(64, 64)}),
         (3072, 768, {(48, 32), (64, 24)}),
         (30522, 768, {(6, 6), (5087, 128)}),
+        (8, 3, {(2, 1), (4, 3)}),  # prime columns do not stand in the way
         (13, 7, {(13, 7), (1, 1)}),
     ],
 )
@@ -60,7 +61,7 @@ def test_factors_are_tall_and_cheap(rows, cols, wanted):
     assert all(r >= c for r, c in found)
 
 
-def test_a_prime_number_of_columns_has_no_factors():
+def test_a_prime_number_of_rows_has_no_factors():
     plain = orthogonal()(KEY, (13, 7))
 
     np.testing.assert_array_equal(kronecker_orthogonal()(KEY, (13, 7)), plain)

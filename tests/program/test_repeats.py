@@ -10,8 +10,8 @@ from jax.experimental.ode import odeint
 
 import jaxinit
 from jaxinit.program import versions
+from jaxinit.program.find_repeats import find_repeats
 from jaxinit.program.program import build
-from jaxinit.program.repeats import find_repeats
 from jaxinit.signal.compiled import Compiled
 
 pytestmark = pytest.mark.internals
@@ -206,6 +206,16 @@ def test_auto_rolls_what_is_deep_and_not_what_is_shallow():
 
     assert deep.settings["rolled"]
     assert not shallow.settings["rolled"]
+
+
+def test_blocks_with_other_constants_are_no_repeat():
+    def function(x):
+        for i in range(6):
+            table = np.full(3, 1.0 + i, np.float32)  # inside of the inner program
+            x = jnp.tanh(jnp.sin(jax.jit(lambda x, t=table: jnp.exp(x) * t)(x)))
+        return x
+
+    assert repeats(function, V) == []
 
 
 def test_custom_derivatives_count_by_what_they_are():

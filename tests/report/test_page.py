@@ -8,6 +8,7 @@ import pytest
 
 from jaxinit.report.html import frame, page
 from jaxinit.verdict.judge import judged
+from tests.report.pages import asked_for
 from tests.report.synthetic import dense_rows, make_report, row, walk
 
 HOSTILE = (
@@ -168,7 +169,9 @@ def test_markdown_is_bounded_and_plain():
     curves = walk(16, 500, drift=-0.1, step=0.05)
     long = judged(make_report(rows, log2_moment=curves)).to_markdown(max_rows=40)
     assert len(long) < 40 * 140 + 10_000
-    assert "rows are left out" in long
+    assert "Equal modules share lines" in long
+    assert "rows are left out" not in long
+    assert "0 rows are left" not in hostile().to_markdown(max_rows=13)
 
 
 def test_scalars():
@@ -181,3 +184,64 @@ def test_scalars():
     assert scalars["init/weight_norm/Dense_1/kernel"] == 16.0
     assert all(type(value) is float for value in scalars.values())
     assert "healthy" in report.scalars(prefix="")
+
+
+def test_markdown_leaves_out_what_cannot_be_folded_and_says_so():
+    report = judged(make_report(dense_rows(50), log2_moment=-0.2 * np.arange(50.0)))
+    lines = report.to_markdown(max_rows=4).split("\n")
+    table = [line for line in lines if line.startswith("| `")]
+
+    # The rows before the finding, the finding between its neighbors; then the rest.
+    assert len(table) == 4
+    assert table[0].startswith("| `Dense_0..32` (33 rows) |")
+    assert [line.split("`")[1] for line in table[1:]] == [
+        *("Dense_33", "Dense_34", "Dense_35")
+    ]
+    assert "14 rows are left out." in lines
+
+
+def test_metrics_that_were_asked_for_are_columns_and_curves():
+    report = asked_for()
+    parsed = _Parsed(report.to_html())
+    data = json.loads(parsed.scripts[0])
+    more = {panel["title"]: panel for panel in data["more"]}
+    entropy = report.forward["attn_entropy"]
+
+    assert list(more)[:2] == ["attn_entropy", "branch_ratio"]
+    assert set(more) == (set(report.forward) | set(report.backward)) - {
+        *("second_moment", "grad_rms")
+    }
+    shown = np.array(more["attn_entropy"]["bands"], float)
+    levels = (0.05, 0.25, 0.5, 0.75, 0.95)
+    np.testing.assert_allclose(shown[1], np.quantile(entropy[:, 1], levels), rtol=1e-3)
+    assert np.isnan(shown[0]).all()
+    # Shares are drawn as they are, sizes by their logarithm.
+    assert (more["attn_entropy"]["log"], more["branch_ratio"]["log"]) == (False, True)
+    np.testing.assert_allclose(
+        np.array(more["branch_ratio"]["bands"][2], float),
+        np.quantile(np.log10(report.forward["branch_ratio"][:, 2]), levels),
+        atol=6e-4,
+    )
+    values = [
+        a["data-value"] for t, a in parsed.tags if t == "td" and "data-value" in a
+    ]
+    median = np.median(entropy[:, 1])
+    assert f"{median:.6g}" in values
+    assert "jacobian_mean 1.25" in parsed.text
+
+
+def test_what_theory_expects_is_a_curve_and_two_columns():
+    report = asked_for()
+    parsed = _Parsed(report.to_html())
+    panel = json.loads(parsed.scripts[0])["panels"][0]
+
+    np.testing.assert_allclose(
+        np.array(panel["expected"], float),
+        np.log10(report.predicted["second_moment"]),
+        atol=6e-4,
+    )
+    assert "predicted off/se dead" in " ".join(parsed.text.split())
+    assert "Dotted: what theory expects" in parsed.text
+    plain = _Parsed(hostile().to_html())
+    assert "predicted" not in plain.text
+    assert "Dotted" not in plain.text

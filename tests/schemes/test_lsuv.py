@@ -223,7 +223,7 @@ def test_a_bias_that_a_rule_takes_counts_in_the_variance():
     ("make", "says"),
     [
         (lambda: ji.lsuv(target="middle"), "`target` must be"),
-        (lambda: ji.lsuv(tolerance=0), "`tolerance` must be above 0"),
+        (lambda: ji.lsuv(tolerance=0), r"`tolerance` must be in \(0, inf\)"),
         (lambda: ji.data_dependent(max_iterations=-1), "`max_iterations` must be"),
     ],
 )

@@ -232,10 +232,10 @@ def test_what_cannot_be_drawn_needs_batches(model, x, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"steps": -1}, "`steps` must be at least 0, got -1"),
-        ({"learning_rate": 0.0}, "`learning_rate` must be above 0"),
-        ({"momentum": 1.0}, "`momentum` must be from 0 to below 1, got 1.0"),
-        ({"eps": 0.0}, "`eps` must be above 0"),
+        ({"steps": -1}, "`steps` must be an integer of at least 0, got -1"),
+        ({"learning_rate": 0.0}, r"`learning_rate` must be in \(0, inf\)"),
+        ({"momentum": 1.0}, r"`momentum` must be in \[0, 1\), got 1"),
+        ({"eps": 0.0}, r"`eps` must be in \(0, inf\)"),
     ],
 )
 def test_options_out_of_range(options, message):

@@ -175,10 +175,10 @@ def test_binary_units_need_probabilities():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"visible": "poisson"}, "`visible` must be one of binary, gaussian"),
-        ({"steps": 0}, "`steps` must be at least 1, got 0"),
-        ({"learning_rate": 0.0}, "`learning_rate` must be above 0"),
-        ({"epochs": 0}, "`epochs` must be at least 1"),
+        ({"visible": "poisson"}, "`visible` must be one of 'binary', 'gaussian'"),
+        ({"steps": 0}, "`steps` must be an integer of at least 1, got 0"),
+        ({"learning_rate": 0.0}, r"`learning_rate` must be in \(0, inf\)"),
+        ({"epochs": 0}, "`epochs` must be an integer of at least 1"),
     ],
 )
 def test_options_out_of_range(options, message):

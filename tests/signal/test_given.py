@@ -63,10 +63,38 @@ def test_one_set_is_one_seed_and_is_judged(drawn):
 
     same(one, report, slice(1, 2))
     assert one.findings
+    assert one.settings["weights"] == "given"
+    # Weights that have learned may be sure: no loss at initialization is meant.
+    wide["params"]["Dense_1"]["kernel"] *= 50
+    assert jaxinit.analyze(MODEL, X, variables=wide).verdict == "ok"
     # The steps of the judge start from these weights too.
     square = float(jnp.mean(sets[1]["params"]["Dense_0"]["kernel"] ** 2))
     entry = one.evidence["params"]["Dense_0/kernel"]
     assert entry["mean_square"] == pytest.approx(square, rel=1e-5)
+
+
+class Deep(nn.Module):
+    """LeCun's law under ReLU: squares halve per layer."""
+
+    @nn.compact
+    def __call__(self, x):
+        for _ in range(12):
+            x = nn.relu(nn.Dense(16)(x))
+        return nn.Dense(3)(x)
+
+
+def test_remedies_keep_what_given_weights_have_learned():
+    report = jaxinit.analyze(Deep(), X, variables=Deep().init(jax.random.key(0), X))
+
+    assert report.verdict == "vanishing"
+    assert report.remedies
+    assert not any(remedy.scheme for remedy in report.remedies)
+    assert "a new initializer would discard the training" in report.findings[0].remedy
+    assert not any("_init=" in finding.remedy for finding in report.findings)
+    # Inputs may be changed, and are tried with these weights.
+    far = jaxinit.analyze(Deep(), X + 100, variables=Deep().init(jax.random.key(0), X))
+    tried = [remedy for remedy in far.remedies if remedy.tried]
+    assert [remedy.change for remedy in tried] == ["inputs"]
 
 
 def test_state_is_given_too(drawn):
@@ -79,6 +107,17 @@ def test_state_is_given_too(drawn):
     expected = jnp.mean((h - 3) / jnp.sqrt(4 + 1e-5))
     place = report.layers.index("BatchNorm_0")
     assert report.forward["mean"][0, place] == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_predictions_are_of_the_weights_that_were_measured(drawn):
+    _, sets = drawn
+    moved = jax.tree.map(lambda x: x, sets[0])
+    moved["params"]["Dense_1"]["bias"] += 3
+    both = {"variables": [sets[0], moved], "predict": True, "judge": False}
+    report = jaxinit.analyze(MODEL, X, seeds=[1], **both)
+
+    theory = report.predicted["second_moment"][report.layers.index("Dense_1")]
+    assert theory > 9  # the square of the bias
 
 
 def test_variables_of_a_pair_of_functions_that_are_a_tuple():

@@ -62,3 +62,41 @@ def test_relu_with_large_weights_has_no_fixed_point():
 def test_negative_variance_is_refused():
     with pytest.raises(ValueError, match="`var_w` must be 0 or more and finite"):
         theory.q_map(jnp.tanh, 1.0, -1.0, 0.0)
+
+
+def test_activations_go_by_name_and_with_rules_of_their_own():
+    @jax.custom_vjp
+    def straight(x):
+        return jnp.tanh(x)
+
+    straight.defvjp(lambda x: (straight(x), None), lambda _, g: (g,))
+
+    assert theory.q_map("tanh", 1.0, 1.5, 0.0) == theory.q_map(jnp.tanh, 1.0, 1.5, 0)
+    # Training sees the derivative of the rule, which is one.
+    assert theory.chi_1(straight, 1.0, 1.5) == pytest.approx(1.5)
+    inside = jax.jit(lambda x: x + float(theory.fixed_point("tanh", 1.5, 0.05).q))
+    assert float(inside(0.0)) == pytest.approx(0.4180372, abs=1e-6)
+
+
+def test_a_network_without_signal():
+    assert theory.chi_1("tanh", 0.0, 1.5) == pytest.approx(1.5)
+    assert theory.q_map("sigmoid", 0.0, 1.0, 0.0) == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: theory.q_map("tahn", 1.0, 1.0, 0.0), "`activation` must be one of"),
+        (lambda: theory.chi_1(jax.nn.softmax, 1.0, 1.0), "`activation` must be elemen"),
+        (lambda: theory.phase(3, 1.0, 0.0), "`activation` must be a name"),
+        (lambda: theory.q_map("relu", "a", 1.0, 0.0), "`q` must be a number"),
+        (lambda: theory.q_map("relu", 1.0, [[1.0], []], 0.0), "`var_w` must be a num"),
+        (lambda: theory.c_map("relu", None, 1.0, 1.0, 0.0), "`c` must be a number"),
+        (lambda: theory.fixed_point("relu", True, 0.0), "`var_w` must be a number"),
+        (lambda: theory.fixed_point("relu", 1.0, 0.0, start=-1.0), "`start` must be"),
+        (lambda: theory.fixed_point("relu", 1.0, 0.0, start="1"), "`start` must be"),
+    ],
+)
+def test_what_an_argument_cannot_be_is_refused_by_name(call, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        call()

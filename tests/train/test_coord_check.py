@@ -280,9 +280,14 @@ def test_one_program_for_each_width():
     [
         ({"widths": [64]}, "`widths` must be at least two"),
         ({"widths": [64, 32]}, "`widths` must be at least two"),
+        ({"widths": [16.5, 32]}, "`widths` must be a list of whole numbers"),
+        ({"widths": 64}, "`widths` must be a list of whole numbers, got 64"),
+        ({"tolerance": "a"}, "`tolerance` must be a number"),
+        ({"loss": "mse"}, "`loss` must be a function"),
+        ({"model_kwargs": [1]}, "`model_kwargs` must map names"),
         ({"optimizer": 3}, "`optimizer` must be an optax transformation"),
         ({"optimizer": lambda width: 3}, "`optimizer` must return an optax"),
-        ({"axis": "time"}, "`axis` must be 'width' or 'depth'"),
+        ({"axis": "time"}, "`axis` must be one of 'width', 'depth'"),
         ({"model": 3}, "`make_model` must be a function"),
     ],
 )

@@ -4,6 +4,7 @@ import ast
 import inspect
 import json
 import pathlib
+import re
 from collections.abc import Iterator
 
 import jaxinit.verdict
@@ -40,7 +41,7 @@ def sentences() -> dict[str, str]:
 
 def _pieces(text: str) -> list[str]:
     """A template's literal parts: ``{name}`` is filled in later."""
-    parts = text.replace("{behind}", "\0").split("\0")
+    parts = re.split(r"\{\w+\}", text)
     stripped = [part.strip() for part in parts]
     return [part for part in stripped if len(part.split()) >= NUM_WORDS]
 

@@ -75,6 +75,20 @@ def test_cuts_and_unlocked_zeros_are_notes():
     assert "Dense_3/kernel" not in late
 
 
+def test_steps_are_taken_only_where_they_tell_something():
+    healthy = analyze(*HEALTHY["two layers"], seeds=2)
+    head = analyze(*HEALTHY["zero head"], seeds=2)
+
+    assert healthy.evidence["steps"] == 0
+    assert all(e["moved_first"] == 1 for e in healthy.evidence["params"].values())
+    assert head.evidence["steps"] > 1
+    first = {e["moved_first"] for e in head.evidence["params"].values()}
+    assert (first, {e["moved"] for e in head.evidence["params"].values()}) == (
+        {0.0, 1.0},
+        {1.0},
+    )
+
+
 def test_evidence_survives_json():
     report = analyze(*HEALTHY["zero head"], seeds=2)
 

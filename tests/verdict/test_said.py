@@ -61,6 +61,7 @@ def text_of(name):
         "sum over a full graph",
         "large inputs, linear",
         "tanh of 20 z",
+        "critic, states of mean 100",
         "gradients below float16",
         "300 times",
     ],

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import jaxinit
-from jaxinit.report.findings import KINDS
+from jaxinit.report.findings import KINDS, Finding
+from jaxinit.verdict.given_weights import keeping
 from jaxinit.verdict.judge import judge, judged, remarks
 from tests.report.synthetic import dense_rows, make_report, row, walk
 
@@ -85,6 +86,31 @@ def test_narrow_he_nets_vanish_for_the_typical_seed_only():
     assert "The mean over seeds is kept" in vanishing.message
     assert "wider layers" in vanishing.remedy
     assert vanishing.remedy == unstable.remedy
+
+
+def test_a_mean_that_falls_less_than_the_typical_seed_is_not_said_to_be_kept():
+    # Width 4 again, and kernels of 0.66 of He's variance: 2^-0.6 per layer.
+    step, drift = math.sqrt(5 / 4) / math.log(2), -2.5 / 4 / math.log(2) - 0.6
+    walks = walk(256, 30, drift=drift, step=step, seed=5)
+    message = judge(
+        make_report(dense_rows(30, width=4), log2_moment=walks, num_seeds=256)
+    )[0].message
+
+    assert "is kept" not in message
+    said = message.split("The mean over seeds falls by a factor of ")[1]
+    # The error is 0.9 sqrt(2 / 255) = 0.08 and, of the slope, 0.02 bits per layer.
+    bits = math.log2(float(said.split(" in all; the rest is")[0]))
+    assert bits == pytest.approx(0.6 * 28, abs=3 * 0.083 * 28)
+
+
+def test_a_stack_that_falls_with_its_mean_is_not_said_to_keep_it():
+    # From 1.0 to 0.006 in seven layers: LeCun's law, on narrow layers.
+    walks = walk(16, 8, drift=-1 - 2.5 / 16 / math.log(2), step=0.8, seed=6)
+    finding = judge(make_report(dense_rows(8, width=16), log2_moment=walks))[0]
+
+    assert finding.kind == "vanishing"
+    assert "The mean over seeds" not in finding.message
+    assert finding.remedy == "kernel_init=jaxinit.he_normal()"
 
 
 def test_theory_is_silent_about_residual_nets():
@@ -708,3 +734,64 @@ def test_outputs_that_are_undefined_are_a_finding_though_gradients_are_finite():
         finding.message
     )
     assert 0.2 < report.evidence["undefined"] < 0.8
+
+
+def test_a_module_that_holds_one_set_of_weights_is_told_how_to_get_more():
+    rows, settings = dense_rows(40, width=4), {"weights": "present"}
+    finding = only(make_report(rows, num_seeds=1, settings=settings))
+
+    assert finding.kind == "too-few-seeds"
+    assert finding.remedy.startswith("jaxinit.analyze(lambda rngs: Net(rngs=rngs), x, ")
+
+
+@pytest.mark.parametrize(
+    ("kind", "metric", "role", "instead"),
+    [
+        ("symmetric", "units", "weight", "w + 0.01 * jax.random.normal(key, w.shape)"),
+        ("trapped", "wgrad_norm", "gain", "parts what is equal or zero, and keeps"),
+        ("dead", "second_moment", "weight", "w + 0.01 * jax.random.normal"),
+        ("dead", "dead", "weight", "nn.leaky_relu(x)  # at Dense_0: dead units learn"),
+        ("saturated", "slope", "weight", "z = nn.LayerNorm()(z)  # behind Dense_0, in"),
+        ("saturated", "softmax", "query", "q, k = nn.RMSNorm()(q), nn.RMSNorm()(k)"),
+        ("rank-collapsed", "cos", "weight", "skips keep samples apart, and the wei"),
+        ("non-finite", "grad_rms", "weight", "which of the given weights are not"),
+        ("vanishing", "second_moment", "weight", "would discard the training"),
+        ("exploding", "grad_rms", "weight", "optax.clip_by_global_norm(1.0)"),
+        ("vanishing", "grad_rms", "weight", "optax.adam(1e-3)"),
+        ("time-vanishing", "grad_rms", "forget_gate_bias", "b + 1.0  # the forget"),
+        ("time-exploding", "grad_rms", "recurrent", "as learned, at a radius of 1"),
+        ("time-vanishing", "grad_rms", "weight", "a ** 0.1  # the decays of the"),
+        ("time-exploding", "grad_rms", "weight", "optax.clip_by_global_norm(1.0)"),
+    ],
+)
+def test_given_weights_are_not_drawn_anew(kind, metric, role, instead):
+    params = {"Dense_0/kernel": {"roles": [role]}}
+    report = make_report(dense_rows(2), evidence={"params": params})
+    drawn = "kernel_init=jaxinit.he_normal()"
+    finding = Finding(kind, metric, "Dense_0", 1.0, 0.0, math.nan, "", drawn)
+
+    assert instead in keeping(report, finding).remedy
+    other = finding._replace(remedy="jnp.sqrt(s + 1e-6)  # behind Dense_0")
+    assert keeping(report, other) == other
+
+
+def test_of_given_weights_nothing_is_asked_that_only_draws_answer():
+    given = {"weights": "given"}
+    rows = dense_rows(40, width=4)
+    assert kinds(make_report(rows, num_seeds=2, settings=given)) == ["ok"]
+
+    # Few sets that differ: no sample of anything.
+    unlike = walk(16, 40, drift=0.0, step=0.8, seed=7)
+    drawn = make_report(dense_rows(40), log2_moment=unlike)
+    same = make_report(dense_rows(40), log2_moment=unlike, settings=given)
+    assert "seed-unstable" in kinds(drawn)
+    assert kinds(same) == ["ok"]
+    assert any("standard error" in note for note in remarks(drawn))
+    assert not any("standard error" in note for note in remarks(same))
+
+    (finding,) = judge(make_report(dense_rows(20), log2_moment=-np.arange(20.0)))[:1]
+    (kept,) = judge(
+        make_report(dense_rows(20), log2_moment=-np.arange(20.0), settings=given)
+    )[:1]
+    assert kept == finding._replace(remedy=kept.remedy)
+    assert "a new initializer would discard the training" in kept.remedy

@@ -19,59 +19,111 @@ const number = (log) => {
     : value.toExponential(1).replace("e+", "e");
 };
 
+const QUANTILES = [0.05, 0.25, 0.5, 0.75, 0.95];
+const sortedSeeds = (logs) => logs.filter((v) => v !== null).sort((a, b) => a - b);
+// Quantiles over the seeds of a row; for what can be picked they are in the data.
+const bandOf = (panel, i) => {
+  if (panel.bands) return panel.bands[i][0] === null ? null : panel.bands[i];
+  const sorted = sortedSeeds(panel.logs[i]);
+  return sorted.length ? QUANTILES.map((q) => quantile(sorted, q)) : null;
+};
+const show = (panel, value) => panel.log ? number(value) : String(Number(value.toPrecision(3)));
+const ticks = (panel, low, high) => {
+  let step = Math.max(1, Math.ceil((high - low) / 5));
+  if (!panel.log) {
+    step = 10 ** Math.floor(Math.log10((high - low) / 2));
+    for (const factor of [2, 2.5, 2]) if ((high - low) / step > 6) step *= factor;
+  }
+  const places = [];
+  for (let i = Math.ceil(low / step); i * step <= high; i += 1) places.push(i * step);
+  return places.map((v) => [v, panel.log ? (v === 0 ? "1" : `1e${v}`) : String(Number(v.toPrecision(6)))]);
+};
+
+// One metric against depth: its group of the drawing, and the line of the chosen row in it.
+function profile(panel, rows, x, [left, right], top, H) {
+  const bands = rows.map((_, i) => bandOf(panel, i));
+  const all = bands.flatMap((band) => (band ? [band[0], band[4]] : []));
+  for (const v of panel.expected ?? []) if (v !== null) all.push(v);
+  let low = all.length ? Math.min(...all) : -1, high = all.length ? Math.max(...all) : 1;
+  const middle = (low + high) / 2;
+  const half = Math.max((high - low) * 0.6, panel.least) || Math.abs(middle) / 10 || 1;
+  low = middle - half; high = middle + half;
+  const y = (v) => top + H - (H * (v - low)) / (high - low);
+  const group = draw("g", { class: panel.kind });
+  group.append(draw("text", { x: left, y: top - 8, class: "title" }, panel.title));
+  for (const [v, text] of ticks(panel, low, high)) {
+    group.append(draw("line", { x1: left, x2: right, y1: y(v), y2: y(v), class: "grid" }));
+    group.append(draw("text", { x: left - 8, y: y(v) + 4, "text-anchor": "end" }, text));
+  }
+  rows.forEach((row, i) => {
+    if (row.finding) group.append(draw("line", { x1: x(i), x2: x(i), y1: top, y2: top + H, class: "found" }));
+  });
+  for (const run of runsOf(bands)) {
+    for (const [a, b, name] of [[0, 4, "band"], [1, 3, "inner"]]) {
+      const upper = run.map((i) => `${x(i)},${y(bands[i][b])}`);
+      const lower = run.map((i) => `${x(i)},${y(bands[i][a])}`).reverse();
+      group.append(draw("polygon", { points: [...upper, ...lower].join(" "), class: name }));
+    }
+    group.append(draw("polyline", { points: run.map((i) => `${x(i)},${y(bands[i][2])}`).join(" "), class: "median" }));
+  }
+  for (const [i] of runsOf(bands).filter((run) => run.length === 1)) {
+    group.append(draw("line", { x1: x(i), x2: x(i), y1: y(bands[i][0]), y2: y(bands[i][4]), class: "whisker" }));
+  }
+  const radius = rows.length > 120 ? 1.5 : 3.2;
+  rows.forEach((row, i) => {
+    if (bands[i]) group.append(draw("circle", { cx: x(i), cy: y(bands[i][2]), r: row.kind === "join" ? radius + 1 : radius, class: `dot ${row.kind === "join" ? "join" : ""}` }));
+    if (panel.zero[i]) group.append(draw("circle", { cx: x(i), cy: top + H, r: 4, class: "dot odd" }));
+    if (panel.broken[i]) group.append(draw("circle", { cx: x(i), cy: top, r: 4, class: "dot odd" }));
+  });
+  const expected = panel.expected ?? [];
+  for (const run of runsOf(expected)) {
+    group.append(draw("polyline", { points: run.map((i) => `${x(i)},${y(expected[i])}`).join(" "), class: "theory" }));
+    if (run.length === 1) group.append(draw("circle", { cx: x(run[0]), cy: y(expected[run[0]]), r: 2, class: "theory" }));
+  }
+  const cursor = draw("line", { y1: top, y2: top + H, class: "cursor", visibility: "hidden" });
+  group.append(cursor);
+  return [group, cursor];
+}
+
+// Negative values from large to small, zeros in the middle, positive ones to the right.
+function histogram(shares) {
+  const n = shares.length, most = Math.max(...shares, 1e-9), half = (n - 1) / 2;
+  const svg = draw("svg", { viewBox: `0 0 ${3 * n} 60`, class: "signal exponents", role: "img", "aria-label": "Shares of values by sign and exponent" });
+  shares.forEach((share, i) => {
+    const h = (44 * share) / most;
+    svg.append(draw("rect", { x: 3 * i, y: 45 - h, width: 2.4, height: h, class: i === half ? "dot odd" : "dot" }));
+  });
+  for (const [i, text, anchor] of [[0, "-2^23", "start"], [half, "0", "middle"], [n, "2^23", "end"]]) {
+    svg.append(draw("text", { x: 3 * i, y: 58, "text-anchor": anchor }, text));
+  }
+  return svg;
+}
+
+// Neighbors that have a value.
+function runsOf(values) {
+  const runs = [];
+  values.forEach((value, i) => {
+    if (value === null) return;
+    if (i && values[i - 1] !== null && runs.length) runs[runs.length - 1].push(i);
+    else runs.push([i]);
+  });
+  return runs;
+}
+
 function section(root, data) {
-  const rows = data.rows, panels = data.panels.filter((panel) => rows.length);
+  const rows = data.rows, more = root.querySelector("select.more");
   const W = root.clientWidth < 600 ? 480 : 1000, L = 64, R = 14, TOP = 22, H = 170, GAP = 26;
   const x = (i) => L + (W - L - R) * (rows.length > 1 ? i / (rows.length - 1) : 0.5);
   const svg = root.querySelector("svg.profile");
-  svg.setAttribute("viewBox", `0 0 ${W} ${panels.length * (H + TOP + GAP)}`);
-  const cursors = [];
-  panels.forEach((panel, p) => {
-    const top = p * (H + TOP + GAP) + TOP;
-    const bands = panel.logs.map((logs) => {
-      const sorted = logs.filter((v) => v !== null).sort((a, b) => a - b);
-      return sorted.length ? [0.05, 0.25, 0.5, 0.75, 0.95].map((q) => quantile(sorted, q)) : null;
-    });
-    const all = bands.flatMap((band) => (band ? [band[0], band[4]] : []));
-    let low = all.length ? Math.min(...all) : -1, high = all.length ? Math.max(...all) : 1;
-    const middle = (low + high) / 2, half = Math.max((high - low) * 0.6, 1);
-    low = middle - half; high = middle + half;
-    const y = (v) => top + H - (H * (v - low)) / (high - low);
-    const group = draw("g", { class: panel.kind });
-    group.append(draw("text", { x: L, y: top - 8, class: "title" }, panel.title));
-    const step = Math.max(1, Math.ceil((high - low) / 5));
-    for (let v = Math.ceil(low / step) * step; v <= high; v += step) {
-      group.append(draw("line", { x1: L, x2: W - R, y1: y(v), y2: y(v), class: "grid" }));
-      group.append(draw("text", { x: L - 8, y: y(v) + 4, "text-anchor": "end" }, v === 0 ? "1" : `1e${v}`));
-    }
-    rows.forEach((row, i) => {
-      if (row.finding) group.append(draw("line", { x1: x(i), x2: x(i), y1: top, y2: top + H, class: "found" }));
-    });
-    const runs = [];
-    bands.forEach((band, i) => {
-      if (!band) return;
-      if (i && bands[i - 1] && runs.length) runs[runs.length - 1].push(i);
-      else runs.push([i]);
-    });
-    for (const run of runs) {
-      for (const [a, b, name] of [[0, 4, "band"], [1, 3, "inner"]]) {
-        const upper = run.map((i) => `${x(i)},${y(bands[i][b])}`);
-        const lower = run.map((i) => `${x(i)},${y(bands[i][a])}`).reverse();
-        group.append(draw("polygon", { points: [...upper, ...lower].join(" "), class: name }));
-      }
-      group.append(draw("polyline", { points: run.map((i) => `${x(i)},${y(bands[i][2])}`).join(" "), class: "median" }));
-    }
-    const radius = rows.length > 120 ? 1.5 : 3.2;
-    rows.forEach((row, i) => {
-      if (bands[i]) group.append(draw("circle", { cx: x(i), cy: y(bands[i][2]), r: row.kind === "join" ? radius + 1 : radius, class: `dot ${row.kind === "join" ? "join" : ""}` }));
-      if (panel.zero[i]) group.append(draw("circle", { cx: x(i), cy: top + H, r: 4, class: "dot odd" }));
-      if (panel.broken[i]) group.append(draw("circle", { cx: x(i), cy: top, r: 4, class: "dot odd" }));
-    });
-    const cursor = draw("line", { y1: top, y2: top + H, class: "cursor", visibility: "hidden" });
-    cursors.push(cursor);
-    group.append(cursor);
-    svg.append(group);
-  });
+  let panels = [], cursors = [];
+  function plot() {
+    panels = rows.length ? [...data.panels, ...data.more.filter((_, i) => String(i) === more.value)] : [];
+    svg.setAttribute("viewBox", `0 0 ${W} ${panels.length * (H + TOP + GAP)}`);
+    const drawn = panels.map((panel, p) => profile(panel, rows, x, [L, W - R], p * (H + TOP + GAP) + TOP, H));
+    svg.replaceChildren(...drawn.map(([group]) => group));
+    cursors = drawn.map(([, cursor]) => cursor);
+  }
+  plot();
 
   const detail = root.querySelector(".detail"), body = root.querySelector("tbody");
   const lines = rows.map((row, i) => body.querySelector(`tr[data-row="${i}"]`));
@@ -92,8 +144,9 @@ function section(root, data) {
     const add = (name, value) => list.append(make("dt", {}, name), make("dd", {}, value));
     for (const [name, value] of row.facts) add(name, value);
     panels.forEach((panel) => {
-      const logs = panel.logs[i].filter((v) => v !== null).sort((a, b) => a - b);
+      const logs = sortedSeeds(panel.logs?.[i] ?? []), band = bandOf(panel, i);
       if (logs.length) add(`${panel.title}, over seeds`, `median ${number(quantile(logs, 0.5))}, from ${number(logs[0])} to ${number(logs[logs.length - 1])}`);
+      else if (band) add(`${panel.title}, over seeds`, `median ${show(panel, band[2])}, 5-95% from ${show(panel, band[0])} to ${show(panel, band[4])}`);
       if (panel.zero[i]) add(panel.title, `exactly zero in ${panel.zero[i]} seeds`);
       if (panel.broken[i]) add(panel.title, `not finite in ${panel.broken[i]} seeds`);
       if (logs.length) {
@@ -105,6 +158,11 @@ function section(root, data) {
         list.append(make("dt", {}, ""), cell);
       }
     });
+    if (row.exponents) {
+      const cell = make("dd");
+      cell.append(histogram(row.exponents));
+      list.append(make("dt", {}, "values by sign and exponent"), cell);
+    }
     if (row.finding) add("finding", row.finding);
     detail.append(list);
   }
@@ -205,6 +263,10 @@ function section(root, data) {
       order(indices);
       refresh();
     });
+  });
+  more.addEventListener("change", () => {
+    plot();
+    choose(chosen);
   });
   refresh();
   if (rows.length) choose(Math.max(0, rows.findIndex((row) => row.finding)));

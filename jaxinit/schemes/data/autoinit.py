@@ -1,12 +1,12 @@
 """AutoInit: variances of weights from the moments of a signal, without data."""
 
 import functools
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from jaxinit.initializers import normal, zeros
+from jaxinit.initializers._check import check_number
 from jaxinit.moments.propagate import Propagated, propagate
 from jaxinit.roles.network import Network
 from jaxinit.schemes.fitted import by_layer
@@ -54,6 +54,7 @@ def autoinit(*, input_mean: float = 0.0, input_variance: float = 1.0) -> Scheme:
       A scheme. It looks at shapes alone.
 
     Raises:
+      TypeError: if an argument is no number.
       ValueError: if ``input_mean`` is not finite or ``input_variance`` not positive
         and finite; when used, if an operation has no rule (it says which and where) or
         only zeros reach a weight.
@@ -73,14 +74,11 @@ def autoinit(*, input_mean: float = 0.0, input_variance: float = 1.0) -> Scheme:
       Initialization for Neural Networks", 2023. There the moments of max pooling are
       sampled; here they are integrated.
     """
-    if not math.isfinite(input_mean):
-        raise ValueError(f"`input_mean` must be finite, got {input_mean}.")
-    if not 0 < input_variance < math.inf:
-        raise ValueError(
-            f"`input_variance` must be positive and finite, got {input_variance}. It "
-            "is 1 for standardized data."
-        )
-    return _AutoInit(float(input_mean), float(input_variance))
+    advice = "It is that of standardized data by default: mean 0, variance 1."
+    return _AutoInit(
+        check_number("input_mean", input_mean, advice),
+        check_number("input_variance", input_variance, advice, low=0),
+    )
 
 
 @dataclass(frozen=True)

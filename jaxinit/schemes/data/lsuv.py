@@ -9,6 +9,12 @@ from jax import lax
 
 from jaxinit._typing import Initializer
 from jaxinit.initializers import normal, orthogonal, zeros
+from jaxinit.initializers._check import (
+    check_choice,
+    check_count,
+    check_initializer,
+    check_number,
+)
 from jaxinit.roles.network import Network, Parameter
 from jaxinit.schemes.data.rescale import (
     POINTS,
@@ -60,6 +66,7 @@ def lsuv(
       to be 1.
 
     Raises:
+      TypeError: if ``base`` is not callable, or a number is none.
       ValueError: if ``target`` is unknown, or ``tolerance`` or ``max_iterations`` is
         not positive.
 
@@ -67,11 +74,10 @@ def lsuv(
       Mishkin and Matas, "All you need is a good init", 2015, algorithm 1. There every
       layer takes at least one forward pass of its own.
     """
-    if target not in POINTS:
-        raise ValueError(f"`target` must be 'output' or 'activation', got {target!r}.")
-    _check_loop(tolerance, max_iterations)
+    check_choice("target", target, POINTS, "It is where the variance is to be 1.")
     init = _ORTHOGONAL if base is None else base
-    return _Lsuv(init, target, False, tolerance, max_iterations)
+    check_initializer("base", init)
+    return _Lsuv(init, target, False, *_loop(tolerance, max_iterations))
 
 
 def data_dependent(
@@ -97,15 +103,16 @@ def data_dependent(
       A scheme for models whose layers have biases.
 
     Raises:
+      TypeError: if ``base`` is not callable, or a number is none.
       ValueError: if ``tolerance`` or ``max_iterations`` is not positive; when used, if
         a layer has no bias that could center it.
 
     References:
       Salimans and Kingma, "Weight Normalization", 2016, section 3.
     """
-    _check_loop(tolerance, max_iterations)
     init = _NORMAL if base is None else base
-    return _Lsuv(init, "output", True, tolerance, max_iterations)
+    check_initializer("base", init)
+    return _Lsuv(init, "output", True, *_loop(tolerance, max_iterations))
 
 
 def act_norm(*, tolerance: float = 0.1, max_iterations: int = 10) -> Scheme:
@@ -125,15 +132,15 @@ def act_norm(*, tolerance: float = 0.1, max_iterations: int = 10) -> Scheme:
       the exponential of one.
 
     Raises:
-      ValueError: if ``tolerance`` or ``max_iterations`` is not positive; when used, if
-        the model has no such layer, or one without a shift.
+      TypeError: if ``tolerance`` or ``max_iterations`` is no number.
+      ValueError: if one of them is not positive; when used, if the model has no such
+        layer, or one without a shift.
 
     References:
       Kingma and Dhariwal, "Glow: Generative Flow with Invertible 1x1 Convolutions",
       2018, section 3.1.
     """
-    _check_loop(tolerance, max_iterations)
-    return _ActNorm(None, "output", True, tolerance, max_iterations)
+    return _ActNorm(None, "output", True, *_loop(tolerance, max_iterations))
 
 
 @dataclass(frozen=True)
@@ -237,7 +244,10 @@ class _ActNorm(_Lsuv):
         return []
 
 
-def _check_loop(tolerance: float, max_iterations: int) -> None:
-    for name, value in [("tolerance", tolerance), ("max_iterations", max_iterations)]:
-        if not value > 0:
-            raise ValueError(f"`{name}` must be above 0, got {value}.")
+def _loop(tolerance: float, max_iterations: int) -> tuple[float, int]:
+    """When to stop: the arguments as numbers above 0."""
+    advice = "A variance may stay this far from 1: 0.1."
+    return (
+        check_number("tolerance", tolerance, advice, low=0),
+        check_count("max_iterations", max_iterations, "It counts passes over data."),
+    )

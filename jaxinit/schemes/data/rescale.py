@@ -12,7 +12,8 @@ import numpy as np
 from jaxinit.layers.event import Event
 from jaxinit.program.flow import Flow
 from jaxinit.program.paths import Location
-from jaxinit.program.run import Hooks, Plan, Tap, replay, sees
+from jaxinit.program.plan import Hooks, Plan, Tap
+from jaxinit.program.run import replay, sees
 from jaxinit.roles.network import Network, Parameter
 from jaxinit.schemes.data.behind import activation_end
 from jaxinit.schemes.data.degree import degrees, is_linear

@@ -6,6 +6,7 @@ from typing import Any, get_args
 
 import jax
 
+from jaxinit.initializers._check import check_choice, check_count, check_number
 from jaxinit.roles.network import Network
 from jaxinit.schemes.learned._batches import (
     Batches,
@@ -77,7 +78,8 @@ def gradinit(
       without dropout.
 
     Raises:
-      TypeError: if ``loss`` is no function, or ``batches`` can be read only once.
+      TypeError: if ``loss`` is no function, a number is none, or ``batches`` can be
+        read only once.
       ValueError: if a number is out of range; when used, if the batches do not fit the
         arguments that the model is given.
       FloatingPointError: when used, if the loss is not finite.
@@ -98,32 +100,18 @@ def gradinit(
     """
     check_loss(loss, "gradinit")
     check_batches(batches, "gradinit")
-    if algorithm not in get_args(Algorithm):
-        raise ValueError(
-            f"`algorithm` must be one of {', '.join(get_args(Algorithm))}, "
-            f"got {algorithm!r}."
-        )
-    for name, value in {
-        "eta": eta,
-        "gamma": gamma,
-        "learning_rate": learning_rate,
-    }.items():
-        if not value > 0:
-            raise ValueError(f"`{name}` must be above 0, got {value}.")
-    if not 0 <= min_scale <= 1:
-        raise ValueError(
-            f"`min_scale` must be from 0 to 1, where the scales start; got {min_scale}."
-        )
-    if iterations < 0:
-        raise ValueError(f"`iterations` must be at least 0, got {iterations}.")
-    return _GradInit(
-        starting(start),
-        loss,
-        batches,
-        Settings(algorithm, eta, gamma, iterations, learning_rate),
-        min_scale,
-        progress,
+    advice = "It says how the model will be trained."
+    check_choice("algorithm", algorithm, get_args(Algorithm), advice)
+    settings = Settings(
+        algorithm,
+        check_number("eta", eta, "It is the size of the simulated step.", low=0),
+        check_number("gamma", gamma, "It bounds the gradient's norm.", low=0),
+        check_count("iterations", iterations, "It counts steps.", minimum=0),
+        check_number("learning_rate", learning_rate, "It is Adam's: 0.01.", low=0),
     )
+    advice = "Scales start at 1 and stay above it."
+    least = check_number("min_scale", min_scale, advice, low=0, high=1, closed=True)
+    return _GradInit(starting(start), loss, batches, settings, least, progress)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax  # type: ignore[import-untyped]
 
+from jaxinit.initializers._check import check_count, check_number, check_share
 from jaxinit.roles.network import Network
 from jaxinit.schemes.learned._batches import (
     Batch,
@@ -78,7 +79,8 @@ def metainit(
       A scheme. Its model must be called without dropout.
 
     Raises:
-      TypeError: if ``loss`` is no function, or ``batches`` can be read only once.
+      TypeError: if ``loss`` is no function, a number is none, or ``batches`` can be
+        read only once.
       ValueError: if a number is out of range; when used, if the batches do not fit the
         arguments that the model is given, or if there are none and inputs or labels
         cannot be drawn.
@@ -96,14 +98,11 @@ def metainit(
     check_loss(loss, "metainit")
     if batches is not None:
         check_batches(batches, "metainit")
-    if steps < 0:
-        raise ValueError(f"`steps` must be at least 0, got {steps}.")
-    if not learning_rate > 0:
-        raise ValueError(f"`learning_rate` must be above 0, got {learning_rate}.")
-    if not 0 <= momentum < 1:
-        raise ValueError(f"`momentum` must be from 0 to below 1, got {momentum}.")
-    if not eps > 0:
-        raise ValueError(f"`eps` must be above 0, got {eps}.")
+    steps = check_count("steps", steps, "It counts changes of the norms.", minimum=0)
+    advice = "It is what one step adds to a norm's momentum: 0.1."
+    learning_rate = check_number("learning_rate", learning_rate, advice, low=0)
+    momentum = check_share("momentum", momentum, "It is kept from step to step: 0.9.")
+    eps = check_number("eps", eps, "It is added to gradients: 1e-5.", low=0)
     return _MetaInit(
         starting(start),
         loss,

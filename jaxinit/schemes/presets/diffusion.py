@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from jaxinit.initializers import glorot_uniform, normal, zeros
+from jaxinit.initializers._check import shown
 from jaxinit.roles.network import Network
 from jaxinit.schemes.presets._of_layers import Layers, norms
 from jaxinit.schemes.residual.structure import readouts
@@ -31,6 +32,7 @@ def dit(modulation: str, *, timestep: str | None = None) -> Scheme:
       A scheme.
 
     Raises:
+      TypeError: if a pattern is no text.
       ValueError: when used, if a pattern matches nothing.
 
     Examples:
@@ -40,10 +42,16 @@ def dit(modulation: str, *, timestep: str | None = None) -> Scheme:
       Peebles and Xie, "Scalable Diffusion Models with Transformers", 2023, section
       3.2; the laws are those of its code, ``DiT.initialize_weights``.
     """
-    given = [(modulation, zeros)]
+    given = [("modulation", modulation, zeros)]
     if timestep is not None:
-        given.append((timestep, normal(0.02)))
-    return override(_DiT(), given)
+        given.append(("timestep", timestep, normal(0.02)))
+    for name, pattern, _ in given:
+        if not isinstance(pattern, str) or not pattern:
+            raise TypeError(
+                f"`{name}` must be a pattern of paths, such as '**/modulation/*', got "
+                f"{shown(pattern)}."
+            )
+    return override(_DiT(), [(pattern, init) for _, pattern, init in given])
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def hyper_connection(layer: int, streams: int) -> Initializer:
       Zhu et al., "Hyper-Connections", 2024, equation 14.
     """
     advice = "Attentions and MLPs both count, from 0."
-    number = check_count("layer", layer + 1, advice) - 1
+    number = check_count("layer", layer, advice, minimum=0)
     count = check_count("streams", streams, "It is the number of streams.")
     alpha = np.zeros((count, count + 1), np.float32)
     alpha[number % count, 0] = 1.0

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 
 from jaxinit.layers.event import Event
 from jaxinit.program import versions
-from jaxinit.program.run import Hooks, Plan, Probes, Tap, replay
+from jaxinit.program.plan import Hooks, Plan, Probes, Tap
+from jaxinit.program.run import replay
 from jaxinit.roles.network import Network
 from jaxinit.schemes.pretrain._elementwise import NotElementwise, elementwise
 from jaxinit.schemes.pretrain.denoising import Hidden

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax  # type: ignore[import-untyped]
 
+from jaxinit.initializers._check import check_choice, check_count, check_share, shown
 from jaxinit.schemes.learned._repeat import minibatches, repeat
 
 Array = jax.Array
@@ -61,6 +62,7 @@ def denoising_autoencoder(
       A method for ``greedy_pretrain``.
 
     Raises:
+      TypeError: if a number is none, or ``optimizer`` no transformation.
       ValueError: if a number is out of range or ``error`` is unknown.
 
     References:
@@ -68,23 +70,25 @@ def denoising_autoencoder(
       Features with Denoising Autoencoders", 2008, section 2; Vincent et al., "Stacked
       Denoising Autoencoders", 2010. They use plain stochastic gradient descent.
     """
-    if not 0 <= corruption < 1:
-        raise ValueError(f"`corruption` must be from 0 to below 1, got {corruption}.")
-    if error not in get_args(Error):
-        raise ValueError(
-            f"`error` must be one of {', '.join(get_args(Error))}, got {error!r}."
-        )
-    check_counts(epochs, batch_size)
+    corruption = check_share("corruption", corruption, "The authors took 0.1 to 0.5.")
+    check_choice("error", error, get_args(Error), "It measures the reconstruction.")
+    counts = check_counts(epochs, batch_size)
     if optimizer is None:
         optimizer = optax.adam(1e-3)
-    return DenoisingAutoencoder(corruption, error, optimizer, epochs, batch_size)
+    if not hasattr(optimizer, "init") or not hasattr(optimizer, "update"):
+        raise TypeError(
+            "`optimizer` must be an optax transformation, such as optax.adam(1e-3), "
+            f"got {shown(optimizer)}."
+        )
+    return DenoisingAutoencoder(corruption, error, optimizer, *counts)
 
 
-def check_counts(epochs: int, batch_size: int) -> None:
-    """Raises a ValueError unless there is something to do."""
-    for name, value in {"epochs": epochs, "batch_size": batch_size}.items():
-        if value < 1:
-            raise ValueError(f"`{name}` must be at least 1, got {value}.")
+def check_counts(epochs: int, batch_size: int) -> tuple[int, int]:
+    """Both as integers of at least 1."""
+    return (
+        check_count("epochs", epochs, "It counts passes over the data."),
+        check_count("batch_size", batch_size, "It counts the samples of a batch."),
+    )
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxinit.initializers._check import check_flag
 from jaxinit.roles.network import Network
 from jaxinit.schemes.learned._learned import Learn, Learned, starting
 from jaxinit.schemes.pretrain._stack import AGREEMENT, DenseLayer, Stack, dense_stack
@@ -45,7 +46,7 @@ def greedy_pretrain(
       called without dropout. Give ``initialize`` all the data, not only a batch.
 
     Raises:
-      TypeError: if ``method`` is no such method.
+      TypeError: if ``method`` is no such method, or ``readout`` no bool.
       ValueError: when used, if the model is no such stack, or the data or the
         nonlinearities do not suit the method.
       FloatingPointError: when used, if the error is not finite.
@@ -63,6 +64,7 @@ def greedy_pretrain(
         raise TypeError(
             f"`method` must be denoising_autoencoder(...) or rbm(...), got {method!r}."
         )
+    check_flag("readout", readout)
     return _GreedyPretrain(starting(start), method, readout, progress)
 
 

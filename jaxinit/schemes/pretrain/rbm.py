@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxinit.initializers._check import check_choice, check_count, check_number
 from jaxinit.schemes.learned._repeat import minibatches, repeat
 from jaxinit.schemes.pretrain.denoising import (
     Hidden,
@@ -72,6 +73,7 @@ def rbm(
       A method for ``greedy_pretrain``, for models with sigmoid hidden layers.
 
     Raises:
+      TypeError: if a number is none.
       ValueError: if a number is out of range or ``visible`` is unknown.
 
     References:
@@ -81,16 +83,13 @@ def rbm(
       they drive the visible ones, and otherwise probabilities stand for samples. No
       weight decay.
     """
-    if visible not in get_args(Visible):
-        raise ValueError(
-            f"`visible` must be one of {', '.join(get_args(Visible))}, got {visible!r}."
-        )
-    if steps < 1:
-        raise ValueError(f"`steps` must be at least 1, got {steps}.")
-    if learning_rate is not None and not learning_rate > 0:
-        raise ValueError(f"`learning_rate` must be above 0, got {learning_rate}.")
-    check_counts(epochs, batch_size)
-    return BoltzmannMachine(visible, steps, learning_rate, epochs, batch_size)
+    check_choice("visible", visible, get_args(Visible), "It is what the data are.")
+    steps = check_count("steps", steps, "It counts steps of Gibbs sampling: 1.")
+    if learning_rate is not None:
+        advice = "It is 0.1 for binary units."
+        learning_rate = check_number("learning_rate", learning_rate, advice, low=0)
+    counts = check_counts(epochs, batch_size)
+    return BoltzmannMachine(visible, steps, learning_rate, *counts)
 
 
 @dataclass(frozen=True)

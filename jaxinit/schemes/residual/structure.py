@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from jaxinit._configuration import measuring
 from jaxinit.layers.event import Event
+from jaxinit.models.arguments import model_arguments
 from jaxinit.roles.network import Network, Parameter
 from jaxinit.roles.structure import Branch, as_hints
 from jaxinit.schemes.initialize import prepare
@@ -110,7 +111,7 @@ def residual_structure(
       Net: 1 residual branches
         0: 2 weights, Dense_1/kernel, Dense_0/kernel
     """
-    kwargs = {**kwargs, **(model_kwargs or {})}
+    kwargs = model_arguments(kwargs, model_kwargs)
     hints = as_hints(output, roles, branches)
     network, _ = prepare(model, args, kwargs, rngs, hints=hints)
     found = tuple(

@@ -70,6 +70,11 @@ class Blocks(NamedTuple):
     layers: Mapping[int, Layer]
     stacks: Mapping[int, Stack]
 
+    @property
+    def width(self) -> int:
+        """That of the deepest stream."""
+        return max(self.stacks.values(), key=lambda stack: stack.num_ends).width
+
     def stack(self, layer: Layer) -> Stack:
         return self.stacks[layer.stream]
 

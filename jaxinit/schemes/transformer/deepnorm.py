@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from jaxinit._typing import Initializer
 from jaxinit.initializers import scale, variance_scaling
 from jaxinit.initializers._check import check_count
+from jaxinit.models.arguments import model_arguments
 from jaxinit.roles.network import Network, Parameter
 from jaxinit.schemes.fitted import fitted, real_fans
 from jaxinit.schemes.initialize import prepare
@@ -144,7 +145,7 @@ def deepnorm_alpha(
     References:
       Wang et al., "DeepNet: Scaling Transformers to 1,000 Layers", 2022, figure 2.
     """
-    network, _ = prepare(model, args, {**kwargs, **(model_kwargs or {})}, rngs)
+    network, _ = prepare(model, args, model_arguments(kwargs, model_kwargs), rngs)
     blocks = read_blocks(network)
     need_attention(network, blocks, "deepnorm()")
     return _constants(blocks)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from jaxinit._typing import Initializer
 from jaxinit.initializers import glorot_uniform, scale
+from jaxinit.initializers._check import check_flag
 from jaxinit.roles.network import Network, Parameter
 from jaxinit.schemes.fitted import fitted, real_fans
 from jaxinit.schemes.scheme import Assignment, Scheme
@@ -51,6 +52,7 @@ def t_fixup(*, reference_qk_gain: bool = False) -> Scheme:
       A scheme for transformers, scanned ones included.
 
     Raises:
+      TypeError: if ``reference_qk_gain`` is no bool.
       ValueError: when used, if the model has no attention inside a residual branch, or
         one layer makes several of queries, keys and values, and the program does not
         tell which of its outputs are which.
@@ -63,7 +65,7 @@ def t_fixup(*, reference_qk_gain: bool = False) -> Scheme:
       Huang, Perez, Ba and Volkovs, "Improving Transformer Optimization Through Better
       Initialization", 2020, section 3.2.
     """
-    return _TFixup(bool(reference_qk_gain))
+    return _TFixup(check_flag("reference_qk_gain", reference_qk_gain))
 
 
 def decoder_factor(num_blocks: int) -> float:

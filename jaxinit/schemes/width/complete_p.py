@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import optax  # type: ignore[import-untyped]
 
+from jaxinit.models.arguments import model_arguments
 from jaxinit.schemes.initialize import prepare
 from jaxinit.schemes.width.depth_mup import depth_mup_factors, inside_branches
 from jaxinit.schemes.width.mup import Readout
@@ -123,7 +124,7 @@ def complete_p(
       transformers", 2025, table 1 (from memory; the product of learning rate and decay
       is tested, and that a coordinate check is flat).
     """
-    network, _ = prepare(model, args, {**kwargs, **(model_kwargs or {})}, rngs)
+    network, _ = prepare(model, args, model_arguments(kwargs, model_kwargs), rngs)
     inside = inside_branches(network)
     factors = depth_mup_factors(
         network.structure.num_branches, base_branches, exponent=exponent
@@ -132,7 +133,7 @@ def complete_p(
         "readout": readout,
         "base_args": base_args,
         "rngs": rngs,
-        "model_kwargs": {**kwargs, **(model_kwargs or {})},
+        "model_kwargs": model_arguments(kwargs, model_kwargs),
     }
 
     def deep(factor: float) -> Any:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from jaxinit.initializers._check import check_count, check_number
+from jaxinit.models.arguments import model_arguments
 from jaxinit.roles.network import Network
 from jaxinit.schemes.initialize import prepare
 from jaxinit.schemes.width.mup_optimizer import (
@@ -73,6 +75,7 @@ def depth_mup_factors(
       The factors. ``depth_mup_multipliers`` lays the learning rates out as a pytree.
 
     Raises:
+      TypeError: if a count is no integer or ``exponent`` no number.
       ValueError: if a number is out of range or ``optimizer`` unknown.
 
     Examples:
@@ -87,22 +90,12 @@ def depth_mup_factors(
       Transfer in Residual Networks", 2023, table 1. Dey et al., "Don't be lazy:
       CompleteP enables compute-efficient deep transformers", 2025, table 1.
     """
-    for name, count in [
-        ("num_branches", num_branches),
-        ("base_branches", base_branches),
-    ]:
-        if count < 1:
-            raise ValueError(
-                f"`{name}` must be at least 1, got {count}. It counts what is added "
-                "into the stream: 24 for a 12-block transformer."
-            )
-    if not 0.5 <= exponent <= 1:
-        raise ValueError(
-            f"`exponent` must be between 0.5 (depth-muP) and 1 (CompleteP), got "
-            f"{exponent}. Below, activations grow with the depth."
-        )
+    advice = "It counts what is added into the stream: 24 for a 12-block transformer."
+    count = check_count("num_branches", num_branches, advice)
+    ratio = count / check_count("base_branches", base_branches, advice)
+    advice = "It is 0.5 for depth-muP and 1 for CompleteP; below, activations grow."
+    exponent = check_number("exponent", exponent, advice, low=0.5, high=1, closed=True)
     check_optimizer(optimizer)
-    ratio = num_branches / base_branches
     branch = ratio**-exponent
     if optimizer == "sgd":
         return DepthFactors(branch, ratio ** (2 * exponent - 1), 1.0)
@@ -158,7 +151,7 @@ def depth_mup_multipliers(
     References:
       As ``depth_mup_factors``.
     """
-    network, _ = prepare(model, args, {**kwargs, **(model_kwargs or {})}, rngs)
+    network, _ = prepare(model, args, model_arguments(kwargs, model_kwargs), rngs)
     inside = inside_branches(network)
     factors = depth_mup_factors(
         network.structure.num_branches,

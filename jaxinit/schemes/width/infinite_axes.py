@@ -4,10 +4,10 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
-from jaxinit.models.arguments import arguments
-from jaxinit.models.trace import trace
-from jaxinit.roles.network import Network, Parameter, read_network
+from jaxinit.models.arguments import model_arguments
+from jaxinit.roles.network import Network, Parameter
 from jaxinit.schemes.initialize import prepare
+from jaxinit.schemes.width.base_network import base_network
 
 WidthRole = Literal["input", "hidden", "output", "tied", "vector", "finite"]
 
@@ -92,31 +92,9 @@ def mup_widths(
       Yang et al., "Tensor Programs V: Tuning Large Neural Networks via Zero-Shot
       Hyperparameter Transfer", 2022, appendix B.
     """
-    network, _ = prepare(model, args, {**kwargs, **(model_kwargs or {})}, rngs)
+    network, _ = prepare(model, args, model_arguments(kwargs, model_kwargs), rngs)
     narrow = base_network(base, network, base_args, rngs)
     return tuple(find_widths(network, narrow).values())
-
-
-def base_network(
-    base: Any,
-    network: Network,
-    base_args: Sequence[Any] | None,
-    rngs: Sequence[str],
-) -> Network:
-    """The base model, traced with the target's arguments or with its own."""
-    given = network.given
-    if base_args is not None:
-        _, kwargs = given.call(given.shapes)
-        given = arguments(tuple(base_args), kwargs)
-    try:
-        traced = trace(base, given, tuple(rngs))
-    except (TypeError, ValueError) as error:
-        error.add_note(
-            "This happened to `base`, which is called with the target's arguments. If "
-            "it takes others, pass them as `base_args=(...)`."
-        )
-        raise
-    return read_network(traced, given)
 
 
 def find_widths(network: Network, base: Network) -> dict[int, Width]:

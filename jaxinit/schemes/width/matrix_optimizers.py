@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from jaxinit.models.arguments import model_arguments
 from jaxinit.roles.network import Parameter
 from jaxinit.schemes.initialize import prepare
 from jaxinit.schemes.width.infinite_axes import Width
@@ -57,7 +58,7 @@ output_axis=(1,))}
     """
     from optax.contrib import MuonDimensionNumbers  # type: ignore[import-untyped]
 
-    network, _ = prepare(model, args, {**kwargs, **(model_kwargs or {})}, rngs)
+    network, _ = prepare(model, args, model_arguments(kwargs, model_kwargs), rngs)
     found: list[Any] = []
     for parameter in network.params:
         if is_matrix(parameter):

@@ -14,12 +14,13 @@ from jaxinit.initializers._call import call
 from jaxinit.initializers._check import check_initializer
 from jaxinit.initializers._draw import from_sampler
 from jaxinit.initializers._value import law_of, with_fans
-from jaxinit.models.arguments import Arguments, arguments
+from jaxinit.models.arguments import Arguments, arguments, streams_and_kwargs
 from jaxinit.models.trace import adapt
 from jaxinit.roles.network import Network, Parameter
 from jaxinit.schemes.fitted import by_part, fitted, kernels_of, real_fans
 from jaxinit.schemes.scheme import Assignment, Scheme
-from jaxinit.schemes.width.infinite_axes import Width, base_network, find_widths
+from jaxinit.schemes.width.base_network import base_network, positional
+from jaxinit.schemes.width.infinite_axes import Width, find_widths
 from jaxinit.schemes.width.own_rms import own_rms, rms_of, with_rms
 
 Array = jax.Array
@@ -120,9 +121,9 @@ def mup(
         )
     given = None
     if base_args is not None:
-        given = arguments(tuple(base_args), {})
+        given = arguments(positional(base_args), {})
         given = given._replace(inputs=tuple(given.shapes))
-    return _Mup(base, given, base_init, readout, tuple(rngs))
+    return _Mup(base, given, base_init, readout, streams_and_kwargs(rngs, {})[0])
 
 
 def check_readout(readout: str) -> None:
@@ -177,10 +178,10 @@ class _Mup(Scheme):
         return "it does not grow with the width"
 
     def assign(self, network: Network) -> list[Assignment]:
-        positional = None
+        inputs = None
         if self.base_args is not None:
-            positional, _ = self.base_args.call(self.base_args.shapes)
-        narrow = base_network(self.base, network, positional, self.rngs)
+            inputs, _ = self.base_args.call(self.base_args.shapes)
+        narrow = base_network(self.base, network, inputs, self.rngs)
         widths = find_widths(network, narrow)
         ends = check_ends(network, widths, self.readout)
         assignments = []

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
+from jaxinit.models.arguments import model_arguments
 from jaxinit.schemes.initialize import prepare
-from jaxinit.schemes.width.infinite_axes import base_network, find_widths
+from jaxinit.schemes.width.base_network import base_network
+from jaxinit.schemes.width.infinite_axes import find_widths
 from jaxinit.schemes.width.mup import Readout, check_ends, check_readout
 from jaxinit.schemes.width.mup_optimizer import tree_like_params
 
@@ -68,7 +70,7 @@ def mup_epsilons(
       CompleteP enables compute-efficient deep transformers", 2025, table 1.
     """
     check_readout(readout)
-    network, _ = prepare(model, args, {**kwargs, **(model_kwargs or {})}, rngs)
+    network, _ = prepare(model, args, model_arguments(kwargs, model_kwargs), rngs)
     widths = find_widths(network, base_network(base, network, base_args, rngs))
     ends = check_ends(network, widths, readout)
     lifted = ends if readout == "multiplier" else frozenset()

@@ -8,10 +8,12 @@ import jax
 import numpy as np
 import optax  # type: ignore[import-untyped]
 
+from jaxinit.models.arguments import model_arguments
 from jaxinit.models.trace import Traced
 from jaxinit.roles.network import Parameter
 from jaxinit.schemes.initialize import prepare
-from jaxinit.schemes.width.infinite_axes import Width, base_network, find_widths
+from jaxinit.schemes.width.base_network import base_network
+from jaxinit.schemes.width.infinite_axes import Width, find_widths
 from jaxinit.schemes.width.matrix_optimizers import muon_rate, shampoo_rate
 from jaxinit.schemes.width.mup import Readout, check_ends, check_readout
 from jaxinit.transfer._leaves import some, tree_of
@@ -95,7 +97,7 @@ def mup_multipliers(
     """
     check_readout(readout)
     check_optimizer(optimizer)
-    network, _ = prepare(model, args, {**kwargs, **(model_kwargs or {})}, rngs)
+    network, _ = prepare(model, args, model_arguments(kwargs, model_kwargs), rngs)
     widths = find_widths(network, base_network(base, network, base_args, rngs))
     ends = check_ends(network, widths, readout)
     lifted = ends if readout == "multiplier" else frozenset()

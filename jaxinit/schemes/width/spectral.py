@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from jaxinit._typing import Initializer
 from jaxinit.initializers import normal, spectral_orthogonal
+from jaxinit.models.arguments import model_arguments
 from jaxinit.roles.network import Network, Parameter
 from jaxinit.schemes.fitted import by_part, fitted, kernels_of
 from jaxinit.schemes.initialize import prepare
@@ -121,7 +122,7 @@ def spectral_multipliers(
       sections 3 and 4.
     """
     check_optimizer(optimizer)
-    network, _ = prepare(model, args, {**kwargs, **(model_kwargs or {})}, rngs)
+    network, _ = prepare(model, args, model_arguments(kwargs, model_kwargs), rngs)
     rates = []
     for parameter in network.params:
         matrix = _matrix(parameter, network)
@@ -179,7 +180,7 @@ def _matrix(parameter: Parameter, network: Network) -> _Matrix:
                 f"override(spectral(), [({parameter.name!r}, normal(1.0))]), with the "
                 "logits divided by the width."
             )
-        return _Matrix(1.0, float(_row(parameter, network)))
+        return _Matrix(1.0, float(row_size(parameter, network)))
     if use is None:
         return _Matrix(1.0, math.prod(shape) / math.prod(parameter.layers))
     outputs = use.fan_out
@@ -188,7 +189,8 @@ def _matrix(parameter: Parameter, network: Network) -> _Matrix:
     return _Matrix(float(use.fan_in), float(outputs))
 
 
-def _row(parameter: Parameter, network: Network) -> int:
+def row_size(parameter: Parameter, network: Network) -> int:
+    """How many entries a row of a table that is looked up has."""
     for event in network.sites.events:
         for use in event.uses:
             if use.leaf == parameter.leaf:

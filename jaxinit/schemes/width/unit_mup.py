@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 
 from jaxinit.initializers import normal
+from jaxinit.models.arguments import model_arguments
 from jaxinit.models.functional import Functional
 from jaxinit.roles.network import Network, Parameter
 from jaxinit.schemes.initialize import prepare
@@ -15,6 +16,7 @@ from jaxinit.schemes.residual.structure import readouts
 from jaxinit.schemes.scheme import Assignment, Scheme, drawn
 from jaxinit.schemes.width.depth_mup import inside_branches
 from jaxinit.schemes.width.mup_optimizer import tree_like_params
+from jaxinit.schemes.width.spectral import row_size
 
 
 class UnitMup(NamedTuple):
@@ -105,7 +107,7 @@ def unit_mup_factors(
       Blake et al., "u-muP: The Unit-Scaled Maximal Update Parametrization", 2024,
       table 2; the learning rates are those of its code's ``lr_scale_func_adam``.
     """
-    network, _ = prepare(model, args, {**kwargs, **(model_kwargs or {})}, rngs)
+    network, _ = prepare(model, args, model_arguments(kwargs, model_kwargs), rngs)
     branches = network.structure.branches
     inside = inside_branches(network) if branches else set()
     slower = 1 / math.sqrt(max(network.structure.num_branches, 1))
@@ -169,7 +171,7 @@ def _factors(parameter: Parameter, network: Network) -> tuple[float, float]:
                 f"{parameter.name} is both looked up and a readout, for which u-muP "
                 "has two laws. Give them a table each."
             )
-        return 1.0, 1 / math.sqrt(parameter.shape[-1])
+        return 1.0, 1 / math.sqrt(row_size(parameter, network))
     if use is None:
         return 1.0, 1.0
     if parameter.leaf in readouts(network):

@@ -9,7 +9,8 @@ import numpy as np
 
 from jaxinit.layers.event import Event
 from jaxinit.program import versions
-from jaxinit.program.run import Hooks, Plan, Tap, replay
+from jaxinit.program.plan import Hooks, Plan, Tap
+from jaxinit.program.run import replay
 from jaxinit.roles.network import Network
 from jaxinit.signal.statistics import float_outputs
 from jaxinit.signal.tabulate import Cell

@@ -10,8 +10,10 @@ import numpy as np
 from jaxinit._caches import cached
 from jaxinit.draw.own_init import Draw
 from jaxinit.layers.event import Event
-from jaxinit.program.run import Hooks, Plan, Tap, replay
+from jaxinit.program.plan import Hooks, Plan, Tap
+from jaxinit.program.run import replay
 from jaxinit.roles.network import Network
+from jaxinit.roles.structure import Hints
 from jaxinit.signal.engine import seed_keys
 from jaxinit.signal.extra.attribution import skip_attribution
 from jaxinit.signal.extra.exponents import exponents
@@ -95,7 +97,7 @@ def measure_extra(
     """
     if not metrics:
         return NOTHING
-    run = _compiled(analysis.traced, tuple(metrics))(network, analysis)
+    run = _compiled(analysis.traced, network.hints, tuple(metrics))(network, analysis)
     found = []
     for seed in seeds:
         key, noise = seed_keys(root, np.uint32(seed))
@@ -113,9 +115,11 @@ def measure_extra(
 
 
 @cached(16)
-def _compiled(traced: Any, metrics: tuple[str, ...]) -> Callable[..., Any]:
-    """Compiles once for a traced model and some metrics."""
-    del traced
+def _compiled(
+    traced: Any, hints: Hints, metrics: tuple[str, ...]
+) -> Callable[..., Any]:
+    """Compiles once for a traced model, what is said of it, and some metrics."""
+    del traced, hints
     made: list[Callable[..., Any]] = []
 
     def of(network: Network, analysis: Analysis) -> Callable[..., Any]:

@@ -11,7 +11,8 @@ from jax import lax
 
 from jaxinit.layers.taps import plan_taps
 from jaxinit.program import versions
-from jaxinit.program.run import Hooks, Plan, Tap, replay
+from jaxinit.program.plan import Hooks, Plan, Tap
+from jaxinit.program.run import replay
 from jaxinit.signal.inside.program import Watched
 from jaxinit.signal.inside.rows import COUNT, at, pooled, tabulated
 from jaxinit.signal.metrics import METRICS, Seen

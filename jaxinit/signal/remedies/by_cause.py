@@ -1,23 +1,21 @@
 """What may mend each kind of finding, the likeliest first."""
 
-import ast
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 from jaxinit.report.findings import Finding
 from jaxinit.report.measured import Measured
 from jaxinit.report.numbers import some
 from jaxinit.signal.remedies import laws
-from jaxinit.signal.remedies.candidate import NORMALIZE, Candidate, evaluated
-from jaxinit.verdict.evidence import curves, of_param, params, weight_gain
+from jaxinit.signal.remedies.as_named import Found, as_named
+from jaxinit.signal.remedies.candidate import NORMALIZE, Candidate
+from jaxinit.verdict.evidence import params, weight_gain
+from jaxinit.verdict.given_weights import is_given
 from jaxinit.verdict.remedies import common_activation, num_joins
+from jaxinit.verdict.steps_of_size import LARGEST, SMALLEST
 
-Found = Iterator[Candidate | None]
-
-# A kernel whose mean square is within these bounds, times 1/fan_in, is not off.
-_USUAL = (0.2, 8.0)
-# A sum of as many branches of variance one as there are joins.
+# Kernels are not drawn anew for a change of their mean square by less than this share.
 _SMALL_CHANGE = 0.05
 
 
@@ -28,13 +26,14 @@ def candidates(report: Measured) -> list[Candidate]:
       report: a report whose evidence was gathered.
 
     Returns:
-      First what suits the most severe finding. Nothing that the model already has.
+      First what suits the most severe finding. Nothing that the model already has,
+      and of weights that were given nothing that draws them anew.
     """
     if not params(report):
         return []
     found: list[Candidate | None] = []
     for finding in report.findings:
-        found += _as_named(report, finding)
+        found += as_named(report, finding)
         found += _BY_KIND.get(finding.kind, _nothing)(report, finding)
     top = report.findings[0]
     if top.kind in _BY_KIND and top.metric != "token_cos":
@@ -44,67 +43,9 @@ def candidates(report: Measured) -> list[Candidate]:
         if candidate is not None:
             name = f"{candidate.scheme}{candidate.normalize}"
             unique.setdefault(name, candidate)
+    if is_given(report):
+        return [c for c in unique.values() if c.scheme is None]
     return list(unique.values())
-
-
-def _as_named(report: Measured, finding: Finding) -> Found:
-    """The line of the finding itself, where it is initializers: there, everywhere."""
-    code, _, where = (finding.remedy or "").partition("  # ")
-    whole: Candidate | None = None
-    for number, (word, what) in enumerate(_arguments(code)):
-        each = [c for c in _placed(report, finding, word, what, where) if c]
-        if not number:
-            yield from each
-            whole = each[0] if each else None
-        else:
-            whole = whole.and_also(each[0]) if whole and each else whole
-            yield whole
-
-
-def _arguments(code: str) -> list[tuple[str, str]]:
-    """Keyword arguments, ``kernel_init=...`` and so on, whose values are known."""
-    try:
-        call = ast.parse(f"f({code})", mode="eval").body
-        assert isinstance(call, ast.Call)
-        found = [(str(k.arg), ast.unparse(k.value)) for k in call.keywords]
-        for _, what in found:
-            evaluated(what)
-    except Exception:  # it is no such code, or holds a name of the user's
-        return []
-    return [(w, what) for w, what in found if w.endswith("_init") and not call.args]
-
-
-def _placed(
-    report: Measured, finding: Finding, word: str, what: str, where: str
-) -> Found:
-    """One argument for the parameters that it may be meant for."""
-    if word == "kernel_init" and "branch" in where:
-        places = [laws.having(report, "branch_end")]
-    elif word == "kernel_init":
-        places = [_kernels_of(report, finding.row), laws.hidden(report)]
-    elif word == "bias_init":
-        gates = [c["row"] for c in curves(report, "logistic") if c.get("gate")]
-        at_gates = [n for row in gates for n in _params_of(report, row, *_BIASES)]
-        here = _params_of(report, finding.row, *_BIASES)
-        places = [list(dict.fromkeys(at_gates)), here, laws.having(report, *_BIASES)]
-    else:
-        places = [laws.having(report, *_ROLES_OF.get(word, ()))]
-    if math.isfinite(finding.stderr):  # found by a slope, which no single layer makes
-        places.reverse()
-    law = laws.named(what)
-    for names in places:
-        if names and word == "kernel_init" and law is not None:
-            yield laws.kernels(report, names, law)
-        elif names and word != "kernel_init":
-            yield laws.drawn(report, names, what)
-
-
-_BIASES = ("bias", "gate_bias", "forget_gate_bias")
-_ROLES_OF = {
-    "scale_init": ("gain",),
-    "recurrent_kernel_init": ("recurrent",),
-    "embedding_init": ("embedding",),
-}
 
 
 def _nothing(report: Measured, finding: Finding) -> Found:
@@ -133,8 +74,8 @@ def _everywhere(report: Measured) -> Found:
 
 def _size(report: Measured, finding: Finding) -> Found:
     """A signal or gradient that grows or falls: at one layer, or with depth."""
-    one = _kernels_of(report, finding.row)
-    if finding.metric == "second_moment" and finding.stderr != finding.stderr:
+    one = laws.kernels_of(report, finding.row)
+    if finding.metric == "second_moment" and math.isnan(finding.stderr):
         yield from _jump(report, finding, one)
     if finding.kind == "exploding":
         yield from _branches(report)
@@ -150,7 +91,7 @@ def _jump(report: Measured, finding: Finding, names: list[str]) -> Found:
     gain = None if row is None else weight_gain(report, row)
     if row is None or gain is None or not math.isfinite(finding.value):
         return
-    if not _USUAL[0] < gain < _USUAL[1]:
+    if not SMALLEST < gain < LARGEST:
         for law in laws.for_activation(row.activation):
             yield laws.kernels(report, names, law)
     factor = 2.0 ** min(max(finding.value / 2, -60.0), 60.0)
@@ -178,7 +119,7 @@ def _branches(report: Measured) -> Found:
 
 def _rescaled(report: Measured, finding: Finding) -> Found:
     """Kernels, or gains of kernels, times what was measured to be missing."""
-    if not math.isfinite(finding.value) or finding.stderr != finding.stderr:
+    if not math.isfinite(finding.value) or math.isnan(finding.stderr):
         return
     bits = 2 * finding.value if finding.metric == "grad_rms" else finding.value
     square = 2.0 ** min(max(-bits, -60.0), 60.0)
@@ -197,7 +138,7 @@ def _rescaled(report: Measured, finding: Finding) -> Found:
 
 
 def _dead(report: Measured, finding: Finding) -> Found:
-    yield _biases(report, _params_of(report, finding.row, "bias"))
+    yield _biases(report, laws.params_of(report, finding.row, "bias"))
     yield _biases(report, laws.having(report, "bias"))
     yield _normalized(report)
     yield from _everywhere(report)
@@ -207,8 +148,8 @@ def _saturated(report: Measured, finding: Finding) -> Found:
     if finding.metric == "softmax":
         yield from _attention(report)
         return
-    one = _kernels_of(report, finding.row)
-    bias = _biases(report, _params_of(report, finding.row, "bias", "gate_bias"))
+    one = laws.kernels_of(report, finding.row)
+    bias = _biases(report, laws.params_of(report, finding.row, "bias", "gate_bias"))
     every = _biases(report, laws.having(report, "bias", "gate_bias"))
     yield bias
     yield every
@@ -244,7 +185,7 @@ def _attention(report: Measured) -> Found:
             simulates=True,
         )
     drawn = laws.kernels(report, pair, laws.LECUN)
-    if gains and max(gains) > _USUAL[1]:
+    if gains and max(gains) > LARGEST:
         yield drawn
     yield divided
     yield drawn
@@ -314,7 +255,7 @@ def _inputs(report: Measured, finding: Finding) -> Found:
 
 
 def _readout(report: Measured, finding: Finding) -> Found:
-    names = _kernels_of(report, finding.row) or laws.having(report, "readout")
+    names = laws.kernels_of(report, finding.row) or laws.having(report, "readout")
     tables = [n for n in names if "embedding" in params(report)[n]["roles"]]
     for name in tables:
         width = int(params(report)[name]["shape"][-1])
@@ -374,19 +315,3 @@ def _biases(report: Measured, names: list[str]) -> Candidate | None:
 
 def _ones(report: Measured, names: list[str]) -> Candidate | None:
     return laws.drawn(report, names, "jaxinit.ones") if names else None
-
-
-def _kernels_of(report: Measured, row: str | None) -> list[str]:
-    """The kernels that act in a row."""
-    return [n for n in _params_of(report, row) if of_param(report, n).get("fan_in")]
-
-
-def _params_of(report: Measured, row: str | None, *roles: str) -> list[str]:
-    found = [p for r in report.rows if r.name == row for p in r.params]
-    names = [n if n in params(report) else n.split("[")[0] for n in found]
-    return [
-        n
-        for n in names
-        if n in params(report)
-        and (not roles or set(roles) & set(params(report)[n]["roles"]))
-    ]

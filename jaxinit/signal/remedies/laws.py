@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 from jaxinit import _patterns
 from jaxinit.report.measured import Measured
 from jaxinit.signal.remedies.candidate import Candidate
-from jaxinit.verdict.evidence import params
+from jaxinit.verdict.evidence import of_param, params
+from jaxinit.verdict.remedies import CALLABLES, TANH_LIKE
 
 
 class Law(NamedTuple):
@@ -28,20 +29,7 @@ LECUN = Law("jaxinit.lecun_normal()", 1.0)
 ORTHOGONAL = Law("jaxinit.orthogonal(1.0)", None)
 SIREN = Law("jaxinit.siren()", None)
 
-_CALLABLES = {
-    "tanh": "jnp.tanh",
-    "sin": "jnp.sin",
-    "erf": "jax.scipy.special.erf",
-    "logistic": "jax.nn.sigmoid",
-    **{
-        name: f"jax.nn.{name}"
-        for name in (
-            "celu elu gelu hard_sigmoid hard_swish hard_tanh leaky_relu log_sigmoid "
-            "mish relu relu6 sigmoid silu soft_sign softplus squareplus swish"
-        ).split()
-    },
-}
-_ODD = frozenset({"tanh", "erf", "hard_tanh", "soft_sign", "sin", None})
+_ODD = TANH_LIKE | {None}
 
 
 def scaled(gain: float) -> Law:
@@ -64,8 +52,8 @@ def for_activation(name: str | None) -> list[Law]:
     if name == "selu":
         return [LECUN, ORTHOGONAL]
     found = [HE] if name == "relu" else [LECUN, HE]
-    if name in _CALLABLES:
-        gain = f"jaxinit.calculate_gain({_CALLABLES[name]})"
+    if name in CALLABLES:
+        gain = f"jaxinit.calculate_gain({CALLABLES[name]})"
         found.append(Law(f"jaxinit.orthogonal({gain})", None))
     return [*found, *([LECUN] if name == "relu" else [])]
 
@@ -147,6 +135,23 @@ HIDDEN = (
 def hidden(report: Measured) -> list[str]:
     """Kernels that are neither readout nor table."""
     return having(report, "weight", but=("readout", "embedding"))
+
+
+def kernels_of(report: Measured, row: str | None) -> list[str]:
+    """The kernels that act in a row."""
+    return [n for n in params_of(report, row) if of_param(report, n).get("fan_in")]
+
+
+def params_of(report: Measured, row: str | None, *roles: str) -> list[str]:
+    """The parameters that act in a row, and do one of these things if any are named."""
+    known = params(report)
+    found = [p for r in report.rows if r.name == row for p in r.params]
+    names = [n if n in known else n.split("[")[0] for n in found]
+    return [
+        n
+        for n in names
+        if n in known and (not roles or set(roles) & set(known[n]["roles"]))
+    ]
 
 
 def having(report: Measured, *roles: str, but: Sequence[str] = ()) -> list[str]:

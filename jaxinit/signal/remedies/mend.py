@@ -9,21 +9,26 @@ import jax
 
 from jaxinit._configuration import measuring
 from jaxinit._progress import Bar
+from jaxinit.models.arguments import model_arguments
 from jaxinit.report.remedy import Remedy
 from jaxinit.report.report import Report
 from jaxinit.report.text import visible
 from jaxinit.roles.network import Network, Parameter
 from jaxinit.schemes.scheme import Assignment, Refine, Scheme, as_scheme
-from jaxinit.signal.checks import check_switch, model_arguments
-from jaxinit.signal.measure import Options, Prepared, measure, prepare
+from jaxinit.signal.checks import check_switch
+from jaxinit.signal.measure import measure
+from jaxinit.signal.prepare import Options, Prepared, prepare
 from jaxinit.signal.remedies.by_cause import candidates
 from jaxinit.signal.remedies.candidate import Candidate
-from jaxinit.signal.remedies.trying import Tried, attempt, attempts, ranked, spreads
+from jaxinit.signal.remedies.outcome import Tried, ranked, spreads
+from jaxinit.signal.remedies.trying import attempt, attempts
 
 # Remedies that are tried at most.
 _MOST = 24
+# Decades that a curve counts for of which zeros hide the spread: a second moment that
+# spreads as far is found faulty.
+_UNKNOWN = 2.0
 # Schemes that look at the whole network, after all that a cause suggests.
-_UNKNOWN = 2.0  # decades
 _WHOLE = ("jaxinit.lsuv()", "jaxinit.fixup()")
 
 

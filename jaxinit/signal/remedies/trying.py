@@ -4,21 +4,19 @@ import dataclasses
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxinit._progress import Bar
-from jaxinit.report.findings import KINDS, Finding, Kind
-from jaxinit.report.remedy import Remedy
 from jaxinit.report.report import Report
 from jaxinit.signal.inputs import Fed
-from jaxinit.signal.measure import Prepared, measure
+from jaxinit.signal.measure import measure
+from jaxinit.signal.prepare import Prepared
 from jaxinit.signal.remedies.by_cause import candidates
 from jaxinit.signal.remedies.candidate import Candidate, evaluated
-from jaxinit.verdict.currents import TENFOLD, flows
+from jaxinit.signal.remedies.outcome import Tried, helping, named, ranked, told
 
 How = Literal["tried", "named", "none"]
 HOWS: tuple[How, ...] = ("tried", "named", "none")
@@ -29,44 +27,6 @@ MOST = 8
 # Seconds of the processors for so many, or as many as the analysis itself took, after
 # which no other is tried.
 _LEAST_SECONDS = 20.0
-# The share of the change over depth that a verdict allows, for few seeds.
-_MARGIN = 0.7
-# What few seeds are always found to have.
-_OF_FEW_SEEDS = frozenset({"too-few-seeds"})
-
-
-class Tried(NamedTuple):
-    """A candidate and what came of it.
-
-    Attributes:
-      candidate: what was tried.
-      scheme: the scheme that its text makes, the user's own where there is none.
-      report: the analysis with it.
-    """
-
-    candidate: Candidate
-    scheme: Any
-    report: Report
-
-    @property
-    def kind(self) -> Kind:
-        return verdict(self.report)
-
-    @property
-    def surely_mends(self) -> bool:
-        """Whether it is healthy by a margin, which other seeds will not use up."""
-        return self.kind == "ok" and all(
-            flow.trend is None
-            or not flow.trend.is_significant
-            or abs(flow.trend.change) < _MARGIN * TENFOLD * flow.per_rms
-            for flow in flows(self.report)
-        )
-
-
-def verdict(report: Report) -> Kind:
-    """The verdict, but for what follows from having few seeds."""
-    kinds = [f.kind for f in report.findings if f.kind not in _OF_FEW_SEEDS]
-    return min(kinds, key=KINDS.index, default="ok")
 
 
 def check_remedies(remedies: Any) -> None:
@@ -102,7 +62,7 @@ def with_remedies(
     own = None if scheme is None else "scheme"
     found = [candidate.over(own) for candidate in candidates(report)]
     if how == "named" or jax.process_count() > 1:
-        return _named(report, found)
+        return named(report, found)
     start = time.perf_counter()
     tried: list[Tried] = []
     interrupted: tuple[str, ...] = ()
@@ -118,41 +78,11 @@ def with_remedies(
     remedies = ranked(report, tried)
     return dataclasses.replace(
         report,
-        findings=_told(report.findings, remedies, tried),
+        findings=told(report.findings, remedies, tried),
         remedies=remedies,
         notes=report.notes + interrupted,
         settings=report.settings | cost,
     )
-
-
-def _told(
-    findings: tuple[Finding, ...],
-    remedies: Sequence[Remedy],
-    tried: Sequence[Tried],
-) -> tuple[Finding, ...]:
-    """The findings with the best remedy, or with their own if it was not refuted."""
-    best = remedies[0] if remedies else None
-    if best is not None and best.mends:
-        return tuple(
-            f._replace(remedy=best.line if i else best.printed)
-            for i, f in enumerate(findings)
-        )
-    refuted = _codes(tried)
-    told = []
-    for f in findings:
-        if f.remedy is not None and _code(f.remedy) in refuted:
-            instead = f"{f.remedy}; tried, does not mend all"
-            f = f._replace(remedy=instead if best is None else best.printed)
-        told.append(f)
-    return tuple(told)
-
-
-def _code(line: str) -> str:
-    return line.partition("  # ")[0]
-
-
-def _codes(tried: Sequence[Tried]) -> set[str]:
-    return {_code(one.candidate.line) for one in tried}
 
 
 def attempts(
@@ -241,100 +171,14 @@ def attempt(
     return Tried(candidate, made, again)
 
 
-def ranked(report: Report, tried: Sequence[Tried]) -> tuple[Remedy, ...]:
-    """Remedies, the best first: those that mend, what is named, what helps."""
-    before = verdict(report)
-    spread = spreads(report)
-    remedies = {
-        id(one): Remedy(
-            line=one.candidate.line,
-            scheme=one.candidate.scheme,
-            change=_change(one.candidate),
-            tried=True,
-            before=before,
-            after=one.kind,
-            seeds=len(one.report.seeds),
-            spread_before=spread,
-            spread_after=spreads(one.report),
-        )
-        for one in tried
-    }
-    mending = [one for one in tried if one.surely_mends]
-    helping = _helping(report, tried)
-    return (
-        *(remedies[id(one)] for one in mending),
-        *(r for r in _as_written(report) if _code(r.line) not in _codes(tried)),
-        *(remedies[id(one)] for one in helping),
-    )
-
-
-def spreads(report: Report) -> tuple[float, float]:
-    """Decades over which the layers' second moments and gradients' norms spread."""
-    found = {}
-    for flow in flows(report):
-        known = flow.logs[np.isfinite(flow.logs).all(axis=1)]
-        if known.size:
-            median = np.median(known, axis=0)
-            found[flow.metric] = float(np.ptp(median) * np.log10(2))
-    return (
-        found.get("second_moment", float("nan")),
-        found.get("grad_rms", float("nan")),
-    )
-
-
-def _named(report: Report, found: Sequence[Candidate]) -> Report:
-    before, spread, nan = verdict(report), spreads(report), float("nan")
-    remedies = [
-        Remedy(
-            candidate.line,
-            candidate.scheme,
-            _change(candidate),
-            False,
-            before,
-            None,
-            0,
-            spread,
-            (nan, nan),
-        )
-        for candidate in found
-    ]
-    return dataclasses.replace(report, remedies=(*_as_written(report), *remedies))
-
-
-def _as_written(report: Report) -> list[Remedy]:
-    """What the findings name: changes of the model that nobody tries."""
-    nan = float("nan")
-    lines = dict.fromkeys(f.remedy for f in report.findings if f.remedy is not None)
-    before, spread = verdict(report), spreads(report)
-    return [
-        Remedy(line, None, "code", False, before, None, 0, spread, (nan, nan))
-        for line in lines
-    ]
-
-
-def _change(candidate: Candidate) -> Literal["initializers", "inputs", "code"]:
-    if candidate.simulates:
-        return "code"
-    return "inputs" if candidate.scheme is None else "initializers"
-
-
 def _next(report: Report, done: Sequence[Tried]) -> list[Candidate]:
     """What helps, each with what suits the findings that it leaves."""
-    helping = _helping(report, done)
+    better = helping(report, done)
     return [
         more.and_also(one.candidate)
-        for one in helping[:2]
+        for one in better[:2]
         for more in candidates(one.report)[:3]
     ]
-
-
-def _helping(report: Report, tried: Sequence[Tried]) -> list[Tried]:
-    """Those that leave a less severe verdict, the least severe first."""
-    before = KINDS.index(verdict(report))
-    helping = [
-        one for one in tried if not one.surely_mends and KINDS.index(one.kind) > before
-    ]
-    return sorted(helping, key=lambda one: -KINDS.index(one.kind))
 
 
 def _normalized(fed: Fed) -> Fed:

@@ -1,12 +1,15 @@
 """Models that cause what no model of the other pages does, one for each sentence."""
 
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from tests.verdict.models.case import Faulty, X
+from tests.verdict.models.case import SEQ, Faulty, Healthy, X, drawn, scaled
 from tests.verdict.models.functional_models import functional
-from tests.verdict.models.linen_models import dropout
+from tests.verdict.models.linen_models import dropout, he, lecun
 
 D, relu = nn.Dense, nn.relu
 
@@ -46,8 +49,45 @@ def summed(rows):
     return body
 
 
+def critic(m, state, action):
+    x = jnp.concatenate([state, action], -1)
+    return D(1)(relu(D(32, kernel_init=he)(relu(D(32, kernel_init=he)(x)))))
+
+
+def towers(m, x, y):
+    return D(5)(relu(D(32)(x)) + relu(D(32)(y.reshape(32, -1))))
+
+
 def small(y):
     return (1e-9 * y.astype(jnp.float32)).mean()
+
+
+class Layer(nn.Module):
+    """A block of attention, with or without a skip around it."""
+
+    skip: bool
+    query: Any = lecun
+
+    @nn.compact
+    def __call__(self, x, _):
+        h = nn.LayerNorm()(x)
+        q = D(16, kernel_init=self.query, use_bias=False)(h)
+        k, v = (D(16, kernel_init=lecun, use_bias=False)(h) for _ in range(2))
+        h = D(16)(nn.softmax(q @ k.swapaxes(-1, -2) / 4) @ v)
+        return (x + h if self.skip else h), None
+
+
+class Scanned(nn.Module):
+    """Blocks whose parameters are stacked, and run by a scan."""
+
+    skip: bool
+    query: Any = lecun
+
+    @nn.compact
+    def __call__(self, x):
+        stacked = nn.scan(Layer, {"params": 0}, split_rngs={"params": True}, length=8)
+        x, _ = stacked(self.skip, self.query)(x, None)
+        return D(5)(x)
 
 
 FAULTY = [
@@ -114,5 +154,39 @@ FAULTY = [
         loss=small,
         cured_loss=lambda y: (y.astype(jnp.float32) ** 2).mean(),
     ),
+    Faulty(
+        "critic, states of mean 100",
+        critic,
+        (drawn(32, 8) + 100, drawn(32, 4)),
+        "input",
+        "Dense",
+        critic,
+        (drawn(32, 8), drawn(32, 4)),
+    ),
+    Faulty(
+        "two towers, one of pixels",
+        towers,
+        (X, 255 * jax.random.uniform(jax.random.key(3), (32, 4, 4))),
+        "input",
+        "Dense",
+        towers,
+        (X, jax.random.uniform(jax.random.key(3), (32, 4, 4))),
+    ),
+    Faulty(
+        "scanned attention without skips",
+        Scanned(False),
+        (SEQ,),
+        "rank-collapsed",
+        "[",
+        Scanned(True),
+    ),
+    Faulty(
+        "scanned attention, queries x12",
+        Scanned(True, scaled(lecun, 12.0)),
+        (SEQ,),
+        "saturated",
+        "Dense_0[|Dense_1[",
+        Scanned(True),
+    ),
 ]
-HEALTHY = []
+HEALTHY = [Healthy("critic, bounded actions", critic, (X, jnp.tanh(drawn(32, 4))))]
