@@ -1,5 +1,6 @@
 """Settings of all tests, and which of them are the quick ones."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -18,9 +19,14 @@ os.environ.setdefault(
 # times as long as one alone. Read when SciPy loads it.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+# Tracing makes many objects and few cycles: to look for cycles at every 700th takes a
+# tenth of the time.
+gc.set_threshold(50_000, 20, 20)
+
 # Files that compile little, from most of the rooms.
 QUICK = frozenset(
     {
+        "draw/test_compiling.py",
         "initializers/test_constants.py",
         "initializers/test_fans.py",
         "initializers/test_normal.py",
@@ -36,7 +42,11 @@ QUICK = frozenset(
         "roles/test_router.py",
         "schemes/test_rules.py",
         "test_rooms.py",
+        "train/test_intervals.py",
+        "transfer/test_names.py",
+        "transfer/test_weight_selection.py",
         "verdict/test_trend.py",
+        "verdict/test_verdict.py",
     }
 )
 

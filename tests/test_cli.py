@@ -189,7 +189,7 @@ def test_all_rows(project, monkeypatch, capsys):
     [
         (["model"], "'model' is not MODULE:ATTRIBUTE"),
         (["examples/net.py:model"], "Not a file name but examples.net:model"),
-        (["user_models:nothing"], "no attribute 'nothing'. It has np, nn, nnx, model"),
+        (["user_models:nothing"], "no attribute 'nothing'. It has model, batch"),
         (["user_model:model"], "there is no module 'user_model' in"),
         (["user_models:Needy"], r"fields width have no default.*model = Needy(width="),
         (["user_models:broken"], "calling user_models:broken() failed: RuntimeError"),

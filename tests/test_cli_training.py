@@ -66,6 +66,7 @@ def test_coord_check_under_mup_and_without(project, capsys):
         assert list(found.sizes) == [16, 64]
         assert found.ok == (status[words[0]] == 0)
         assert "Verdict: " in capsys.readouterr().out
+    assert status == {"--mup": 0, "--optimizer": 1}
     found.to_html("c.html")
     assert "slope of log2 rms" in (project / "c.html").read_text()
 

@@ -22,8 +22,9 @@ INTRODUCTION = """# Papers, measured again
 
 Each script in `examples/papers/` measures what a paper claims, at a size that a CPU
 can bear, and says what was scaled down. A result that does not reproduce is shown as
-such; a small network that disagrees with a paper does not refute it. This page is
-made from the records of those runs by `python docs/scripts/papers.py`.
+such; a small network that disagrees with a paper does not refute it. What a paper
+itself reports is quoted from memory: look it up before you cite it. This page is made
+from the records of those runs by `python docs/scripts/papers.py`.
 
 | paper | claims that hold here |
 |---|---|

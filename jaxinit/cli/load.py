@@ -172,7 +172,11 @@ def named(name: Name) -> Any:
         raise Failure(f"importing {name.module} failed: {story(error)}") from error
     for part in name.attribute.split("."):
         if not hasattr(found, part):
-            known = [n for n in vars(found) if not n.startswith("_")]
+            known = [
+                n
+                for n, held in vars(found).items()
+                if not n.startswith("_") and not inspect.ismodule(held)
+            ]
             raise Failure(
                 f"{name.module} has no attribute {name.attribute!r}. It has "
                 f"{', '.join(known[:12]) or 'none'}"

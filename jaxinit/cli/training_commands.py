@@ -188,7 +188,7 @@ def _sheet(name: str, records: list[dict[str, Any]], depth: int | None) -> "Shee
 
     head = (
         *("var_w", "var_b", "phase", "q", "gradient² per layer", "correlation"),
-        *("depth scale of q", "of correlations", "trains to depth"),
+        *("depth scale of q", "of correlation", "trains to depth"),
     )
     fields = ("q", "chi_1", "c", "xi_q", "xi_c", "trainable_depth")
     rows = tuple(

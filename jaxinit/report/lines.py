@@ -14,6 +14,9 @@ MAX_ROWS, _LINES = 60, 40
 # Numbers in names; longer rows of digits are several.
 _NUMBER = re.compile(r"(\d{1,18})")
 
+# A module is one line only if that leaves a table with a quarter of the lines or more.
+_COARSE = 4
+
 # How many rows like the first are tried as the start of the next equal module.
 _TRIED = 64
 
@@ -62,7 +65,8 @@ def folded(report: Measured, room: int) -> list[Line]:
 
     Modules in a row that are equal but for a number in their names share lines, as few
     of them as it takes; if that does not do, whole modules become one line, the
-    innermost first. A row that a finding names, and its neighbors, are never folded.
+    innermost first, or else neighbors do. A row that a finding names, and those beside
+    it, are never folded.
 
     Args:
       report: what is shown.
@@ -83,11 +87,11 @@ def folded(report: Measured, room: int) -> list[Line]:
             lines = [line for run in runs for line in _lines(run, together, names)]
             break
     lines = lines or [Line(name, (i,)) for i, name in enumerate(names)]
-    depth = max(name.count("/") for name in names)
-    while len(lines) > room and depth >= 0:
-        lines = _by_module(lines, depth, kept, names)
-        depth -= 1
-    return lines
+    for depth in range(max(name.count("/") for name in names), 0, -1):
+        coarser = _by_module(lines, depth, kept)
+        if len(lines) > room and len(coarser) >= room / _COARSE:
+            lines = coarser
+    return lines if len(lines) <= room else _by_place(lines, room, kept, names)
 
 
 def _kept(report: Measured) -> frozenset[int]:
@@ -126,6 +130,8 @@ def _runs(report: Measured, kept: frozenset[int]) -> Iterator[_Run]:
         best = _Run(start, start + 1, 1)
         likely = (i - start for i in range(start + 1, stop) if keys[i] == keys[start])
         for _, period in zip(range(_TRIED), likely, strict=False):
+            if start + 2 * period <= best.stop:
+                continue  # what repeats within the best stretch adds nothing to it
             end = start + period
             while end < stop and counts_on(end, period, start):
                 end += 1
@@ -169,10 +175,8 @@ def _pattern(names: Sequence[str]) -> str:
     )
 
 
-def _by_module(
-    lines: Sequence[Line], depth: int, kept: frozenset[int], names: Sequence[str]
-) -> list[Line]:
-    """Neighbors of one module at this depth become one line; at 0 all neighbors do."""
+def _by_module(lines: Sequence[Line], depth: int, kept: frozenset[int]) -> list[Line]:
+    """Neighbors of one module at this depth become one line."""
 
     def module(line: Line) -> Line | tuple[str, ...]:
         path = tuple(line.name.split("/")[:-1])
@@ -181,11 +185,35 @@ def _by_module(
     found: list[Line] = []
     for _, group in groupby(lines, module):
         members = list(group)
-        if len(members) == 1:
-            found += members
-            continue
-        rows = tuple(sorted(i for line in members for i in line.rows))
-        place = [*members[0].name.split("/")[:-1][:depth], "*"]
-        ends = f"{names[rows[0]]} .. {names[rows[-1]]}"
-        found.append(Line("/".join(place) if depth else ends, rows))
+        path = members[0].name.split("/")[:-1][:depth]
+        found.append(_joined(members, "/".join([*path, "*"])))
     return found
+
+
+def _by_place(
+    lines: Sequence[Line], room: int, kept: frozenset[int], names: Sequence[str]
+) -> list[Line]:
+    """As many neighbors as it takes become one line, whatever they are."""
+    stretches = [
+        (1 if alone else len(lines), list(group))
+        for alone, group in groupby(lines, lambda line: line.rows[0] in kept)
+    ]
+    found = list(lines)
+    for together in range(2, len(lines) + 1):
+        found = []
+        for most, members in stretches:
+            step = min(together, most)
+            for first in range(0, len(members), step):
+                some = members[first : first + step]
+                rows = [i for line in some for i in line.rows]
+                found.append(_joined(some, f"{names[min(rows)]} .. {names[max(rows)]}"))
+        if len(found) <= room:
+            break
+    return found
+
+
+def _joined(lines: Sequence[Line], name: str) -> Line:
+    """One line for several; a single one stays as it is."""
+    if len(lines) == 1:
+        return lines[0]
+    return Line(name, tuple(sorted(i for line in lines for i in line.rows)))

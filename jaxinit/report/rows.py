@@ -28,7 +28,10 @@ _MIN_NAME = 20
 # Letters of the bars, on narrow terminals and on wide ones.
 _BARS, _MANY_BARS = 8, 12
 
-_SHORT = {"dot_general": "dot", "conv_general_dilated": "conv", "ragged_dot": "dot"}
+_SHORT = {
+    **{"dot_general": "dot", "ragged_dot": "dot", "conv_general_dilated": "conv"},
+    **{"concatenate": "concat", "dynamic_update_slice": "update"},
+}
 
 
 class Column(NamedTuple):

@@ -106,7 +106,7 @@ class Race(Result):
         """A line for each scheme, and below it what can be said of them."""
         head = (
             *("scheme", "trains", "stalls", "diverges", "best rate", "rates that work"),
-            *("final loss", "accuracy", "steps to target", "at initialization"),
+            *("final loss", "accuracy", "steps to target", "verdict at init"),
         )
         rows = tuple(standing.row(s) for s in self.standings())
         shape = self.outcomes.shape

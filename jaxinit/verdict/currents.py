@@ -50,6 +50,7 @@ class Current(NamedTuple):
       hidden: the layers that the line is fitted to.
       trend: the line through them, None below three layers.
       depths: `(hidden,)`: how far each of them is along the flow.
+      where: whose size it is, if not that of the layers' outputs.
     """
 
     metric: str
@@ -59,6 +60,7 @@ class Current(NamedTuple):
     hidden: slice
     trend: Trend | None
     depths: np.ndarray
+    where: str = ""
 
 
 def comparable(report: Measured) -> list[int]:
@@ -76,7 +78,9 @@ def find_currents(report: Measured) -> list[Current]:
     stream = [i for i, row in enumerate(report.rows) if _is_stream(row)]
     if len(stream) >= SHORTEST_STREAM and report.evidence:
         found += [
-            current for current in _both(report, stream, 0) if current.trend is not None
+            current._replace(where=" of the stream")
+            for current in _both(report, stream, 0)
+            if current.trend is not None
         ]
     return found
 
@@ -123,7 +127,7 @@ def describe(current: Current) -> str:
         return f"the {what} keeps within bounds ({known} {layers}: too few for a slope)"
     factor = _factor(current.trend.slope, current.trend.stderr)
     return (
-        f"the {what} changes by a factor of {factor} per layer "
+        f"the {what}{current.where} changes by a factor of {factor} per layer "
         f"over {current.trend.depth + 1} layers"
     )
 

@@ -47,6 +47,13 @@ REPORTS = {
     ),
     "a scan": make_report(tuple(row(f"blocks/fc[{i}]") for i in range(100))),
     "nothing alike": irregular(),
+    "odd numbers": make_report(
+        tuple(
+            row(name.format(i))
+            for i in range(30)
+            for name in ("a#{}", "a##{}", "9" * 5000 + "/{}", "\u0663/{}", "x\u00b2{}")
+        )
+    ),
 }
 
 
@@ -121,6 +128,14 @@ def test_without_equal_modules_the_innermost_become_one_line_first():
     assert [line.name for line in lines] == [f"net/{m}/*" for m in "abc"]
     assert [len(line.rows) for line in folded(irregular(modules=3), 2)] == [27]
     assert folded(irregular(modules=3), 2)[0].name == "net/*"
+
+
+def test_neighbors_share_a_line_where_modules_are_too_many_or_too_few():
+    lines = folded(irregular(modules=300), 40)
+
+    assert 20 <= len(lines) <= 40
+    assert lines[0].name == "net/a/x/w0 .. net/h/z/w8"
+    assert [i for line in lines for i in line.rows] == list(range(2700))
 
 
 def test_a_line_shows_the_worst_of_its_rows():

@@ -20,7 +20,7 @@ CASES = cases()
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
     found = program()
-    assert found is not None, "`tests/conftest.py` leaves this file out"
+    assert found is not None, "needs Chromium: apt-get install chromium"
     with Chromium(found, tmp_path_factory.mktemp("profile")) as started:
         yield started
 

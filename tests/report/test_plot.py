@@ -7,7 +7,7 @@ import pytest
 from jaxinit.report.marks import INK
 from jaxinit.report.plot import draw
 from jaxinit.verdict.judge import judged
-from tests.report.pages import asked_for
+from tests.report.pages import asked_for, few
 from tests.report.synthetic import dense_rows, make_report, row, walk
 
 
@@ -225,3 +225,11 @@ def test_what_theory_expects_is_drawn():
     )
     assert "black dots: theory" in signal.get_title(loc="left")
     assert "theory" not in gradient.get_title(loc="left")
+
+
+def test_labels_of_near_findings_do_not_cover_each_other():
+    signal = draw(few()).axes[0]
+    labels = [text for text in signal.texts if " from " in text.get_text()]
+
+    assert len(labels) == 2
+    assert abs(labels[0].xy[1] - labels[1].xy[1]) > 0.05

@@ -226,3 +226,15 @@ def test_zeros_stay_zeros_and_ones_stay_ones():
 
     assert not np.any(params["kernel"])
     assert (params["bias"] == 1).all()
+
+
+def test_inputs_of_the_base_are_a_tuple_and_streams_have_whole_names():
+    with pytest.raises(TypeError, match=r"`base_args` must be a tuple.*\(x,\)"):
+        mup(MLP(16), base_args=jnp.ones((2, 8)))
+    assert mup(MLP(16), rngs="noise").rngs == ("noise",)
+
+
+def test_keyword_arguments_of_the_model_are_given_once():
+    for kwargs, message in [([1], "must map names"), ({"a": 1}, "must not repeat")]:
+        with pytest.raises((TypeError, ValueError), match=f"`model_kwargs` {message}"):
+            initialize(MLP(16), zeros, 0, VECTORS, a=1, model_kwargs=kwargs)

@@ -29,14 +29,28 @@ class Stacked(nn.Module):
         return nn.Dense(4)(x)
 
 
+ORTHOGONAL = jax.nn.initializers.orthogonal()
+
+
+def two_batches(key, x):
+    """Each is drawn by a sampler of its own."""
+    keys = jax.random.split(key, 32)
+    return [jax.vmap(lambda k, n=n: ORTHOGONAL(k, (n, 96)))(keys) for n in (96, 112)]
+
+
+DRAWN = jaxinit.Functional(two_batches, lambda w, x: x @ w[0][0, :64] @ w[1][0].T)
+
 CASES = {
-    "init": (Stacked(jax.nn.initializers.orthogonal()), None),
-    "ours": (Stacked(jaxinit.orthogonal()), None),
-    "scheme": (Stacked(), jaxinit.orthogonal()),
-    "forward": (Stacked(factors=True), None),
+    "init": (Stacked(ORTHOGONAL), None, 64),
+    "two inits": (DRAWN, None, 2),
+    "ours": (Stacked(jaxinit.orthogonal()), None, 64),
+    "scheme": (Stacked(), jaxinit.orthogonal(), 64),
+    "forward": (Stacked(factors=True), None, 64),
 }
 
 if __name__ == "__main__":
-    model, scheme = CASES[sys.argv[1]]
+    model, scheme, seeds = CASES[sys.argv[1]]
     inputs = jax.random.normal(jax.random.key(0), (64, 64))
-    jaxinit.analyze(model, inputs, scheme=scheme, seeds=64, judge=False, progress=False)
+    jaxinit.analyze(
+        model, inputs, scheme=scheme, seeds=seeds, judge=False, progress=False
+    )

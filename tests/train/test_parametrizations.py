@@ -238,3 +238,16 @@ def test_unit_mup_is_its_table():
     drawn = jaxinit.initialize(MLP(64), schemes.unit_mup(), 0, X)["params"]
     std = float(drawn["second"]["kernel"].std())
     assert std == pytest.approx(1, abs=5 / math.sqrt(2 * 64 * 64))
+
+
+def test_a_row_of_a_table_may_have_several_axes():
+    def init(key, tokens):
+        del tokens
+        return {"table": jax.random.normal(key, (64, 2, 8)), "out": jnp.ones((16, 3))}
+
+    def apply(params, tokens):
+        return params["table"][tokens].reshape(*tokens.shape, 16) @ params["out"]
+
+    factors = schemes.unit_mup_factors(jaxinit.Functional(init, apply), TOKENS)
+
+    assert factors.learning_rates["table"] == 1 / math.sqrt(16)

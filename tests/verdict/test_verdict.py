@@ -161,6 +161,20 @@ def test_remedy_follows_the_activation(activation, remedy):
     )
 
 
+def test_a_healthy_stream_is_told_from_the_layers():
+    rows, curve = [], []
+    for i in range(6):
+        rows += [row(f"Block_{i}/Dense_{j}") for j in range(2)]
+        join = row(f"Block_{i}+", "add", kind="join", params=(), activation=None)
+        rows += [join._replace(skip=("x",), branch=(f"Block_{i}/Dense_1",))]
+        curve += [0.0, 0.0, 0.2 * i]
+    fields = {"log2_moment": np.array(curve), "evidence": {"params": {}}}
+    message = only(make_report(tuple(rows), **fields)).message
+
+    assert "The second moment changes by a factor of 1.0" in message
+    assert "the second moment of the stream changes by a factor of 1.1" in message
+
+
 def test_residual_stream_that_doubles_per_block():
     rows, curve = [], []
     for i in range(10):
@@ -391,7 +405,7 @@ def test_two_tame_layers_are_ok_and_say_why():
     finding = only(make_report(dense_rows(2), log2_moment=np.array([0.0, 1.0])))
 
     assert finding.kind == "ok"
-    assert "too few for a slope" in finding.message
+    assert "(2 layers: too few for a slope)" in finding.message
 
 
 def test_gradients_of_1e_25_are_vanishing_numbers_not_zeros():
