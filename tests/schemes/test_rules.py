@@ -133,7 +133,7 @@ def test_as_stored_sees_the_stored_shape():
         ([], ValueError, "at least one rule"),
         ([ji.he_normal()], TypeError, "rule 1 must be a pair"),
         ([("head", 3)], TypeError, "rule 1 must give an initializer"),
-        ([("head", ji.he_normal), (4, ji.zeros)], TypeError, "rule 2 must begin"),
+        ([("head", ji.he_normal()), (4, ji.zeros)], TypeError, "rule 2 must begin"),
         ([("", ji.zeros)], ValueError, "`pattern`"),
     ],
 )
