@@ -1,5 +1,6 @@
 """The zoo's models run with plain jax, and its tables are right."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -53,8 +54,7 @@ def test_scanned_gpt_equals_the_loop_with_restacked_weights():
     stacked = {name: params[name] for name in ("wte", "wpe", "ln_f")} | {
         "blocks": jax.tree.map(lambda *leaves: jnp.stack(leaves), *blocks)
     }
-    theirs = variables(scanned)["params"]
-    assert jax.tree.map(jnp.shape, stacked) == jax.tree.map(jnp.shape, theirs)
+    chex.assert_trees_all_equal_shapes(stacked, variables(scanned)["params"])
 
     # The two programs fuse differently: float32 rounding over a dozen operations.
     np.testing.assert_allclose(
