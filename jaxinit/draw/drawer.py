@@ -173,8 +173,10 @@ def drawer(init: versions.Program) -> Drawer:
       ValueError: if ``init`` does not take a typed key first.
 
     Examples:
+      >>> import jax
+      >>> from jaxinit.program import versions
       >>> def init(key):
-      ...     return jax.random.normal(key, (2, 3)), jnp.zeros(3)
+      ...     return jax.random.normal(key, (2, 3)), jax.numpy.zeros(3)
       >>> program, _ = versions.trace(init, jax.random.key(0))
       >>> draw = drawer(program)
       >>> [leaf.shape for leaf in draw(jax.random.key(1))]
