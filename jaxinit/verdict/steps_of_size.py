@@ -56,7 +56,8 @@ def _at_kernel(report: Measured, row: Row, rows: Sequence[Row]) -> Finding | Non
     before, after = entering(report, row.name), leaving(report, row.name)
     if not gain or not before or not after or row.operation == "gather":
         return None
-    if has_role(report, row, "query", "key", "gain"):  # judged by what they feed
+    # Judged by what they feed, and a table that is read out again by its logits.
+    if has_role(report, row, "query", "key", "gain", "embedding"):
         return None
     ratio = after / before
     followers = [r for r in rows if row.name in front(report, r.name)["after"]]

@@ -47,6 +47,7 @@ def text_of(name):
     "name",
     [
         "steep without size",
+        "tied table of std 1",
         "arc cosine",
         "root of negative numbers",
         "logarithm of negative numbers",
