@@ -14,6 +14,8 @@ from jaxinit.report.report import Report
 from jaxinit.signal.compiled import Compiled
 from jaxinit.signal.remedies import trying
 from jaxinit.signal.remedies.candidate import evaluated
+from tests.verdict.models.case import Net
+from tests.verdict.models.every import FAULTY
 
 X = jax.random.normal(jax.random.key(7), (32, 16))
 LAW = re.compile(r"(\w+_init)=(.+?)(?:  # (.*))?$")
@@ -331,3 +333,14 @@ def test_mend_leaves_a_healthy_model():
     plain = model.init(jax.random.key(0), X)
     ours = jaxinit.initialize(model, mended, 0, X)
     assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), plain, ours))
+
+
+def test_a_stand_in_for_a_change_of_code_refutes_nothing():
+    """A kernel that makes up for a factor leaves the factor where it is."""
+    case = next(case for case in FAULTY if case.name == "300 times")
+    report = jaxinit.analyze(Net(case.model), *case.inputs, seeds=4, progress=False)
+
+    line = report.remedies[0].line
+    assert re.fullmatch(r"h = h \* 0\.0046\d  # between Dense_1 and Dense_0", line)
+    assert report.findings[0].remedy == line
+    assert not report.remedies[0].tried

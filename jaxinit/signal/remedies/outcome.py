@@ -71,9 +71,10 @@ def ranked(report: Report, tried: Sequence[Tried]) -> tuple[Remedy, ...]:
     }
     mending = [one for one in tried if one.surely_mends]
     better = helping(report, tried)
+    listed = _refuted(tried) | {_code(one.candidate.line) for one in mending + better}
     return (
         *(remedies[id(one)] for one in mending),
-        *(r for r in _as_written(report) if _code(r.line) not in _codes(tried)),
+        *(r for r in _as_written(report) if _code(r.line) not in listed),
         *(remedies[id(one)] for one in better),
     )
 
@@ -150,7 +151,7 @@ def told(
             f._replace(remedy=best.line if i else best.printed)
             for i, f in enumerate(findings)
         )
-    refuted = _codes(tried)
+    refuted = _refuted(tried)
     found = []
     for f in findings:
         if f.remedy is not None and _code(f.remedy) in refuted:
@@ -164,5 +165,6 @@ def _code(line: str) -> str:
     return line.partition("  # ")[0]
 
 
-def _codes(tried: Sequence[Tried]) -> set[str]:
-    return {_code(one.candidate.line) for one in tried}
+def _refuted(tried: Sequence[Tried]) -> set[str]:
+    """Lines that were tried. What only stood in for a change of code refutes none."""
+    return {_code(t.candidate.line) for t in tried if not t.candidate.simulates}
