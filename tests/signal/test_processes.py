@@ -35,10 +35,16 @@ def run(*more):
     return [process.returncode for process in both], *zip(*said, strict=True)
 
 
+def told(output):
+    """The facts that a process prints, before or behind what Gloo says."""
+    (line,) = (line for line in output.splitlines() if line.startswith("{"))
+    return json.loads(line)
+
+
 def test_both_processes_know_the_numbers_of_one():
     codes, outputs, errors = run()
     assert codes == [0, 0], errors
-    first, second = (json.loads(out.splitlines()[-1]) for out in outputs)
+    first, second = map(told, outputs)
 
     alone = jaxinit.analyze(Noisy(), X, seeds=SEEDS, judge=False)
 
