@@ -94,7 +94,7 @@ def optimizer(spec: Name | Call) -> Callable[[float], Any]:
                 f"{spec} must be a function from a learning rate, got {found}"
             )
         return found  # type: ignore[no-any-return]
-    import optax  # type: ignore[import-untyped]
+    import optax
 
     made: Any = getattr(optax, spec.name, None) or getattr(
         optax.contrib, spec.name, None

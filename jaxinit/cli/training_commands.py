@@ -127,7 +127,7 @@ def _mup(
     kwargs: dict[str, Any],
 ) -> tuple[Any, Any]:
     """muP's scheme, and its optimizer for each width."""
-    import optax  # type: ignore[import-untyped]
+    import optax
 
     import jaxinit
     from jaxinit.schemes.width.mup_optimizer import OPTIMIZERS

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from jaxinit.report.measured import Measured
 
 if TYPE_CHECKING:
-    import xarray as xr  # type: ignore[import-not-found, unused-ignore]
+    import xarray as xr
 
 
 def dataset(report: Measured) -> "xr.Dataset":

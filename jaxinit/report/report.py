@@ -22,7 +22,7 @@ from jaxinit.report.plot import checked_suffix, draw, image
 from jaxinit.report.table import plain_text, printed, renderable
 
 if TYPE_CHECKING:
-    import pandas as pd  # type: ignore[import-untyped]
+    import pandas as pd
     import xarray as xr
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure

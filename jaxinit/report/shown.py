@@ -16,7 +16,7 @@ from jaxinit.report.plot import checked_suffix, image
 from jaxinit.report.sheet import Sheet
 
 if TYPE_CHECKING:
-    import pandas as pd  # type: ignore[import-untyped, unused-ignore]
+    import pandas as pd
     from matplotlib.figure import Figure
 
 

@@ -20,7 +20,7 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
       scikit-learn ships it.
     """
     try:
-        from sklearn.datasets import load_digits  # type: ignore[import-untyped]
+        from sklearn.datasets import load_digits
     except ImportError as error:
         raise ImportError(
             "digits need scikit-learn: pip install 'jaxinit[examples]'."

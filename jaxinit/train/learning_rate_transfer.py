@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 import numpy as np
-import optax  # type: ignore[import-untyped]
+import optax
 
 from jaxinit.initializers._check import check_integer, shown
 from jaxinit.schemes.width.mup import mup

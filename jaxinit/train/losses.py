@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
-import optax  # type: ignore[import-untyped]
+import optax
 
 Array = jax.Array
 Loss: TypeAlias = Callable[[Any, Any], Array]

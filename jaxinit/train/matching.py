@@ -117,7 +117,7 @@ def matched(fixed: Leaves, moving: Leaves, chain: Chain) -> tuple[np.ndarray, ..
       Ainsworth, Hayase and Srinivasa, "Git Re-Basin: Merging Models modulo
       Permutation Symmetries", 2023, algorithm 1.
     """
-    from scipy.optimize import (  # type: ignore[import-untyped]
+    from scipy.optimize import (
         linear_sum_assignment,
     )
 

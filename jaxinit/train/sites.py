@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from jaxinit.layers.names import row_names
+from jaxinit.program.flow import Node
 from jaxinit.program.paths import Location
 from jaxinit.program.plan import Plan, Tap
 from jaxinit.roles.anchors import Anchors
@@ -85,9 +86,9 @@ def score_locations(anchors: Anchors) -> list[Location]:
     scores: set[int] = set()
     for index in products:
 
-        def passes(node: object, position: int) -> bool:
+        def passes(node: Node, position: int) -> bool:
             del position
-            maker = flow.values[node.results[0]].maker  # type: ignore[attr-defined]
+            maker = flow.values[node.results[0]].maker
             return maker not in anchors.weights and maker not in products
 
         above = flow.upstream(flow.nodes[index].operands, passes)

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax  # type: ignore[import-untyped]
+import optax
 
 from jaxinit.initializers._check import check_count, check_number, check_share
 from jaxinit.roles.network import Network

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax  # type: ignore[import-untyped]
+import optax
 
 from jaxinit.initializers._check import check_choice, check_count, check_share, shown
 from jaxinit.schemes.learned._repeat import minibatches, repeat

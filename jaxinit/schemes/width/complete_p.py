@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import optax  # type: ignore[import-untyped]
+import optax
 
 from jaxinit.models.arguments import model_arguments
 from jaxinit.schemes.initialize import prepare

@@ -56,7 +56,7 @@ output_axis=(1,))}
     References:
       Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024.
     """
-    from optax.contrib import MuonDimensionNumbers  # type: ignore[import-untyped]
+    from optax.contrib import MuonDimensionNumbers
 
     network, _ = prepare(model, args, model_arguments(kwargs, model_kwargs), rngs)
     found: list[Any] = []

@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 import jax
 import numpy as np
-import optax  # type: ignore[import-untyped]
+import optax
 
 from jaxinit.models.arguments import model_arguments
 from jaxinit.models.trace import Traced
