@@ -15,36 +15,31 @@ from tests.signal.two_processes import SEEDS, Noisy, X
 pytestmark = pytest.mark.internals
 
 
-def run(*more):
-    """Both processes, to their ends: return codes, outputs and errors."""
+def run(folder, *more):
+    """Both processes, to their ends: return codes, the files they write, errors."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = str(free.getsockname()[1])
     command = [sys.executable, "-m", "tests.signal.two_processes", port]
+    files = [folder / f"{index}.json" for index in range(2)]
     both = [
         subprocess.Popen(
-            [*command, str(index), *more],
+            [*command, str(index), str(file), *more],
             env=environment(4),
-            stdout=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
         )
-        for index in range(2)
+        for index, file in enumerate(files)
     ]
-    said = [process.communicate(timeout=300) for process in both]
-    return [process.returncode for process in both], *zip(*said, strict=True)
+    errors = [process.communicate(timeout=300)[1] for process in both]
+    return [process.returncode for process in both], files, errors
 
 
-def told(output):
-    """The facts that a process prints, before or behind what Gloo says."""
-    (line,) = (line for line in output.splitlines() if line.startswith("{"))
-    return json.loads(line)
-
-
-def test_both_processes_know_the_numbers_of_one():
-    codes, outputs, errors = run()
+def test_both_processes_know_the_numbers_of_one(tmp_path):
+    codes, files, errors = run(tmp_path)
     assert codes == [0, 0], errors
-    first, second = map(told, outputs)
+    first, second = (json.loads(file.read_text()) for file in files)
 
     alone = jaxinit.analyze(Noisy(), X, seeds=SEEDS, judge=False)
 
@@ -65,8 +60,8 @@ def test_both_processes_know_the_numbers_of_one():
             )
 
 
-def test_a_process_that_dies_ends_the_other_with_an_error_that_says_so():
-    codes, _, errors = run("die")
+def test_a_process_that_dies_ends_the_other_with_an_error_that_says_so(tmp_path):
+    codes, _, errors = run(tmp_path, "die")
 
     assert codes[1] == 9
     assert codes[0] not in (0, 9)

@@ -1,14 +1,15 @@
 """Run by `test_processes`: one of two processes, each with four devices of eight.
 
-    python -m tests.signal.two_processes PORT INDEX [die]
+    python -m tests.signal.two_processes PORT INDEX FILE [die]
 
-Prints the facts as JSON. With ``die`` the second process ends in the middle of its
-seeds.
+Writes the facts to the file, as JSON: what is printed lands in the middle of what Gloo
+says. With ``die`` the second process ends in the middle of its seeds.
 """
 
 import json
 import os
 import sys
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -29,7 +30,7 @@ class Noisy(nn.Module):
 
 
 def main() -> None:
-    port, index, *rest = sys.argv[1:]
+    port, index, file, *rest = sys.argv[1:]
     # The other process is to notice within a minute.
     jax.distributed.initialize(
         f"localhost:{port}", 2, int(index), heartbeat_timeout_seconds=20
@@ -50,7 +51,7 @@ def main() -> None:
         for group in ("forward", "backward", "weights")
     }
     facts |= {k: report.settings[k] for k in ("devices", "processes")}
-    print(json.dumps(facts | {"ran": sorted(ran)}), flush=True)
+    Path(file).write_text(json.dumps(facts | {"ran": sorted(ran)}))
 
 
 if __name__ == "__main__":
