@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple
 
 from jaxinit.program import primitives
 from jaxinit.program.axes import Layout, rearranged
+from jaxinit.program.bits import union
 from jaxinit.program.flow import CARRY, SLICE, Flow, Node
 from jaxinit.program.paths import Path
 from jaxinit.roles.anchors import Anchors
@@ -55,24 +56,31 @@ def recurrent_layers(anchors: Anchors) -> frozenset[int]:
       Their events' numbers.
     """
     flow = anchors.flow
+    after, before = [0] * len(flow.values), [0] * len(flow.values)
+    mine: dict[Path, int] = {}
+    for bit, (_, loop, start, back) in enumerate(_carries(anchors)):
+        after[start] |= 1 << bit
+        before[back] |= 1 << bit
+        mine[loop] = mine.get(loop, 0) | 1 << bit
+
+    def within(node: Node) -> int:
+        return union(mine[loop] for loop in node.loops if loop in mine)
+
+    inner = [(i, n) for i, n in enumerate(flow.nodes) if n.primitive != CARRY]
+    met = dict[int, int]()
+    for index, node in inner if mine else ():
+        here = union(after[value] for value in node.operands)
+        if index in anchors.weights:
+            met[index] = here
+        for value in node.results:
+            after[value] |= here & within(node)
     found = set[int]()
-    for _, loop, start, back in _carries(anchors):
-
-        def within(node: Node, loop: Path = loop) -> bool:
-            return loop in node.loops and node.primitive != CARRY
-
-        down = {
-            index
-            for index, _ in flow.downstream(
-                [start], lambda index, _: within(flow.nodes[index])
-            )
-        }
-        up = flow.upstream([back], lambda node, _: within(node))
-        found |= {
-            anchors.weights[index]
-            for index in up
-            if index in down and index in anchors.weights
-        }
+    for index, node in reversed(inner) if mine else ():
+        here = union(before[value] for value in node.results)
+        if here & met.get(index, 0):
+            found.add(anchors.weights[index])
+        for value in node.operands:
+            before[value] |= here & within(node)
     return frozenset(found)
 
 
@@ -92,7 +100,7 @@ def find_gates(
     flow = anchors.flow
     carries = {index: loop for index, loop, *_ in _carries(anchors)}
     gates: dict[int, set[Gate]] = {}
-    for index in added:
+    for index in added if carries else ():
         node = flow.nodes[index]
         param = next(v for v in node.operands if flow.is_param(v))
         segments = _segments(flow, param)

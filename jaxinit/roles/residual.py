@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import NamedTuple
 
 from jaxinit.layers.event import Event
 from jaxinit.program import primitives
-from jaxinit.program.flow import CARRY, CHOICE, SLICE, STACK, Node
+from jaxinit.program.bits import bits
+from jaxinit.program.flow import CARRY, STACK, Node
 from jaxinit.roles.anchors import Anchors, is_weight
+from jaxinit.roles.upstream import Upstream
 
 
 @dataclass(frozen=True)
@@ -40,14 +41,16 @@ class Unclear(NamedTuple):
 
 def residual_join(
     anchors: Anchors,
+    upstream: Upstream,
     number: int,
     known: dict[int, Residual],
-    said: Mapping[int, bool] = MappingProxyType({}),
+    said: Mapping[int, bool],
 ) -> Residual | Unclear | None:
     """What a join adds to a stream; ``None`` if it is no such addition.
 
     Args:
       anchors: the program's events.
+      upstream: what its values come from.
       number: the join.
       known: the residual joins before it.
       said: for parameter leaves, whether the user says that they end a branch.
@@ -55,14 +58,14 @@ def residual_join(
     event = anchors.events[number]
     if event.shortcut is None or not event.skip:
         return None
-    sides = _sides(anchors, number)
+    sides = _sides(anchors, number) if said else ((), ())
     for side in (0, 1):
         only = set(sides[side]) - set(sides[1 - side])
         uses = [use for n in only for use in anchors.events[n].uses]
         answers = [said[use.leaf] for use in uses if use.leaf in said]
         if answers:
             return _told(anchors, number, side, known) if any(answers) else None
-    return _read_join(anchors, number, known)
+    return _read_join(anchors, upstream, number, known)
 
 
 def _sides(anchors: Anchors, number: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -92,13 +95,13 @@ def _told(
 
 
 def _read_join(
-    anchors: Anchors, number: int, known: dict[int, Residual]
+    anchors: Anchors, upstream: Upstream, number: int, known: dict[int, Residual]
 ) -> Residual | Unclear | None:
     event = anchors.events[number]
     assert event.shortcut is not None
     node = anchors.flow.nodes[anchors.nodes[number]]
     skip, branch = node.operands[event.shortcut], node.operands[1 - event.shortcut]
-    if _is_gated(anchors, skip) or _are_logits(anchors, node.results[0]):
+    if upstream.are_logits(node.results[0]) or _is_gated(anchors, upstream, skip):
         return None
     if any(loop.kind != "layers" for loop in event.loops[-1:]):
         if not _comes_back(anchors, skip, branch):
@@ -107,7 +110,7 @@ def _read_join(
     if not fork:
         return None
     if any(is_weight(anchors.events[n]) for n in own):
-        bends = _bends(anchors, skip, branch), _bends(anchors, branch, skip)
+        bends = upstream.bends(skip, branch), upstream.bends(branch, skip)
         if all(bends):
             return Unclear(number, _sides(anchors, number))
         if bends != (False, True):
@@ -123,7 +126,7 @@ def _paths(
 ) -> tuple[frozenset[int], frozenset[int]]:
     """Where the two paths of a join part, and the layers of the skip's own."""
     above = anchors.ancestors(event.branch)
-    if event.skip <= above:
+    if not bits(event.skip) & ~above:
         return event.skip, frozenset()
     return _fork(anchors, event.skip, above, known)
 
@@ -132,29 +135,7 @@ def _branch(anchors: Anchors, event: Event, fork: frozenset[int]) -> frozenset[i
     return _inside(anchors, event.branch, fork, anchors.ancestors(event.skip))
 
 
-_TO_LOGITS = primitives.LAYOUT | {"add", "sub", "mul", "div", "select_n", "max"}
-
-
-def _are_logits(anchors: Anchors, value: int) -> bool:
-    """Whether a sum is the scores of a softmax: no stream, whatever was added."""
-    flow = anchors.flow
-
-    def on(user: int, position: int) -> bool:
-        return flow.nodes[user].primitive in _TO_LOGITS and user not in anchors.weights
-
-    return any(
-        flow.nodes[user].primitive == "exp" and _is_summed(anchors, user)
-        for user, _ in flow.downstream([value], on)
-    )
-
-
-def _is_summed(anchors: Anchors, index: int) -> bool:
-    flow = anchors.flow
-    users = flow.users[flow.nodes[index].results[0]]
-    return any(flow.nodes[user].primitive == "reduce_sum" for user, _ in users)
-
-
-def _is_gated(anchors: Anchors, value: int) -> bool:
+def _is_gated(anchors: Anchors, upstream: Upstream, value: int) -> bool:
     """Whether a skip was multiplied by what layers make of the data."""
     flow = anchors.flow
 
@@ -166,8 +147,9 @@ def _is_gated(anchors: Anchors, value: int) -> bool:
         node = flow.nodes[index]
         if node.primitive in ("mul", "dot_general") and index not in anchors.weights:
             data = [v for v in node.operands if flow.data[v]]
-            if len(data) == 2 and all(_is_made(anchors, v) for v in data):
-                if not _is_standardized(anchors, node):
+            if len(data) == 2 and all(map(upstream.is_made, data)):
+                # One factor may be a root of a reduction: a norm without parameters.
+                if not any(map(upstream.is_rooted, node.operands)):
                     return True
     return False
 
@@ -198,19 +180,6 @@ def _comes_back(anchors: Anchors, skip: int, branch: int) -> bool:
     )
 
 
-def _is_made(anchors: Anchors, value: int) -> bool:
-    """Whether a weight or a loop's carry is upstream of a value."""
-    flow = anchors.flow
-    return any(
-        index in anchors.weights
-        or index in anchors.lookups
-        or flow.nodes[index].primitive == CARRY
-        for index in flow.upstream(
-            [value], lambda node, position: flow.data[node.operands[position]]
-        )
-    )
-
-
 def _stays_near(anchors: Anchors, node: Node, position: int) -> bool:
     """Whether no event lies between a node's result and its operand."""
     flow = anchors.flow
@@ -219,21 +188,10 @@ def _stays_near(anchors: Anchors, node: Node, position: int) -> bool:
     return anchors.event_at(node.at) is None
 
 
-def _is_standardized(anchors: Anchors, node: Node) -> bool:
-    """Whether one factor is a root of a reduction: a norm without parameters."""
-    flow = anchors.flow
-    passes = primitives.LAYOUT | {"mul", "add", "max", "div", "rsqrt", "sqrt"}
-    for value in node.operands:
-        walk = flow.upstream([value], lambda n, _: n.primitive in passes)
-        if any(flow.nodes[i].primitive in ("rsqrt", "sqrt") for i in walk):
-            return True
-    return False
-
-
 def _fork(
     anchors: Anchors,
     skip: Iterable[int],
-    above: frozenset[int],
+    above: int,
     known: dict[int, Residual],
 ) -> tuple[frozenset[int], frozenset[int]]:
     """Where a skip with layers of its own leaves the branch, and these layers.
@@ -243,7 +201,7 @@ def _fork(
     fork, own, todo = set[int](), set[int](), list(skip)
     while todo:
         number = todo.pop()
-        if number in above:
+        if above >> number & 1:
             fork.add(number)
         elif number not in own:
             event = anchors.events[number]
@@ -255,34 +213,13 @@ def _fork(
 
 
 _SAME = primitives.KEEPS_ELEMENTS | {"mul", "div", "neg"}
-LINEAR = primitives.STRAIGHT | {SLICE, STACK, CHOICE}
-LINEAR |= {"concatenate", "pad", "gather", "split"}
-
-
-def _bends(anchors: Anchors, value: int, other: int) -> bool:
-    """Whether a nonlinearity is upstream of a value but not of another.
-
-    What statistics of the data pass through on the way to a norm does not count.
-    """
-    flow = anchors.flow
-
-    def on(node: Node, position: int) -> bool:
-        value = node.operands[position]
-        return flow.data[value] and not anchors.statistics[value]
-
-    shared = set(flow.upstream([other], on))
-    return any(
-        flow.nodes[index].primitive not in LINEAR
-        for index in flow.upstream([value], on)
-        if index not in shared
-    )
 
 
 def _inside(
     anchors: Anchors,
     branch: Iterable[int],
     fork: frozenset[int],
-    skip: frozenset[int],
+    skip: int,
 ) -> frozenset[int]:
     """The events of a branch.
 
@@ -290,13 +227,14 @@ def _inside(
     values from an encoder), the weight layers nearest to the branch belong to it.
     """
     inside, seen, todo = set[int](), set[int](), list(branch)
+    start = bits(fork)
     while todo:
         number = todo.pop()
         event = anchors.events[number]
-        if number in seen or number in skip or event.kind == "source":
+        if number in seen or skip >> number & 1 or event.kind == "source":
             continue
         seen.add(number)
-        if anchors.ancestors([number]) & fork:
+        if event.above & start:
             inside.add(number)
             todo += event.parents
         elif is_weight(event):
