@@ -86,12 +86,12 @@ def number_blocks(
     """
     layers = _own_layers(branches)
     made: dict[int, list[int]] = {}
-    for index, attention in enumerate(attentions):
+    for which, attention in enumerate(attentions):
         for number in attention.query | attention.output:
-            made.setdefault(number, []).append(index)
+            made.setdefault(number, []).append(which)
     own = tuple(
-        tuple(attentions[i] for i in sorted({i for n in own for i in made.get(n, ())}))
-        for own in layers
+        tuple(attentions[i] for i in sorted({i for n in ours for i in made.get(n, ())}))
+        for ours in layers
     )
     joins = frozenset(branch.join for branch in branches)
     mixes = [
