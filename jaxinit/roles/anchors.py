@@ -1,5 +1,6 @@
 """Where the events of a program are in its flow graph."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 
 from jaxinit.layers.event import Event, Use
@@ -20,6 +21,7 @@ class Anchors:
       lookups: for each node that reads a table, its event's number.
       joins: for each node that joins two paths, its event's number.
       nodes: for the number of an event, its first node.
+      using: for each parameter leaf, the events that use it as a weight, as bits.
     """
 
     def __init__(self, flow: Flow, sites: Sites) -> None:
@@ -35,6 +37,10 @@ class Anchors:
         self.lookups: dict[int, int] = {}
         self.joins: dict[int, int] = {}
         self.nodes: dict[int, int] = {}
+        self.using: defaultdict[int, int] = defaultdict(int)
+        for number, event in self.events.items():
+            for use in event.uses:
+                self.using[use.leaf] |= 1 << number
         for index, node in enumerate(flow.nodes):
             number = self._starts.get((node.at.path, node.at.equation))
             if number is None:

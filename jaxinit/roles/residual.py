@@ -109,6 +109,8 @@ def _read_join(
     fork, own = _paths(anchors, event, known)
     if not fork:
         return None
+    if _is_step(anchors, own, anchors.ancestors(event.branch)):
+        return None
     if any(is_weight(anchors.events[n]) for n in own):
         bends = upstream.bends(skip, branch), upstream.bends(branch, skip)
         if all(bends):
@@ -117,6 +119,9 @@ def _read_join(
             return None
     inside = _branch(anchors, event, fork)
     if not any(is_weight(anchors.events[n]) for n in inside):
+        return None
+    aside = {n for n in inside if not anchors.events[n].above & bits(fork)}
+    if aside and _is_fed(anchors, skip, aside):
         return None
     return Residual(number, fork, inside)
 
@@ -152,6 +157,32 @@ def _is_gated(anchors: Anchors, upstream: Upstream, value: int) -> bool:
                 if not any(map(upstream.is_rooted, node.operands)):
                     return True
     return False
+
+
+def _is_step(anchors: Anchors, own: Iterable[int], above: int) -> bool:
+    """Whether a skip is made by a kernel that the branch has used before.
+
+    It is a step of a recurrence that is written out: what enters now is added to what
+    is left of what entered earlier.
+    """
+    uses = (use for n in own for use in anchors.events[n].uses)
+    return any(anchors.using[use.leaf] & above for use in uses)
+
+
+def _is_fed(anchors: Anchors, skip: int, aside: Iterable[int]) -> bool:
+    """Whether a kernel that made the skip feeds the branch from aside as well.
+
+    So it is with the state of a recurrence, as a loop over time or written out.
+    """
+    again = {
+        use.leaf
+        for number in aside
+        for use in anchors.events[number].uses
+        if anchors.using[use.leaf].bit_count() > 1
+        or any(loop.kind != "layers" for loop in anchors.events[number].loops)
+    }
+    made = anchors.nearest_weights([skip]) if again else ()
+    return any(use.leaf in again for n in made for use in anchors.events[n].uses)
 
 
 def _comes_back(anchors: Anchors, skip: int, branch: int) -> bool:
