@@ -38,9 +38,9 @@ class Anchors:
         self.joins: dict[int, int] = {}
         self.nodes: dict[int, int] = {}
         self.using: defaultdict[int, int] = defaultdict(int)
-        for number, event in self.events.items():
+        for user, event in self.events.items():
             for use in event.uses:
-                self.using[use.leaf] |= 1 << number
+                self.using[use.leaf] |= 1 << user
         for index, node in enumerate(flow.nodes):
             number = self._starts.get((node.at.path, node.at.equation))
             if number is None:

@@ -143,7 +143,10 @@ def _carries(anchors: Anchors) -> Iterator[tuple[int, Path, int, int]]:
 # Biases.
 
 
-def _segments(flow: Flow, value: int) -> list[tuple[int, int, int, int]] | None:
+_Segment = tuple[int, int, int, int]
+
+
+def _segments(flow: Flow, value: int) -> list[_Segment] | None:
     """Which leaves a parameter value is made of along its last axis.
 
     Returns:
@@ -173,6 +176,9 @@ def _segments(flow: Flow, value: int) -> list[tuple[int, int, int, int]] | None:
             ]
             position += flow.values[operand].shape[-1]
         return segments
+    if node.primitive in ("slice", "split"):
+        (whole,) = found
+        return whole and _clipped(whole, *_window(flow, node, value))
     passes = primitives.KEEPS_ELEMENTS | {"broadcast_in_dim", "add", SLICE}
     sizes = {flow.values[v].shape[-1:] for v in node.operands if flow.is_param(v)}
     if node.primitive not in passes or sizes != {shape[-1:]}:
@@ -180,6 +186,33 @@ def _segments(flow: Flow, value: int) -> list[tuple[int, int, int, int]] | None:
     if any(inner is None for inner in found):
         return None
     return [segment for inner in found for segment in inner or ()]
+
+
+def _window(flow: Flow, node: Node, value: int) -> tuple[int, int]:
+    """Which entries of a parameter's last axis a piece of it holds, if whole there."""
+    before = flow.values[node.operands[0]].shape
+    if node.primitive == "split":
+        if node.params["axis"] != len(before) - 1:
+            return 0, 0
+        which = node.results.index(value)
+        low = int(sum(node.params["sizes"][:which]))
+        return low, low + int(node.params["sizes"][which])
+    strides = node.params["strides"]
+    starts, stops = node.params["start_indices"], node.params["limit_indices"]
+    rest = (*starts[:-1], *stops[:-1]) == (*(0 for _ in starts[1:]), *before[:-1])
+    if not rest or (strides is not None and set(strides) != {1}):
+        return 0, 0
+    return int(starts[-1]), int(stops[-1])
+
+
+def _clipped(segments: list[_Segment], low: int, high: int) -> list[_Segment]:
+    """What of the segments lies between two entries, from the first of these on."""
+    within = [(s, max(s[1], low), min(s[2], high)) for s in segments]
+    return [
+        (leaf, first - low, last - low, offset + first - start)
+        for (leaf, start, _, offset), first, last in within
+        if first < last
+    ]
 
 
 # From a bias to what its gate multiplies.
