@@ -103,6 +103,8 @@ def _read_join(
     skip, branch = node.operands[event.shortcut], node.operands[1 - event.shortcut]
     if upstream.are_logits(node.results[0]) or _is_gated(anchors, upstream, skip):
         return None
+    if _is_log_of_sum(anchors, skip, branch):
+        return None
     if any(loop.kind != "layers" for loop in event.loops[-1:]):
         if not _comes_back(anchors, skip, branch):
             return None
@@ -157,6 +159,41 @@ def _is_gated(anchors: Anchors, upstream: Upstream, value: int) -> bool:
                 if not any(map(upstream.is_rooted, node.operands)):
                     return True
     return False
+
+
+_IN_A_SUM = primitives.LAYOUT | primitives.CONTRACTIONS | {"add", "mul", "reduce_sum"}
+
+
+def _is_log_of_sum(anchors: Anchors, skip: int, branch: int) -> bool:
+    """Whether a skip was taken off before an exponential, and then its logarithm.
+
+    What is added there is the largest term, and the sum is the logarithm of a sum.
+    """
+    flow = anchors.flow
+
+    def near(node: Node, position: int) -> bool:
+        joins = flow.values[node.results[0]].maker in anchors.joins
+        return node.primitive in primitives.LAYOUT | {"add", "sub"} and not joins
+
+    def within(node: Node, position: int) -> bool:
+        return node.primitive in _IN_A_SUM
+
+    def operands(name: str, indices: Iterable[int]) -> list[int]:
+        nodes = (flow.nodes[index] for index in indices)
+        return [v for node in nodes if node.primitive == name for v in node.operands]
+
+    def root(value: int) -> int:
+        maker = flow.values[value].maker
+        while maker is not None and flow.nodes[maker].primitive in primitives.LAYOUT:
+            value = flow.nodes[maker].operands[0]
+            maker = flow.values[value].maker
+        return value
+
+    sums = operands("log", flow.upstream([branch], near))
+    terms = operands("exp", flow.upstream(sums, within))
+    makers = [flow.values[value].maker for value in terms]
+    taken = operands("sub", (maker for maker in makers if maker is not None))
+    return root(skip) in {root(value) for value in taken}
 
 
 def _is_step(anchors: Anchors, own: Iterable[int], above: int) -> bool:

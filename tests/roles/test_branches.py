@@ -298,3 +298,23 @@ def test_a_tied_block_written_out_is_a_branch_each_time(injected):
     found = read(function(shapes, apply), X)
 
     assert found.structure.num_branches == 3
+
+
+def log_of_product(p, x):
+    """As in flows: the logarithm of a product of matrices that are logarithms."""
+    a, b = p["b"][:1], jnp.tanh(x @ p["a"])[:, :, None]
+    first = jax.lax.stop_gradient(a.max(-1, keepdims=True))
+    second = jax.lax.stop_gradient(b.max(-2, keepdims=True))
+    return jnp.log(jnp.exp(a - first) @ jnp.exp(b - second)) + first + second
+
+
+def log_of_mixture(p, x):
+    h = x @ p["a"]
+    largest = h.max(-1, keepdims=True)
+    return jnp.log(jnp.exp(h - largest) @ p["c"][:, None]) + largest
+
+
+@pytest.mark.parametrize("apply", [log_of_product, log_of_mixture])
+def test_the_logarithm_of_a_sum_is_one_function_and_no_branch(apply):
+    shapes = {"a": (8, 8), "b": (8, 8), "c": (8,)}
+    assert listed(read(function(shapes, apply), jnp.ones((4, 8)))) == []
