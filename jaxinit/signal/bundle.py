@@ -88,11 +88,8 @@ class Bundle:
     def __init__(self, analysis: Analysis) -> None:
         sites, traced = analysis.sites, analysis.traced
         plan = plan_taps(sites.numbers, sites.events)
-        self.columns = [
-            column
-            for repeat in find_rolled(analysis, plan)
-            for column in plan.columns(repeat)
-        ]
+        repeats = find_rolled(analysis, plan)
+        self.columns = [column for repeat in repeats for column in plan.columns(repeat)]
         differentiable = {
             number
             for number, event in zip(sites.numbers, sites.events, strict=True)
@@ -105,10 +102,11 @@ class Bundle:
         ]
         self._splits = [sites.scanned.get(i, ()) for i in range(len(traced.params))]
         groups: dict[Any, list[int]] = {}
-        for leaf, split in enumerate(self._splits):
+        places = _places(analysis, repeats)
+        for leaf in sorted(range(len(self._splits)), key=places.__getitem__):
             aval = traced.apply.jaxpr.invars[leaf].aval
-            like = (str(aval), split) if analysis.rolled else leaf
-            groups.setdefault(like, []).append(leaf)
+            alike = (str(aval), self._splits[leaf], places[leaf][0])
+            groups.setdefault(alike if analysis.rolled else leaf, []).append(leaf)
         self._groups = list(groups.values())
 
     def probes(self, probes: dict[int, Array]) -> Any:
@@ -171,6 +169,24 @@ class Bundle:
             for place, leaf in enumerate(group):
                 found[leaf] = stack[:, place]
         return found
+
+
+def _places(analysis: Analysis, repeats: Sequence[Repeat]) -> list[tuple[int, int]]:
+    """For each parameter, in which stack of a loop it is, and at which time.
+
+    A stack of ours in the same order costs nothing: the compiler makes one of the two.
+    """
+    leaf_of: dict[Any, int] = {
+        value: leaf for leaf, value in enumerate(analysis.traced.forward.inputs)
+    }
+    found = [(-1, 0)] * len(analysis.traced.params)
+    stacks = [each for repeat in repeats for each in repeat.stacked]
+    for place, each in enumerate(stacks):
+        for time, operand in enumerate(each):
+            leaf = leaf_of.get(operand, len(found))
+            if leaf < len(found) and found[leaf][0] < 0:
+                found[leaf] = place, time
+    return found
 
 
 def find_rolled(analysis: Analysis, plan: Plan) -> list[Repeat]:
