@@ -2,7 +2,7 @@
 
 Which parameters a gradient reaches is known of all seeds. The rest is measured on few:
 it (equal units, saturation, zeros that steps unlock) does not hang on the seed. Steps
-are simulated only where they can tell something.
+are simulated only where they can tell something, and only until they have told it.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,7 +25,15 @@ from jaxinit.signal.curves import Curve, by_layer, find_curves, look
 from jaxinit.signal.given import drawn
 from jaxinit.signal.reach import Reach, reach
 from jaxinit.signal.records import SIZE
-from jaxinit.signal.trial import NUM_STEPS, Steps, spreads, take_steps, trained_leaves
+from jaxinit.signal.trial import (
+    NUM_STEPS,
+    Awaited,
+    Steps,
+    TakeSteps,
+    spreads,
+    take_steps,
+    trained_leaves,
+)
 from jaxinit.verdict.steps import EQUAL
 
 Array = jax.Array
@@ -68,7 +76,7 @@ class _Reading(NamedTuple):
     fronts: dict[str, dict[str, Any]]
     reach: Reach
     look: Callable[[Sequence[Array], Array, Sequence[Array]], Looked]
-    steps: Callable[[Sequence[Array], Array, Sequence[Array]], Steps]
+    steps: TakeSteps
     broken: Find
 
 
@@ -94,10 +102,10 @@ def gather(
 
     Returns:
       ``params``: by name what each does and what steps did to it; ``steps``: how many
-      were taken; ``curves``: of squashing functions, softmaxes, tokens and layers'
-      inputs; ``fronts``: by row what lies in front of it; ``broken``: the operation
-      that makes NaN, where one does; ``undefined``: the share of NaN among the
-      outputs; ``inputs``: mean and deviation of each. All of types that JSON knows.
+      were taken at most; ``curves``: of squashing functions, softmaxes, tokens and
+      layers' inputs; ``fronts``: by row what lies in front of it; ``broken``: the
+      operation that makes NaN, where one does; ``undefined``: the share of NaN among
+      the outputs; ``inputs``: mean and deviation of each. All of types that JSON knows.
     """
     known = _read(network.traced, network.hints, analysis.loss, analysis.rolled)(
         network, analysis
@@ -111,10 +119,14 @@ def gather(
 
     few = [int(seed) for seed in seeds[:NUM_SEEDS]]
     looked = [jax.device_get(known.look(*of(seed))) for seed in few]
-    steps = None
-    if _steps_tell(network, known.reach, first, looked):
-        each = [jax.device_get(known.steps(*of(seed))) for seed in few]
-        steps = jax.tree.map(lambda *x: np.stack(x), *each)
+    steps: list[Steps] = []
+    awaited = _awaited(network, known.reach, first, looked)
+    if awaited.zero.any() or awaited.equal.any():
+        for seed in few:
+            took = known.steps(*of(seed), awaited)
+            steps.append(took)
+            if took.all_come:
+                break
     broken = None
     bad = np.flatnonzero(first.nonfinite.any(axis=1)).tolist()
     bad += [i for i, one in enumerate(looked) if one.undefined]
@@ -123,7 +135,7 @@ def gather(
     records = [np.stack(each) for each in zip(*(x.curves for x in looked), strict=True)]
     return {
         "seeds": len(few),
-        "steps": 0 if steps is None else NUM_STEPS,
+        "steps": max((one.number for one in steps), default=0),
         "fronts": known.fronts,
         "broken": broken,
         "undefined": float(np.mean([one.undefined for one in looked])),
@@ -210,14 +222,13 @@ def _first(network: Network, raw: Raw) -> First:
     return First(np.stack(moves, 1), np.stack(nonfinite, 1), np.array(squares))
 
 
-def _steps_tell(
+def _awaited(
     network: Network, paths: Reach, first: First, looked: Sequence[Looked]
-) -> bool:
-    """Whether a gradient that might come is zero in all seeds, or units are equal."""
+) -> Awaited:
+    """Gradients that might come and are zero in all seeds, and units that are equal."""
     within = [leaf in paths.differentiable for leaf in trained_leaves(network)]
     zero = ~first.moves.any(axis=0) & np.array(within, bool)
-    equal = _apart(looked) < EQUAL
-    return bool((zero | equal).any())
+    return Awaited(zero, _apart(looked) < EQUAL)
 
 
 def _apart(looked: Sequence[Looked]) -> np.ndarray:
@@ -231,7 +242,7 @@ def _params(
     paths: Reach,
     first: First,
     looked: Sequence[Looked],
-    steps: Steps | None,
+    steps: Sequence[Steps],
 ) -> dict[str, dict[str, Any]]:
     column = {leaf: i for i, leaf in enumerate(trained_leaves(network))}
     before = _apart(looked)
@@ -251,10 +262,10 @@ def _params(
             i = column[param.leaf]
             moved = share = float(first.moves[:, i].mean())
             underflow, after = False, before[i]
-            if steps is not None:
-                moved = max(share, float(steps.moved[:, i].mean()))
-                underflow = not share and bool(steps.magnified[:, i].all())
-                after = steps.after[:, i].max()
+            if steps:
+                moved = max(share, float(np.mean([one.moved[i] for one in steps])))
+                underflow = not share and all(one.magnified[i] for one in steps)
+                after = np.max([one.after[i] for one in steps])
             entry |= {
                 "moved_first": share,
                 "moved": moved,
