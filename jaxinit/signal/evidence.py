@@ -14,7 +14,6 @@ import numpy as np
 
 from jaxinit._caches import cached
 from jaxinit.draw.compiling import quick_options
-from jaxinit.draw.own_init import Draw
 from jaxinit.layers.taps import plan_taps
 from jaxinit.roles.network import Network
 from jaxinit.roles.structure import Hints
@@ -22,7 +21,7 @@ from jaxinit.signal.between import fronts
 from jaxinit.signal.broken import Find, find_broken
 from jaxinit.signal.bundle import Analysis, Raw, find_rolled
 from jaxinit.signal.curves import Curve, by_layer, find_curves, look
-from jaxinit.signal.given import drawn
+from jaxinit.signal.engine import Engine
 from jaxinit.signal.reach import Reach, reach
 from jaxinit.signal.records import SIZE
 from jaxinit.signal.trial import (
@@ -81,23 +80,14 @@ class _Reading(NamedTuple):
 
 
 def gather(
-    network: Network,
-    draw: Draw,
-    root: Array,
-    inputs: Sequence[Array],
-    seeds: Sequence[int],
-    analysis: Analysis,
-    raw: Raw,
+    network: Network, engine: Engine, seeds: Sequence[int], raw: Raw
 ) -> dict[str, Any]:
     """Evidence about a model's parameters, curves, inputs and outputs.
 
     Args:
       network: the model, read.
-      draw: how its weights are drawn.
-      root: the root key.
-      inputs: what it is fed.
+      engine: draws its weights, and knows its inputs, its loss and its loops.
       seeds: those that were measured; weights of the first few are looked at.
-      analysis: of the model, whose loss and loops are taken here too.
       raw: what was measured.
 
     Returns:
@@ -107,14 +97,15 @@ def gather(
       operation that makes NaN, where one does; ``undefined``: the share of NaN among
       the outputs; ``inputs``: mean and deviation of each. All of types that JSON knows.
     """
+    analysis, inputs = engine.analysis, engine.inputs
     known = _read(network.traced, network.hints, analysis.loss, analysis.rolled)(
         network, analysis
     )
     first = _first(network, raw)
 
     def of(seed: int) -> tuple[Sequence[Array], Array, list[Array]]:
-        key = jax.random.fold_in(root, seed)
-        variables = drawn(draw, seed, key, inputs)
+        key = jax.random.fold_in(engine.root, seed)
+        variables = engine.weights(seed, key)
         return variables, jax.random.fold_in(key, 1), list(inputs)
 
     few = [int(seed) for seed in seeds[:NUM_SEEDS]]
@@ -163,21 +154,15 @@ def _read(
             before = fronts(network)
             curves = find_curves(network, before)
             repeats = find_rolled(analysis, plan_taps(sites.numbers, sites.events))
+            # A look reads what a pass makes many times: it counts as much as steps.
+            options = quick_options(sites, 3 * NUM_SEEDS * NUM_STEPS)
             made.append(
                 _Reading(
                     curves,
                     {front.row: front.facts for front in before},
                     reach(network),
-                    jax.jit(
-                        _look(network, curves),
-                        compiler_options=quick_options(sites, NUM_SEEDS),
-                    ),
-                    take_steps(
-                        network,
-                        analysis.loss,
-                        repeats,
-                        quick_options(sites, 3 * NUM_SEEDS * NUM_STEPS),
-                    ),
+                    jax.jit(_look(network, curves), compiler_options=options),
+                    take_steps(network, analysis.loss, repeats, options),
                     find_broken(network),
                 )
             )
