@@ -89,7 +89,9 @@ class Bundle:
         sites, traced = analysis.sites, analysis.traced
         plan = plan_taps(sites.numbers, sites.events)
         repeats = find_rolled(analysis, plan)
-        self.columns = [column for repeat in repeats for column in plan.columns(repeat)]
+        self.columns = [
+            column for repeat in repeats for column in plan.columns(repeat)
+        ]
         differentiable = {
             number
             for number, event in zip(sites.numbers, sites.events, strict=True)
@@ -102,11 +104,11 @@ class Bundle:
         ]
         self._splits = [sites.scanned.get(i, ()) for i in range(len(traced.params))]
         groups: dict[Any, list[int]] = {}
-        places = _places(analysis, repeats)
-        for leaf in sorted(range(len(self._splits)), key=places.__getitem__):
+        for leaf in _stacks_first(traced, repeats):
             aval = traced.apply.jaxpr.invars[leaf].aval
-            alike = (str(aval), self._splits[leaf], places[leaf][0])
-            groups.setdefault(alike if analysis.rolled else leaf, []).append(leaf)
+            alike = analysis.rolled or aval.size <= _SMALL
+            like = (str(aval), self._splits[leaf]) if alike else leaf
+            groups.setdefault(like, []).append(leaf)
         self._groups = list(groups.values())
 
     def probes(self, probes: dict[int, Array]) -> Any:
@@ -171,22 +173,20 @@ class Bundle:
         return found
 
 
-def _places(analysis: Analysis, repeats: Sequence[Repeat]) -> list[tuple[int, int]]:
-    """For each parameter, in which stack of a loop it is, and at which time.
+# To copy so many elements costs less than a compiler takes for one more record: tens of
+# microseconds a seed beside ten milliseconds.
+_SMALL = 2**14
 
-    A stack of ours in the same order costs nothing: the compiler makes one of the two.
+
+def _stacks_first(traced: Traced, repeats: Sequence[Repeat]) -> list[int]:
+    """The numbers of all parameters; those that a repeat stacks follow one another.
+
+    A compiler sees then that parts of a stack, put together again, are that stack.
     """
-    leaf_of: dict[Any, int] = {
-        value: leaf for leaf, value in enumerate(analysis.traced.forward.inputs)
-    }
-    found = [(-1, 0)] * len(analysis.traced.params)
-    stacks = [each for repeat in repeats for each in repeat.stacked]
-    for place, each in enumerate(stacks):
-        for time, operand in enumerate(each):
-            leaf = leaf_of.get(operand, len(found))
-            if leaf < len(found) and found[leaf][0] < 0:
-                found[leaf] = place, time
-    return found
+    leaves = dict(zip(traced.forward.inputs, range(len(traced.params)), strict=False))
+    stacks = [column for repeat in repeats for column in repeat.stacked]
+    stacked = [leaves[v] for column in stacks for v in column if v in leaves]
+    return list(dict.fromkeys([*stacked, *leaves.values()]))
 
 
 def find_rolled(analysis: Analysis, plan: Plan) -> list[Repeat]:
