@@ -123,7 +123,7 @@ def _read_join(
     if not any(is_weight(anchors.events[n]) for n in inside):
         return None
     aside = {n for n in inside if not anchors.events[n].above & bits(fork)}
-    if aside and _is_fed(anchors, skip, aside):
+    if _is_fed(anchors, event, skip, aside):
         return None
     return Residual(number, fork, inside)
 
@@ -206,17 +206,17 @@ def _is_step(anchors: Anchors, own: Iterable[int], above: int) -> bool:
     return any(anchors.using[use.leaf] & above for use in uses)
 
 
-def _is_fed(anchors: Anchors, skip: int, aside: Iterable[int]) -> bool:
+def _is_fed(anchors: Anchors, join: Event, skip: int, aside: Iterable[int]) -> bool:
     """Whether a kernel that made the skip feeds the branch from aside as well.
 
     So it is with the state of a recurrence, as a loop over time or written out.
     """
+    over_time = any(loop.kind != "layers" for loop in join.loops)
     again = {
         use.leaf
         for number in aside
         for use in anchors.events[number].uses
-        if anchors.using[use.leaf].bit_count() > 1
-        or any(loop.kind != "layers" for loop in anchors.events[number].loops)
+        if over_time or anchors.using[use.leaf].bit_count() > 1
     }
     made = anchors.nearest_weights([skip]) if again else ()
     return any(use.leaf in again for n in made for use in anchors.events[n].uses)
