@@ -48,9 +48,13 @@ def cosine(law: Law) -> float:
 
 
 def with_alike(law: Law, value: float) -> Law:
-    """A law whose variables are as alike in two samples as given."""
-    sources = tuple(dataclasses.replace(s, alike=value) for s in law.sources)
-    return dataclasses.replace(law, sources=sources)
+    """A law whose variables are as alike as given where that was not known."""
+
+    def told(source: Source) -> Source:
+        unknown = math.isnan(source.alike)
+        return dataclasses.replace(source, alike=value) if unknown else source
+
+    return dataclasses.replace(law, sources=tuple(map(told, law.sources)))
 
 
 def in_another(source: Source, values: np.ndarray, axis: int) -> np.ndarray:

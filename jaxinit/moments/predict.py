@@ -5,44 +5,34 @@ next layer: its output is a sum over random weights and so a normal variable aga
 whose moments, if they were measured, theory goes on from.
 """
 
-import dataclasses
 import math
 from collections.abc import Container, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 from jaxinit.initializers._activations import _float64_on_host
-from jaxinit.layers.event import Event
-from jaxinit.moments.entry import entry_values
-from jaxinit.moments.law import PANEL, Law, discrete, normal
+from jaxinit.moments.given import Squares as Squares
+from jaxinit.moments.given import given_values, has_mean_zero
+from jaxinit.moments.growth import growth_of
+from jaxinit.moments.law import Law, normal
 from jaxinit.moments.pairs import cosine, cross_moment, with_alike
 from jaxinit.moments.propagate import Moments, moments_of, read_laws
 from jaxinit.moments.trust import doubtful
 from jaxinit.moments.values import (
     UNKNOWN,
-    Chosen,
     Context,
     Product,
     Rearranged,
     Value,
-    known,
 )
 from jaxinit.program.flow import Flow
 from jaxinit.program.paths import Location, Path
 from jaxinit.program.primitives import CONTRACTIONS
+from jaxinit.roles.anchors import is_weight
 from jaxinit.roles.network import Network
 
-# Quantiles that stand for an input's values.
-_QUANTILES = 256
-# A kernel's mean is zero within so many of its standard errors.
-_ERRORS = 5.0
-
 _NOT_RANDOM = "the entries of {} are no random numbers of mean zero."
-
-Squares = Mapping[int, Chosen]
-"""For each weight's leaf the mean square of its entries, by stacked layer."""
 
 
 class Start(NamedTuple):
@@ -108,7 +98,7 @@ def predict(
         for p in network.params
         if p.leaf in squares and "embedding" not in p.roles and p.use is not None
     )
-    random = {leaf for leaf in weights if _has_mean_zero(leaves[leaf])}
+    random = {leaf for leaf in weights if has_mean_zero(leaves[leaf])}
     while True:
         stops = [_NOT_RANDOM.format(network.params[i].name) for i in weights - random]
         context = Context(network, inside=True, batch=batch, stops=stops)
@@ -119,7 +109,7 @@ def predict(
             with _float64_on_host():
                 for leaf in weights:
                     context.chosen[leaf] = dict(squares[leaf])
-                entry = _entry(network, context, weights, squares, leaves, inputs)
+                entry = given_values(network, context, weights, squares, leaves, inputs)
                 fixed = {leaf: UNKNOWN for leaf in weights - random}
                 read_laws(context, [fixed.get(i, v) for i, v in enumerate(entry)])
         except Rearranged as found:
@@ -190,7 +180,7 @@ class _Reading:
             return _made_alike(value, start)
         return value
 
-    def _begin(self, event: Event, start: Start) -> Law:
+    def _begin(self, event: Any, start: Start) -> Law:
         """A normal law of the measured moments."""
         # A sum over weights of mean zero has none; what its bias adds was measured.
         square, mean = start.second_moment, 0.0
@@ -213,19 +203,19 @@ class _Reading:
         return Predicted(
             self.moments,
             self.cosines,
-            _growth(self.network, self.context, self.doubt),
+            growth_of(self.network, self.context, self.doubt),
             frozenset(self.starts),
             stops[0] if stops else None,
         )
 
 
-def _is_sum(event: Event, random: Container[int]) -> bool:
+def _is_sum(event: Any, random: Container[int]) -> bool:
     """Whether a layer's outputs are sums over random weights alone."""
     return (
         event.kind == "layer"
         and not event.masked
         and event.operation in CONTRACTIONS
-        and bool(event.uses)
+        and is_weight(event)
         and all(use.leaf in random for use in event.uses)
     )
 
@@ -236,159 +226,8 @@ def _square(moments: Moments) -> float:
 
 def _made_alike(law: Law, start: Start) -> Law:
     """A law with the measured cosine between samples, where it has none."""
-    none, all_ = (
-        dataclasses.replace(
-            law,
-            sources=tuple(
-                dataclasses.replace(s, alike=same) if math.isnan(s.alike) else s
-                for s in law.sources
-            ),
-        )
-        for same in (0.0, 1.0)
-    )
-    low, high = cross_moment(none), cross_moment(all_)
-    wanted = start.cosine * law.second_moment
+    low, high = (cross_moment(with_alike(law, same)) for same in (0.0, 1.0))
     if not high > low:
         return law
-    same = float(np.clip((wanted - low) / (high - low), -1, 1))
-    return dataclasses.replace(
-        law,
-        sources=tuple(
-            dataclasses.replace(s, alike=same) if math.isnan(s.alike) else s
-            for s in law.sources
-        ),
-    )
-
-
-def _entry(
-    network: Network,
-    context: Context,
-    weights: frozenset[int],
-    squares: Squares,
-    leaves: Sequence[np.ndarray],
-    inputs: Sequence[Any],
-) -> list[Value]:
-    """What is known of the program's inputs."""
-    own = {
-        i: known(_resized(x, squares.get(i)))
-        for i, x in enumerate(leaves)
-        if i not in weights
-    }
-    entry = entry_values(network, context, weights, own, 0.0, 1.0)
-    for leaf, value in own.items():
-        entry[leaf] = value
-    first = len(entry) - len(inputs)
-    for position, x in enumerate(inputs, first):
-        given = entry[position]
-        if jnp.issubdtype(x.dtype, jnp.floating):
-            entry[position] = _distribution(np.asarray(x, np.float64), context.batch)
-        elif isinstance(given, Law) and x.ndim and x.shape[0] == context.batch:
-            entry[position] = with_alike(given, _chance_of_equal(np.asarray(x)))
-    return entry
-
-
-def _resized(x: np.ndarray, squares: Chosen | None) -> np.ndarray:
-    """A parameter's values in one draw, with its mean square in all."""
-    if not squares or not np.issubdtype(x.dtype, np.floating):
-        return x
-    wide = x.astype(np.float64)
-    own, all_ = np.mean(wide**2), np.mean(list(squares.values()))
-    return wide * np.sqrt(all_ / own) if own > 0 else x
-
-
-def _has_mean_zero(values: np.ndarray) -> bool:
-    wide = np.asarray(values, np.float64)
-    rms = np.sqrt(np.mean(wide**2)) if wide.size else 0.0
-    return bool(abs(wide.mean()) <= _ERRORS * rms / np.sqrt(wide.size))
-
-
-def _distribution(x: np.ndarray, batch: int) -> Law:
-    """The law of an array's entries, with their mean and mean square."""
-    flat = np.sort(x.ravel())
-    parts = [p for p in np.array_split(flat, min(_QUANTILES, flat.size)) if p.size]
-    values = np.array([part.mean() for part in parts])
-    weights = np.array([part.size for part in parts]) / flat.size
-    std = np.sqrt(np.sum(weights * (values - flat.mean()) ** 2))
-    scale = flat.std() / std if std > 0 else 1.0
-    same = _alike_entries(x) if x.ndim and x.shape[0] == batch else 1.0
-    values = flat.mean() + scale * (values - flat.mean())
-    return discrete(values, weights, x.shape, alike=same)
-
-
-def _alike_entries(x: np.ndarray) -> float:
-    """How alike entries at one place of two samples are, for their mean cosine.
-
-    NaN for one sample.
-    """
-    rows, count = x.reshape(len(x), -1), len(x)
-    sizes = np.linalg.norm(rows, axis=1, keepdims=True)
-    if count < 2 or not (sizes > 0).all() or not x.std() > 0:
-        return math.nan
-    cos = (np.square((rows / sizes).sum(axis=0)).sum() - count) / (count * (count - 1))
-    return float((cos * np.mean(x**2) - x.mean() ** 2) / x.var())
-
-
-def _chance_of_equal(x: np.ndarray) -> float:
-    """The share of pairs of samples that have one integer at a place."""
-    rows = x.reshape(len(x), -1)
-    if len(rows) < 2:
-        return math.nan
-    pairs = 0
-    for column in rows.T:
-        times = np.unique(column, return_counts=True)[1]
-        pairs += int(np.sum(times * (times - 1)))
-    return pairs / (rows.shape[1] * len(rows) * (len(rows) - 1))
-
-
-def _growth(
-    network: Network, context: Context, doubt: Container[Location]
-) -> dict[int, tuple[int, float]]:
-    """From each layer to the one layer that takes its output, function by function."""
-    sites = network.sites
-    made: dict[tuple[Path, int | None], int] = {}
-    lost = set[int]()
-    for number, event in zip(sites.numbers, sites.events, strict=True):
-        if not event.loops:
-            made[event.start.path, event.start.equation] = number
-        if event.at in doubt:
-            lost.add(number)
-    found = {}
-    for product in context.products.values():
-        behind = made.get(product.at)
-        sources = product.operand.sources
-        if (
-            behind is None
-            or behind in lost
-            or len(sources) != 1
-            or sources[0].key not in context.products
-        ):
-            continue
-        before = context.products[sources[0].key]
-        first = made.get(before.at)
-        takers = [n for n, e in sites.ancestry.items() if first in e.parents]
-        if first is None or takers != [behind] or before.sizes[1] != product.sizes[0]:
-            continue
-        slope = _mean_square_slope(product.operand, before)
-        if slope is not None:
-            connections = product.terms * product.sizes[1] / product.sizes[0]
-            found[first] = behind, product.variance * connections * slope
-    return found
-
-
-def _mean_square_slope(law: Law, before: Product) -> float | None:
-    """The mean of f'(u)^2, for a law that is f of one normal variable u.
-
-    On each panel of the variable's nodes the function is a polynomial through them.
-    """
-    source = law.sources[0]
-    if source.nodes is None or law.values.ndim != 1:
-        return None
-    z, y, w = source.nodes[1:], law.values[1:], source.weights[1:]
-    points, _ = np.polynomial.legendre.leggauss(PANEL)
-    powers = np.vander(points, increasing=True)
-    slopes = np.vander(points, increasing=True)[:, :-1] * np.arange(1, PANEL)
-    derive = slopes @ np.linalg.inv(powers)[1:]
-    panels = y.reshape(-1, PANEL) @ derive.T
-    half = (z.reshape(-1, PANEL)[:, -1] - z.reshape(-1, PANEL)[:, 0]) / np.ptp(points)
-    by_z = (panels / half[:, None]).ravel()
-    return float(np.sum(w * by_z**2) / before.std**2)
+    wanted = (start.cosine * law.second_moment - low) / (high - low)
+    return with_alike(law, float(np.clip(wanted, -1, 1)))
