@@ -18,6 +18,7 @@ from jaxinit.moments.entry import (
 )
 from jaxinit.moments.law import Law
 from jaxinit.moments.mixtures import mixture
+from jaxinit.moments.pairs import cosine
 from jaxinit.moments.values import (
     KEY,
     UNKNOWN,
@@ -278,6 +279,8 @@ def _part(value: Value, shape: tuple[int, ...]) -> Value:
 
 # Two steps of a recurrence whose moments differ by less are one.
 _SETTLED = 1e-6
+# Where cosines between samples are asked for, these come to rest more slowly.
+_ALIKE = 1e-3
 
 
 def _stacked(values: list[Value], aval: Any) -> Value:
@@ -299,6 +302,8 @@ def _is_settled(before: list[Value], after: list[Value]) -> bool:
             if abs(old.second_moment - new.second_moment) > _SETTLED * scale:
                 return False
             if abs(old.mean - new.mean) > _SETTLED * scale**0.5:
+                return False
+            if abs(cosine(old) - cosine(new)) > _ALIKE:
                 return False
         elif old is not new:
             return False
