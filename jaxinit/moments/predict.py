@@ -84,7 +84,7 @@ def predict(
         context.watch = _recorder(network, seen)
         stopped = None
         try:
-            with _float64_on_host():
+            with _float64_on_host(), np.errstate(all="ignore"):
                 entry = _entry(network, context, weights, squares, leaves, inputs)
                 read_laws(context, entry)
         except Rearranged as found:
