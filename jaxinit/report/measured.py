@@ -1,6 +1,7 @@
 """What an analysis measured: the rows, the arrays, and what follows from them."""
 
 import dataclasses
+import math
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -49,6 +50,11 @@ class Row(NamedTuple):
     skip: tuple[str, ...]
     branch: tuple[str, ...]
     role: str = ""
+
+    @property
+    def channels(self) -> int:
+        """How many units the output has, wherever their axes are."""
+        return math.prod(self.shape) * self.steps // max(self.samples, 1)
 
 
 class Branch(NamedTuple):
