@@ -276,8 +276,11 @@ def like(value: jax.Array, other: Any) -> jax.Array:
 
 def evaluate(program: Program, values: Sequence[Any]) -> list[Any]:
     """Runs a whole program as it stands."""
-    results: list[Any] = jax.core.eval_jaxpr(program.jaxpr, program.consts, *values)
-    return results
+    results = jax.core.eval_jaxpr(program.jaxpr, program.consts, *values)
+    return [
+        jnp.asarray(result, shape_of(var).dtype) if isinstance(var, Literal) else result
+        for result, var in zip(results, program.jaxpr.outvars, strict=True)
+    ]
 
 
 def within(equation: Equation) -> Iterator[Equation]:
