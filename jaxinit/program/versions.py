@@ -254,7 +254,7 @@ def summarized(function: Callable[[jax.Array], jax.Array], value: jax.Array) -> 
     return inside(value)
 
 
-def shape_of(var: Var) -> jax.ShapeDtypeStruct:
+def shape_of(var: Var | Literal) -> jax.ShapeDtypeStruct:
     """The shape and dtype of a variable, and its sharding if that is in its type."""
     aval: Any = var.aval
     sharding = getattr(aval, "sharding", None)
