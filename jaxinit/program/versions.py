@@ -268,7 +268,7 @@ def shape_of(var: Var | Literal) -> jax.ShapeDtypeStruct:
 def like(value: jax.Array, other: Any) -> jax.Array:
     """``value``, sharded as ``other`` where that is part of its type."""
     sharding = jax.typeof(other).sharding
-    if jax.typeof(value).sharding == sharding:
+    if jax.typeof(value).sharding == sharding or sharding.mesh.empty:
         return value
     placed: jax.Array = jax.sharding.reshard(value, sharding)
     return placed
