@@ -88,17 +88,17 @@ def forward_record(value: Array, axes: Axes) -> Array:
     others = tuple(axis for axis in range(x.ndim) if axis not in channels)
     per_channel: Any = 1 / max(math.prod(x.shape[axis] for axis in others), 1)
     counted: Any = None
-    whole: Any = 1  # a channel of which nothing counts holds no NaN either
     if axes.masked:
         counted = (~(x <= MASK)).astype(x.dtype)
         x, size = (jnp.where(counted > 0, v, 0) for v in (x, size))
         number = lax.reduce_sum(counted, others)
-        per_channel, whole = 1 / jnp.maximum(number, 1), (number > 0).astype(x.dtype)
+        per_channel = 1 / jnp.maximum(number, 1)
     chan_absmax = lax.reduce_max(size, others).reshape(-1)
     exponent, unit = unit_of(lax.reduce_max(chan_absmax, (0,)))
     zero = lax.reduce_sum(_kept((size == 0).astype(x.dtype), counted), others)
-    finite = _kept((size < jnp.inf).astype(x.dtype), counted)
-    nonfinite = whole - lax.reduce_sum(finite, others) * per_channel
+    # What is not finite is counted itself: n * (1/n) is not always 1.
+    broken = _kept((~(size < jnp.inf)).astype(x.dtype), counted)
+    nonfinite = lax.reduce_sum(broken, others) * per_channel
     x = x * unit
     shift = _mean_of_parts(x) if is_complex else x[(0,) * x.ndim]
     distance = _kept(x - shift, counted)

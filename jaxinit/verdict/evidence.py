@@ -62,6 +62,12 @@ def weight_gain(report: Measured, row: Row) -> float | None:
     return None
 
 
+def fan_in(report: Measured, row: Row) -> int:
+    """How many products a row's weight adds up, 0 if it has none."""
+    fans = [of_param(report, name).get("fan_in") for name in row.params]
+    return next((int(fan) for fan in fans if fan), 0)
+
+
 def stored_gain(report: Measured, row: Row) -> float | None:
     """The same with the fan that an initializer reads off the stored shape.
 
