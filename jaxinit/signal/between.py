@@ -47,8 +47,10 @@ class Front:
         say whether coin flips and running statistics are among them, ``branch``
         whether the layer is on a residual branch; ``factor`` is the largest constant
         that multiplies on the way; ``behind`` the constants that what leaves the
-        layer is multiplied by; ``inputs`` numbers the floating-point inputs of the
-        model that the layer takes as they are.
+        layer is multiplied by; ``normed`` says whether the layer's weight is divided
+        by what the model's state holds, as in spectral normalization; ``inputs``
+        numbers the floating-point inputs of the model that the layer takes as they
+        are.
     """
 
     row: str
@@ -87,6 +89,7 @@ def fronts(network: Network) -> list[Front]:
             "branch": number in on_branch,
             "factor": max((_factor(network, n) for n in between), default=1.0),
             "behind": _behind(network.anchors.flow, node.results[0]),
+            "normed": any(flow.state[v] and flow.leaves[v] for v in node.operands),
             "inputs": _inputs(network, data[0]),
         }
         found.append(Front(names[number], source, facts))
@@ -151,8 +154,9 @@ def _is_random(network: Network, node: Node) -> bool:
 
 
 def _is_state(network: Network, node: Node) -> bool:
-    """Whether a node combines data with the model's state."""
-    return any(network.anchors.flow.state[v] for v in node.operands)
+    """Whether a node combines data with nothing but the model's state."""
+    flow = network.anchors.flow
+    return any(flow.state[v] and not flow.leaves[v] for v in node.operands)
 
 
 def _factor(network: Network, node: Node) -> float:

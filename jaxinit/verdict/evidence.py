@@ -1,6 +1,7 @@
 """Reads a report's evidence: by row, by parameter, and as findings."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -108,6 +109,23 @@ def leaving(report: Measured, name: str) -> float | None:
         return None
     found = float(np.median(values[:, report.layers.index(name)]))
     return found if math.isfinite(found) else None
+
+
+def scaled_down(report: Measured, names: Sequence[str]) -> list[int]:
+    """Layers on residual branches, where small learned factors end these on purpose."""
+    gains = [row for row in report.rows if has_role(report, row, "gain")]
+    sizes = [
+        of_param(report, name).get("mean_square", 1.0)
+        for row in gains
+        for name in row.params
+    ]
+    if not 0 < min(sizes, default=1.0) < SMALL_FACTOR**2:
+        return []
+    return [i for i, name in enumerate(names) if front(report, name).get("branch")]
+
+
+# LayerScale starts at 1e-4 or 1e-6, and at 0.1 in shallow nets.
+SMALL_FACTOR = 1e-2
 
 
 def is_added(report: Measured, name: str) -> bool:

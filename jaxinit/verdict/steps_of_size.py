@@ -110,7 +110,7 @@ def _in_front(report: Measured, row: Row) -> Finding | None:
     entered = [entering(report, name) for name in names]
     start = max((size for size in entered if size), default=before)
     dropped = front(report, row.name).get("random")
-    if 1 < ratio and inside < ORDINARY and not dropped:
+    if ratio > 1 and inside < ORDINARY and not dropped:
         return None  # a norm, noise or positions, behind what is small
     most = DROPPED if dropped else JUMP
     if most > inside / start > FALL:
