@@ -17,7 +17,7 @@ from jaxinit.verdict.steps_of_size import judge_sizes
 from jaxinit.verdict.tokens import judge_tokens
 
 # What enters a layer has grown if its square is as large; the usual kernels.
-_GROWN, _USUAL = 10.0, 3.0
+_GROWN, _USUAL = 4.0, 3.0
 _FOLLOWS = frozenset({"exploding", "vanishing", "seed-unstable"})
 _SETTLED = frozenset({"unreached"})
 
