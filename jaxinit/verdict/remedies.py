@@ -155,9 +155,9 @@ def for_slope(report: Measured, slope: float, *, gradient: bool) -> str:
 
 def _normed(report: Measured) -> bool:
     """Whether most weights are divided by their norm before they are used."""
-    known = [front(report, row.name).get("normed", False) for row in report.rows]
-    fronts = [row for row in report.rows if front(report, row.name)]
-    return sum(known) > len(fronts) / 2
+    fronts = [front(report, row.name) for row in report.rows]
+    known = [bool(facts["normed"]) for facts in fronts if "normed" in facts]
+    return sum(known) > len(known) / 2
 
 
 def _between(report: Measured) -> str | None:
