@@ -1,6 +1,6 @@
 """The places where parameters meet data, and where data meets data."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from jaxinit.layers.facts import Unary
@@ -91,6 +91,7 @@ class Event:
       masked: whether the output may hold a mask's numbers, which are no statistics.
       copies: how many devices of a ``shard_map`` hold the same output.
       inside: for a function that is taken as a whole, where in it weights are used.
+      above: the numbers of all events upstream of it and its own, as bits.
     """
 
     kind: Kind
@@ -113,6 +114,7 @@ class Event:
     inside: tuple[Location, ...] = ()
     copies: int = 1
     masked: bool = False
+    above: int = field(default=0, repr=False)
 
     @property
     def order(self) -> tuple[int, ...]:

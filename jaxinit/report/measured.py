@@ -1,6 +1,7 @@
 """What an analysis measured: the rows, the arrays, and what follows from them."""
 
 import dataclasses
+import functools
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -129,7 +130,7 @@ class Measured:
         object.__setattr__(self, "evidence", plain(self.evidence, "evidence"))
         check(self)
 
-    @property
+    @functools.cached_property
     def layers(self) -> tuple[str, ...]:
         """Names of the rows, in the order data meets them."""
         return tuple(row.name for row in self.rows)
