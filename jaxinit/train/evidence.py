@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxinit.roles.structure import Hints
 from jaxinit.signal.analyze import analyze
 from jaxinit.train.batches import Batch
 from jaxinit.train.cells import Cell, fingerprint
@@ -45,6 +46,7 @@ def verdicts(
     root: jax.Array,
     rngs: Sequence[str],
     model_kwargs: dict[str, Any] | None,
+    hints: Hints,
 ) -> tuple[dict[str, str], dict[str, str]]:
     """What ``analyze`` says of each scheme, and why it says nothing of the others."""
     found: dict[str, str] = {}
@@ -60,6 +62,9 @@ def verdicts(
                 progress=False,
                 rngs=rngs,
                 model_kwargs=model_kwargs,
+                output=hints.output,
+                roles=dict(hints.roles),
+                branches=dict(hints.branches),
             )
         except Exception as error:  # the race is more than its verdicts
             unsaid[name] = _why(error)

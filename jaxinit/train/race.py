@@ -17,6 +17,7 @@ from jaxinit._progress import Bar
 from jaxinit.initializers._check import check_number
 from jaxinit.models.arguments import model_arguments
 from jaxinit.roles.network import Network
+from jaxinit.roles.structure import as_hints
 from jaxinit.schemes.initialize import prepare
 from jaxinit.schemes.named import named_schemes
 from jaxinit.signal.interrupts import as_interrupts
@@ -67,6 +68,9 @@ def race(
     devices: int | Sequence[jax.Device] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
+    output: int | str | None = None,
+    roles: Mapping[str, str] | None = None,
+    branches: Mapping[str, bool] | None = None,
     rngs: Sequence[str] = (),
     model_kwargs: dict[str, Any] | None = None,
 ) -> Race:
@@ -123,6 +127,9 @@ def race(
         steps, rate and seed are the same.
       progress: ``None`` for a bar on a terminal, ``True`` also for lines
         elsewhere, ``False`` for nothing.
+      output: as in ``initialize``: the main output, where there are several.
+      roles: as in ``initialize``: roles that the program does not show.
+      branches: as in ``initialize``: which sums add residual branches.
       rngs: names of random streams that a linen module uses beyond ``params`` and
         ``dropout``.
       model_kwargs: keyword arguments of the model (``{"train": True}``).
@@ -163,13 +170,13 @@ def race(
     if memory_budget is not None:
         check_number("memory_budget", memory_budget, "It counts bytes.", low=0)
     schemes = named_schemes(schemes)
-    root = root_key(key)
+    root, hints = root_key(key), as_hints(output, roles, branches)
     kwargs = model_arguments({}, model_kwargs)
     source = as_source(_named(data), batch_size, _seed_of(root))
     first, notes = first_batch(source), dict[str, str]()
     with Bar(progress) as bar:
         bar.phase("tracing")
-        network, _ = prepare(model, first[0], kwargs, rngs, root)
+        network, _ = prepare(model, first[0], kwargs, rngs, root, hints)
         training = Training(network, scalar_loss(loss), as_optimizer(optimizer))
         spread = seed_devices(devices, network.traced, ())
         size = _at_once(
@@ -206,7 +213,9 @@ def race(
     if interrupted:
         return result
     if diagnose:
-        said, unsaid = verdicts(model, first, schemes, len(numbers), root, rngs, kwargs)
+        said, unsaid = verdicts(
+            model, first, schemes, len(numbers), root, rngs, kwargs, hints
+        )
         notes |= {f"no verdict on {name}": why for name, why in unsaid.items()}
         result = dataclasses.replace(result, verdicts=said)
     if solutions:
