@@ -83,23 +83,15 @@ def race_fingerprint(
     """
     if checkpoint is None:
         return "", ""
-    network = training.network
-    variables = network.traced.apply.jaxpr.invars[: len(network.params)]
-    shapes = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in variables]
-    rest = network.traced.apply.jaxpr.invars[len(network.params) :]
-    shapes += [
-        jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype)
-        for v in rest[: network.traced.num_state]
-    ]
 
     def step(leaves: Any, rate: Any, key: Any, batch: Any) -> Any:
         return training.step(training.start(leaves, rate), rate, key, batch)
 
     try:
-        program = str(jax.make_jaxpr(step)(shapes, jnp.float32(1), root, first))
+        program = str(jax.make_jaxpr(step)(training.kinds, jnp.float32(1), root, first))
     except Exception as error:
         return "", _why(error)
-    names = [p.name for p in network.params]
+    names = [p.name for p in training.network.params]
     data = jax.random.key_data(root)
     return fingerprint(program, (first, data), names, steps), ""
 

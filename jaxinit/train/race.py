@@ -20,10 +20,9 @@ from jaxinit.roles.network import Network
 from jaxinit.roles.structure import as_hints
 from jaxinit.schemes.initialize import prepare
 from jaxinit.schemes.named import named_schemes
-from jaxinit.signal.interrupts import as_interrupts
 from jaxinit.signal.placement import seed_devices
 from jaxinit.train.batches import as_source
-from jaxinit.train.cells import Cell, Store
+from jaxinit.train.cells import Store
 from jaxinit.train.checks import (
     as_rates,
     as_seeds,
@@ -35,13 +34,13 @@ from jaxinit.train.checks import (
 from jaxinit.train.datasets import digits
 from jaxinit.train.evidence import optima, race_fingerprint, verdicts
 from jaxinit.train.losses import Loss, scalar_loss
-from jaxinit.train.outcomes import FAILED, NOT_RUN, judge, reference_loss
-from jaxinit.train.race_result import Race, run_name
-from jaxinit.train.runner import Course, chunk_size, run_scheme, vectorizing_pays
-from jaxinit.train.training import Programs, Training, as_optimizer, programs
+from jaxinit.train.race_result import Race
+from jaxinit.train.runner import Course, chunk_size, run_all, vectorizing_pays
+from jaxinit.train.sharing import is_shared, my_seeds
+from jaxinit.train.tabulated import tabulated
+from jaxinit.train.training import Training, as_optimizer, programs
 
 Strategy = Literal["auto", "vmap", "loop"]
-Cells = dict[tuple[int, int, int], Cell]
 
 
 @measuring
@@ -79,6 +78,8 @@ def race(
     All runs see the same batches in the same order, and seeds are paired: seed 3 of
     one scheme draws from the same key as seed 3 of another. Runs of a scheme are
     trained at once where that pays, and the program is compiled once for all schemes.
+    Of the processes of ``jax.distributed`` each trains a share of the seeds on its own
+    devices, from data that are the same on each, and all return all.
     A run that cannot be trained ends by itself and says why; the race goes on.
     Interrupted (Ctrl-C, SIGTERM), it returns what is done.
 
@@ -179,9 +180,11 @@ def race(
         network, _ = prepare(model, first[0], kwargs, rngs, root, hints)
         training = Training(network, scalar_loss(loss), as_optimizer(optimizer))
         spread = seed_devices(devices, network.traced, ())
+        together = is_shared(network, numbers)
+        at_once = len(my_seeds(numbers)) if together else len(numbers)
         size = _at_once(
             network,
-            len(rates) * len(numbers),
+            len(rates) * max(at_once, 1),
             strategy,
             chunk,
             memory_budget,
@@ -191,13 +194,15 @@ def race(
         if why:
             notes["checkpoint"] = f"nothing is kept: a step cannot be traced: {why}"
         store = Store(checkpoint if name else None, name)
-        course = Course(training, source, first, steps, root, size, solutions, store)
+        course = Course(
+            training, source, first, steps, root, size, solutions, store, together
+        )
         placed = _over(spread) if size and len(spread) > 1 else None
         runs = len(schemes) * len(rates) * len(numbers)
         compiled = programs(
             training, (loss, optimizer), bool(size), placed, 3 * steps * runs
         )
-        cells, interrupted = _run_all(course, compiled, schemes, rates, numbers, bar)
+        cells, interrupted = run_all(course, compiled, schemes, rates, numbers, bar)
     result = Race(
         model=network.traced.name,
         target=math.nan if target is None else target,
@@ -208,7 +213,7 @@ def race(
         unmatched="",
         notes=notes,
         settings=_settings(size, placed, start),
-        **_tabulated(cells, steps, list(schemes), rates, numbers, improvement),
+        **tabulated(cells, steps, list(schemes), rates, numbers, improvement),
     )
     if interrupted:
         return result
@@ -252,6 +257,7 @@ def _over(devices: Sequence[jax.Device]) -> NamedSharding:
 def _settings(size: int, placed: NamedSharding | None, start: float) -> dict[str, Any]:
     return {
         "devices": 1 if placed is None else placed.mesh.size,
+        "processes": jax.process_count(),
         "backend": jax.default_backend(),
         "jax": jax.__version__,
         "strategy": "vmap" if size else "loop",
@@ -263,65 +269,3 @@ def _settings(size: int, placed: NamedSharding | None, start: float) -> dict[str
 def _seed_of(root: jax.Array) -> int:
     """A number for NumPy, which draws the order of samples."""
     return int(np.asarray(jax.random.key_data(root)).astype(np.uint64).sum())
-
-
-def _run_all(
-    course: Course,
-    compiled: Programs,
-    schemes: Mapping[str, Any],
-    rates: list[float],
-    seeds: list[int],
-    bar: Bar,
-) -> tuple[Cells, bool]:
-    """All runs; those that are done if it is interrupted."""
-    kept = frozenset(seeds[: course.solutions])
-    places = [(rate, seed) for rate in rates for seed in seeds]
-    total, cells = len(schemes) * len(places), Cells()
-    try:
-        with as_interrupts():
-            for i, (name, scheme) in enumerate(schemes.items()):
-                bar.phase(name)
-                for place, cell in run_scheme(course, compiled, scheme, places, kept):
-                    where = (i, rates.index(place[0]), seeds.index(place[1]))
-                    cells[where] = cell
-                    bar.count(len(cells), total, "runs")
-    except KeyboardInterrupt:
-        return cells, True
-    return cells, False
-
-
-def _tabulated(
-    cells: Cells,
-    steps: int,
-    names: list[str],
-    rates: list[float],
-    seeds: list[int],
-    improvement: float,
-) -> dict[str, Any]:
-    shape = len(names), len(rates), len(seeds)
-    losses = np.full((*shape, steps), np.nan, np.float32)
-    accuracies = losses.copy()
-    for index, cell in cells.items():
-        losses[index], accuracies[index] = cell.losses, cell.accuracies
-    reference = reference_loss(losses)
-    outcomes = judge(losses, reference, improvement)
-    reasons = {}
-    for index in np.ndindex(*shape):
-        found = cells.get((index[0], index[1], index[2]))
-        if found is None:
-            outcomes[index] = NOT_RUN
-        elif found.reason:
-            outcomes[index] = FAILED
-            name = run_name(names[index[0]], rates[index[1]], seeds[index[2]])
-            reasons[name] = found.reason
-    return {
-        "schemes": tuple(names),
-        "learning_rates": np.asarray(rates),
-        "seeds": np.asarray(seeds),
-        "losses": losses,
-        "accuracies": accuracies,
-        "outcomes": outcomes,
-        "reasons": reasons,
-        "reference": reference,
-        "improvement": improvement,
-    }

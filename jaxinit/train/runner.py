@@ -1,18 +1,21 @@
 """Runs the cells of a race, a scheme at a time, a chunk of rates and seeds at once."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxinit._progress import Bar
 from jaxinit._resources import free_memory
 from jaxinit.roles.network import Network
+from jaxinit.signal.interrupts import as_interrupts
 from jaxinit.train.batches import Batch, DataRanOut, Source, stacked
-from jaxinit.train.cells import Cell, Store, hash_of
+from jaxinit.train.cells import Cell, Cells, Store, hash_of
 from jaxinit.train.drawing import draw_of, seed_keys
+from jaxinit.train.sharing import my_seeds, shared
 from jaxinit.train.training import Programs, Training
 
 # Batches of this many steps are on the device at once.
@@ -34,6 +37,7 @@ class Course(NamedTuple):
       chunk: how many runs at once; 0 for one after another.
       solutions: how many seeds' final parameters are kept.
       store: where finished runs are kept.
+      shared: whether each process runs a share of the seeds.
     """
 
     training: Training
@@ -44,10 +48,55 @@ class Course(NamedTuple):
     chunk: int
     solutions: int
     store: Store
+    shared: bool
 
 
 Place = tuple[float, int]
 """The rate and the seed of a run."""
+
+
+def run_all(
+    course: Course,
+    programs: Programs,
+    schemes: Mapping[str, Any],
+    rates: Sequence[float],
+    seeds: Sequence[int],
+    bar: Bar,
+) -> tuple[Cells, bool]:
+    """All runs, or those that are done if it is interrupted; which of the two, too.
+
+    Of several processes each runs its share of the seeds, and all return all.
+
+    Args:
+      course: what runs have in common.
+      programs: as ``training.programs`` gives.
+      schemes: by name.
+      rates: those that are tried.
+      seeds: likewise.
+      bar: is told of the progress.
+
+    Raises:
+      RuntimeError: if another process has ended.
+    """
+    kept = frozenset(seeds[: course.solutions])
+    mine = my_seeds(seeds) if course.shared else seeds
+    places = [(rate, seed) for rate in rates for seed in mine]
+    total, cells, interrupted = len(schemes) * len(places), Cells(), False
+    try:
+        with as_interrupts():
+            for i, (name, scheme) in enumerate(schemes.items()):
+                bar.phase(name)
+                for place, cell in run_scheme(course, programs, scheme, places, kept):
+                    where = (i, rates.index(place[0]), seeds.index(place[1]))
+                    cells[where] = cell
+                    bar.count(len(cells), total, "runs")
+    except KeyboardInterrupt:
+        interrupted = True
+    if course.shared:
+        shape = len(schemes), len(rates), len(seeds), course.steps
+        kinds = course.training.kinds[: len(course.training.network.params)]
+        return shared(cells, interrupted, shape, course.solutions, kinds)
+    return cells, interrupted
 
 
 def run_scheme(
@@ -74,7 +123,7 @@ def run_scheme(
         draw = draw_of(network, scheme)
         weights = ""
         if store.keeps:
-            probe = seed_keys(course.root, [places[0][1]])
+            probe = seed_keys(course.root, [0])
             weights = hash_of([leaf[0] for leaf in draw.batched(probe, *inputs)])
     except Exception as error:
         yield from ((place, _failed(course, error)) for place in places)

@@ -72,6 +72,14 @@ class Training(NamedTuple):
     loss: Loss
     optimizer: Optimizer
 
+    @property
+    def kinds(self) -> list[jax.ShapeDtypeStruct]:
+        """The shapes and dtypes of the leaves of parameters and state."""
+        traced = self.network.traced
+        count = len(self.network.params) + traced.num_state
+        avals = (variable.aval for variable in traced.apply.jaxpr.invars[:count])
+        return [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in avals]
+
     def tree(self, params: Sequence[Any]) -> Any:
         """The parameters as the model's own pytree, for the optimizer."""
         traced = self.network.traced
