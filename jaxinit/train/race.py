@@ -34,11 +34,12 @@ from jaxinit.train.checks import (
 from jaxinit.train.datasets import digits
 from jaxinit.train.evidence import optima, race_fingerprint, verdicts
 from jaxinit.train.losses import Loss, scalar_loss
+from jaxinit.train.programs import programs
 from jaxinit.train.race_result import Race
 from jaxinit.train.runner import Course, chunk_size, run_all, vectorizing_pays
 from jaxinit.train.sharing import is_shared, my_seeds
 from jaxinit.train.tabulated import tabulated
-from jaxinit.train.training import Training, as_optimizer, programs
+from jaxinit.train.training import Training, as_optimizer
 
 Strategy = Literal["auto", "vmap", "loop"]
 

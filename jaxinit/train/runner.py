@@ -1,7 +1,7 @@
 """Runs the cells of a race, a scheme at a time, a chunk of rates and seeds at once."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -15,8 +15,9 @@ from jaxinit.signal.interrupts import as_interrupts
 from jaxinit.train.batches import Batch, DataRanOut, Source, stacked
 from jaxinit.train.cells import Cell, Cells, Store, hash_of
 from jaxinit.train.drawing import draw_of, seed_keys
+from jaxinit.train.programs import Programs
 from jaxinit.train.sharing import my_seeds, shared
-from jaxinit.train.training import Programs, Training
+from jaxinit.train.training import Training
 
 # Batches of this many steps are on the device at once.
 _SEGMENT = 64
@@ -69,7 +70,7 @@ def run_all(
 
     Args:
       course: what runs have in common.
-      programs: as ``training.programs`` gives.
+      programs: as ``programs`` gives.
       schemes: by name.
       rates: those that are tried.
       seeds: likewise.
@@ -80,7 +81,8 @@ def run_all(
     """
     kept = frozenset(seeds[: course.solutions])
     mine = my_seeds(seeds) if course.shared else seeds
-    places = [(rate, seed) for rate in rates for seed in mine]
+    # All rates of a seed are neighbours: its weights are then drawn once.
+    places = [(rate, seed) for seed in mine for rate in rates]
     total, cells, interrupted = len(schemes) * len(places), Cells(), False
     try:
         with as_interrupts():
@@ -112,7 +114,7 @@ def run_scheme(
 
     Args:
       course: what runs have in common.
-      programs: as ``training.programs`` gives, shared by all schemes.
+      programs: as ``programs`` gives, shared by all schemes.
       scheme: how weights are drawn.
       places: the runs.
       kept: seeds whose solutions are kept.
@@ -122,8 +124,8 @@ def run_scheme(
     try:
         draw = draw_of(network, scheme)
         weights = ""
-        if store.keeps:
-            probe = seed_keys(course.root, [0])
+        if store.keeps:  # of one seed's, by the program that draws them all
+            probe = seed_keys(course.root, [0] * _most_seeds(course, places))
             weights = hash_of([leaf[0] for leaf in draw.batched(probe, *inputs)])
     except Exception as error:
         yield from ((place, _failed(course, error)) for place in places)
@@ -135,13 +137,28 @@ def run_scheme(
             todo.append(place)
         else:
             yield place, found
-    size = max(course.chunk, 1)
-    for begin in range(0, len(todo), size):
-        chunk = todo[begin : begin + size]
-        for place, cell in _run_chunk(course, programs, draw, chunk, kept, inputs):
+    # As many seeds are drawn for each chunk, so that one program serves them all.
+    draws = max(_most_seeds(course, places), _most_seeds(course, todo))
+    if todo:
+        _compile_ahead(course, programs, draws)
+    for chunk in _chunks(course, todo):
+        given = chunk, draws, kept, inputs
+        for place, cell in _run_chunk(course, programs, draw, *given):
             if not cell.reason:
                 store.write(weights, *place, cell)
             yield place, cell
+
+
+def _chunks(course: Course, places: Sequence[Place]) -> list[Sequence[Place]]:
+    """The runs, as many together as are trained at once."""
+    size = max(course.chunk, 1)
+    return [places[begin : begin + size] for begin in range(0, len(places), size)]
+
+
+def _most_seeds(course: Course, places: Sequence[Place]) -> int:
+    """Of how many seeds one chunk is at most; 0 without runs."""
+    chunks = _chunks(course, places)
+    return max((len({seed for _, seed in chunk}) for chunk in chunks), default=0)
 
 
 def chunk_size(network: Network, runs: int, budget: int | None) -> int:
@@ -177,23 +194,25 @@ def _run_chunk(
     course: Course,
     programs: Programs,
     draw: Any,
-    places: list[Place],
+    places: Sequence[Place],
+    draws: int,
     kept: frozenset[int],
     inputs: tuple[Any, ...],
 ) -> Iterator[tuple[Place, Cell]]:
     # The last chunk is filled up, so that it has the shape of the others.
-    padded = places + places[-1:] * (max(course.chunk, 1) - len(places))
+    missing = max(course.chunk, 1) - len(places)
+    padded = [*places, *[places[-1]] * missing]
     rates = np.asarray([rate for rate, _ in padded], np.float32)
     # The variables of a seed are drawn once for all rates.
     seeds = list(dict.fromkeys(seed for _, seed in padded))
     where = np.asarray([seeds.index(seed) for _, seed in padded], np.int32)
     try:
-        keys = seed_keys(course.root, seeds)
+        keys = seed_keys(course.root, seeds + seeds[-1:] * (draws - len(seeds)))
         drawn = draw.batched(keys, *inputs)
         if not course.chunk:
             rates, where = rates[0], where[0]
-        run, keys = programs[0](drawn, keys, where, rates)
-        run, losses, accuracies, reason = _train(course, programs[1], run, rates, keys)
+        run, keys = programs.begin(drawn, keys, where, rates)
+        run, losses, accuracies, reason = _train(course, programs, run, rates, keys)
         leaves = [np.asarray(leaf) for leaf in run.params] if kept else []
     except Exception as error:
         yield from ((place, _failed(course, error)) for place in places)
@@ -207,7 +226,7 @@ def _run_chunk(
 
 
 def _train(
-    course: Course, segment: Callable[..., Any], run: Any, rates: Any, keys: Any
+    course: Course, programs: Programs, run: Any, rates: Any, keys: Any
 ) -> tuple[Any, np.ndarray, np.ndarray, str]:
     """All steps, or as many as there are data for, or as long as a run is finite."""
     length, done, reason = segment_length(course.steps), 0, ""
@@ -222,7 +241,7 @@ def _train(
                 break
             steps = range(done, error.number)
             batches = stacked(course.source, steps, course.first)
-        run, seen = segment(run, rates, keys, jnp.int32(done), batches)
+        run, seen = programs.segment(run, rates, keys, jnp.int32(done), batches)
         curves.append((np.asarray(seen[0]), np.asarray(seen[1])))
         done = steps.stop
         if not np.isfinite(curves[-1][0][..., -1]).any():
@@ -233,6 +252,24 @@ def _train(
         losses[..., :done] = np.concatenate([c[0] for c in curves], -1)
         accuracies[..., :done] = np.concatenate([c[1] for c in curves], -1)
     return run, losses, accuracies, reason
+
+
+def _compile_ahead(course: Course, programs: Programs, draws: int) -> None:
+    """Has segments of all lengths compiled while weights are drawn."""
+    length = segment_length(course.steps)
+    lengths = {length, course.steps % length} - {0}
+
+    def many(number: int) -> Batch:
+        return jax.tree.map(  # type: ignore[no-any-return]
+            lambda leaf: jax.ShapeDtypeStruct(
+                (number, *leaf.shape), jax.dtypes.canonicalize_dtype(leaf.dtype)
+            ),
+            course.first,
+        )
+
+    rates = jax.ShapeDtypeStruct((course.chunk,) * bool(course.chunk), np.float32)
+    batches = [many(number) for number in sorted(lengths, reverse=True)]
+    programs.compile_ahead(draws, course.root, rates, batches)
 
 
 def segment_length(steps: int) -> int:
