@@ -124,7 +124,7 @@ def run_scheme(
     try:
         draw = draw_of(network, scheme)
         weights = ""
-        if store.keeps:  # of one seed's, by the program that draws them all
+        if store.keeps and places:  # of one seed's, by the program that draws them all
             probe = seed_keys(course.root, [0] * _most_seeds(course, places))
             weights = hash_of([leaf[0] for leaf in draw.batched(probe, *inputs)])
     except Exception as error:
