@@ -1,5 +1,6 @@
 """What the user says of a model holds for all that reads its structure."""
 
+import importlib
 from types import SimpleNamespace
 
 import jax
@@ -80,6 +81,22 @@ def check(**hints):
     )
 
 
+def rates(**hints):
+    return jaxinit.learning_rate_transfer(
+        two_heads,
+        [8, 16],
+        (X, X),
+        optimizer=optax.sgd,
+        learning_rates=[0.1],
+        family="sgd",
+        steps=1,
+        seeds=1,
+        batch_size=4,
+        loss=first_of,
+        **hints,
+    )
+
+
 READERS = {
     "mup_multipliers": lambda **h: mup_multipliers(MODEL, BASE, X, **h),
     "mup_epsilons": lambda **h: mup_epsilons(MODEL, BASE, X, **h),
@@ -92,6 +109,7 @@ READERS = {
     "deepnorm_alpha": lambda **h: deepnorm_alpha(MODEL, X, **h),
     "race": race,
     "coord_check": check,
+    "learning_rate_transfer": rates,
     "mend": lambda **h: jaxinit.mend(MODEL, X, seeds=2, **h),
 }
 
@@ -132,6 +150,21 @@ def test_branches_are_those_that_the_user_names():
     assert said["c"]["kernel"] == 1.0
     rates = factors.learning_rates
     assert rates["a"]["kernel"] == pytest.approx(8**-0.5 * 2**-0.5)
+
+
+def test_mups_rates_go_by_hints_too(monkeypatch):
+    module = importlib.import_module("jaxinit.train.learning_rate_transfer")
+    asked, real = [], module.mup_multipliers
+
+    def multipliers(*args, **options):
+        asked.append(options.get("output"))
+        return real(*args, **options)
+
+    monkeypatch.setattr(module, "mup_multipliers", multipliers)
+    made = module._usual(two_heads, 4, optax.sgd, "sgd", (X,), {"output": "second"})
+    made["muP"](8)
+
+    assert asked == ["second"]
 
 
 def test_a_race_draws_and_judges_by_hints(monkeypatch):
