@@ -1,12 +1,12 @@
 """A network's residual branches, as schemes and users see them."""
 
 import math
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from jaxinit._configuration import measuring
+from jaxinit._warnings import warn
 from jaxinit.layers.event import Event
 from jaxinit.models.arguments import model_arguments
 from jaxinit.roles.network import Network, Parameter
@@ -149,13 +149,11 @@ def residual_branches(network: Network, name: str) -> tuple[Branch, ...]:
     for _, sides in network.structure.unclear:
         ends = tuple(_names(kernels(network, side)) for side in sides)
         last = next((names[-1] for names in ends if names), "a/kernel")
-        warnings.warn(
+        warn(
             f"{name}() takes {_sum_of(ends)} in {network.traced.name} for no residual "
             "branch: both paths have weights and a nonlinearity. Say which it is with "
             f"branches={{{last!r}: True}} (this path is a branch) or False (neither "
             "is).",
-            UserWarning,
-            stacklevel=2,
         )
     if not network.structure.branches:
         raise ValueError(
