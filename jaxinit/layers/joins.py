@@ -36,6 +36,7 @@ def join(
     masked = any(
         f.masked or not ledger.behind_a_layer(f.up) for f in operands if f.data
     )
+    parts = {f.part for f in operands} - {None}
     joined = ledger.add(
         "join",
         equation,
@@ -45,6 +46,7 @@ def join(
         branch=branch.up,
         shortcut=None if skip is None else int(skip is second),
         masked=masked,
+        part=parts.pop() if len(parts) == 1 else None,
     )
     return joined._replace(masked=masked)
 

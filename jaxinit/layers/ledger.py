@@ -66,6 +66,7 @@ class Ledger:
         shortcut: int | None = None,
         operation: str | None = None,
         masked: bool = False,
+        part: tuple[int, int] | None = None,
     ) -> Fact:
         """Records an event whose output is the equation's first float result.
 
@@ -83,6 +84,7 @@ class Ledger:
           label: for a tap, its name.
           shortcut: for a join, which operand the skip is.
           masked: whether its output may hold a mask's numbers.
+          part: of which block of the layers' outputs it is a sum.
           operation: what it counts as, by default the equation's primitive.
 
         Returns:
@@ -112,6 +114,7 @@ class Ledger:
             start=place.at,
             shortcut=shortcut,
             masked=masked,
+            part=part,
         )
         return Fact(data=True, up=frozenset({number}), of=number)
 
