@@ -25,6 +25,8 @@ class Ledger:
       keys: input leaves that are random keys.
       opaque: names of functions taken as a whole; used as an ordered set.
       idle_taps: names of taps at values that depend on no input; an ordered set.
+      stacks, heads: for layers, which of their channel axes later products have for
+        numbers of kernels, and for heads of an attention.
       shards: within a ``shard_map``, for each leaf and its axes the number of
         devices that these are split over.
       devices: within a ``shard_map``, the sizes of the mesh's axes.
@@ -41,6 +43,8 @@ class Ledger:
         self.latents: set[int] = set()
         self.opaque: dict[str, None] = {}
         self.idle_taps: dict[str, None] = {}
+        self.stacks: dict[int, set[int]] = {}
+        self.heads: dict[int, set[int]] = {}
         self.shards: dict[int, dict[int, int]] = {}
         self.devices: dict[str, int] = {}
         self.conditional = 0

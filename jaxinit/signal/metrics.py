@@ -47,7 +47,8 @@ class Seen:
                 lax.max(above(self.raw, self.others), -below(self.raw, self.others))
             )
         # Else XLA takes the largest of all in one more pass over the array.
-        return lax.optimization_barrier(largest)
+        kept: Array = lax.optimization_barrier(largest)
+        return kept
 
     @cached_property
     def absmax(self) -> Array:
