@@ -5,8 +5,8 @@
 Each line is one place in the package where of two ways that give the same numbers one
 was chosen for its cost on a CPU: the time of the way not taken over that of the way
 taken. Both take turns; times are those of all cores, which other work on the machine
-disturbs less, and ratios are medians of those of a turn. `compile` times are of cold
-compilations, with jax's caches cleared.
+disturbs less, and ratios are medians of those of a turn. `compile` times are from
+tracing to the executable, with jax's caches cleared.
 """
 
 import argparse
@@ -63,11 +63,9 @@ def running(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
 
 
 def compiling(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    lowered = jax.jit(function, compiler_options=options or None).lower(*args)
-
     def run() -> None:
         jax.clear_caches()
-        lowered.compile()
+        jax.jit(function, compiler_options=options or None).lower(*args).compile()
 
     return run
 
@@ -134,7 +132,7 @@ def gradient(name: str, *, quick: bool) -> tuple[Callable[..., Any], Any]:
     """A workload's gradient, and the variables that it is taken at."""
     workload = WORKLOADS[name]
     kwargs = workload.kwargs
-    model, x = workload.made(workload.quick if quick else workload.full)
+    model, x = workload.made(workload.sizes(quick))
     variables = model.init(KEY, x, **kwargs)
     params, state = variables.pop("params"), variables
 
@@ -177,7 +175,7 @@ def loops(quick: bool) -> Iterator[Choice]:
 def main() -> None:
     """Prints the table, and saves it when asked."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="small sizes, 3 turns")
+    parser.add_argument("--quick", action="store_true", help="small sizes")
     parser.add_argument(
         "--save", action="store_true", help="write results/compiler-*.txt"
     )
@@ -196,7 +194,7 @@ def main() -> None:
         loops(options.quick),
     ):
         for choice in choices:
-            found = ratio(choice, 3 if options.quick else 7)
+            found = ratio(choice, 5)
             lines.append(f"  {choice.place:28}{choice.what:64}{found:7.2f}")
             print(lines[-1], flush=True)
     if options.save:
