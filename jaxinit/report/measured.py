@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -50,6 +51,11 @@ class Row(NamedTuple):
     skip: tuple[str, ...]
     branch: tuple[str, ...]
     role: str = ""
+
+    @property
+    def channels(self) -> int:
+        """How many units the output has, wherever their axes are."""
+        return math.prod(self.shape) * self.steps // max(self.samples, 1)
 
 
 class Branch(NamedTuple):

@@ -146,6 +146,8 @@ def _seed_unstable(report: Report, currents: list[Current]) -> list[Finding]:
         # In decades of the mean square: twice those of an rms.
         spread = _spread(current) * 2 / current.per_rms
         own = np.array([_own_spread(report, name) for name in current.names])
+        if current.metric == "grad_rms":
+            own = np.hypot(own, _probe_spread(report))
         # Two standard errors of the deviation itself, at this number of seeds.
         surely = spread * (1 - 2 / math.sqrt(2 * (num_seeds - 1)))
         beyond = surely > np.sqrt(UNSTABLE**2 + own**2)
@@ -268,6 +270,22 @@ def _own_spread(report: Report, name: str) -> float:
     ``2/n + 2/n^2`` for n >= 2 (4.93 at n = 1).
     """
     row = next(row for row in report.rows if row.name == name)
-    n = row.shape[-1] if row.shape else 1
+    n = max(row.channels, 1)
     variance = math.pi**2 / 2 if n == 1 else 2 / n + 2 / n**2
     return math.sqrt(variance) / math.log(10)
+
+
+def _probe_spread(report: Report) -> float:
+    """Decades by which the mean square of the probe that gradients start from varies.
+
+    It is drawn anew for each seed, and is one number where the output is.
+    """
+    relative = report.backward.get("grad_rel")
+    if report.mode != "probe" or relative is None:
+        return 0.0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        sizes = np.log10(report.backward["grad_rms"] / relative)
+    known = np.isfinite(sizes)
+    first = np.argmax(known, axis=1)
+    sizes = sizes[np.arange(len(sizes)), first][known.any(axis=1)]
+    return 2 * float(np.std(sizes, ddof=1)) if len(sizes) > 1 else 0.0

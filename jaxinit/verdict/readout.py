@@ -31,7 +31,7 @@ def judge_readout(report: Measured) -> list[Finding]:
     behind = front(report, row.name).get("behind", 1.0)
     rms = float(np.median(report.forward["rms"][:, i])) * behind
     gain = (weight_gain(report, row) or 0.0) * behind**2
-    classes = row.shape[-1] if row.shape else 0
+    classes = row.channels
     large = rms > LOGITS or (gain > GAIN and rms > LEAST)
     if classes < 2 or not large or not math.isfinite(rms) or row.activation:
         return []

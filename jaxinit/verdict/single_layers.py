@@ -109,7 +109,7 @@ def _dead(report: Measured) -> list[Finding]:
         with np.errstate(invalid="ignore"):
             mostly = float((dead[:, i] >= DEAD_CHANNELS).mean())
             entirely = float((dead[:, i] > ENTIRELY).mean())
-        many = row.shape[-1] > 1 if row.shape else False
+        many = row.channels > 1
         if mostly <= 0.5 and not (many and entirely >= BORN_DEAD_SEEDS):
             continue
         share = mostly if mostly > 0.5 else entirely

@@ -347,6 +347,19 @@ def test_model_without_float_output():
     assert np.isfinite(report.forward["second_moment"]).all()
 
 
+def test_an_output_that_is_a_number():
+    def with_loss(params, x):
+        return jnp.tanh(x @ params["w"]), 0.0
+
+    def init(key, x):
+        return {"w": jax.random.normal(key, (x.shape[-1], 4))}
+
+    report = jaxinit.analyze(jaxinit.Functional(init, with_loss), X, seeds=2)
+
+    assert report.layers == ("w",)
+    assert np.isfinite(report.backward["grad_rms"]).all()
+
+
 def test_keyword_that_cannot_be_hashed():
     plain = jaxinit.analyze(MLP(), X, seeds=2)
     report = jaxinit.analyze(MLP(), X, seeds=2, options={"a": [1, {2}]})
