@@ -177,14 +177,12 @@ def warn_of_norms(network: Network, call: str) -> None:
     ]
     if names:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        warnings.warn(
+        warn(
             f"{call} is for residual networks without normalization, and "
             f"{network.traced.name} normalizes in its blocks: {', '.join(names[:3])}"
             f"{more}. Norms rescale what its factors balance; take them out of the "
             "model, or choose a scheme for networks that have them, such as gpt2() or "
             "zero_gamma().",
-            UserWarning,
-            stacklevel=2,
         )
 
 
