@@ -106,7 +106,7 @@ def predict(
         reading = _Reading(network, context, measured, weights & random, shifts)
         context.watch = reading.watch
         try:
-            with _float64_on_host():
+            with _float64_on_host(), np.errstate(all="ignore"):
                 for leaf in weights:
                     context.chosen[leaf] = dict(squares[leaf])
                 entry = given_values(network, context, weights, squares, leaves, inputs)

@@ -91,7 +91,7 @@ def propagate(network: Network, mean: float = 0.0, variance: float = 1.0) -> Pro
     while True:
         own.update(own_draw(network, weights, own))
         try:
-            with _float64_on_host():
+            with _float64_on_host(), np.errstate(all="ignore"):
                 return _propagate(network, weights, own, mean, variance)
         except Rearranged as found:  # these are no kernels but make one
             weights -= found.leaves

@@ -48,7 +48,7 @@ def primitive(
         return [KEY for _ in equation.outvars]
     if any(isinstance(v, Key) for v in operands):
         if name in primitives.LAYOUT | {"concatenate", "stack", "unstack", "gather"}:
-            return [KEY]
+            return [KEY for _ in equation.outvars]
         raise no_rule(context, equation, "it computes with random keys")
     if name in primitives.IDENTITIES:
         return list(operands[: len(equation.outvars)])

@@ -1,6 +1,7 @@
 """What may be known of a value, and what is known of the whole network so far."""
 
 import functools
+import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
@@ -122,6 +123,12 @@ class Context:
         known = []
         for leaf, index in weight.of:
             chosen = self.chosen.setdefault(leaf, {})
+            if index not in chosen and not math.isfinite(second_moment):
+                raise ValueError(
+                    f"autoinit finds no finite second moment for what {self.last} is "
+                    "multiplied with: something before it grows like an exponential. "
+                    "Put a norm between, or use lsuv(), which looks at data."
+                )
             if index not in chosen and second_moment * fan_in > 0:
                 gain = weight.factor**2 * fan_in * second_moment
                 if gain > 0:

@@ -1,6 +1,8 @@
 """What an analysis measured: the rows, the arrays, and what follows from them."""
 
 import dataclasses
+import functools
+import math
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -49,6 +51,11 @@ class Row(NamedTuple):
     skip: tuple[str, ...]
     branch: tuple[str, ...]
     role: str = ""
+
+    @property
+    def channels(self) -> int:
+        """How many units the output has, wherever their axes are."""
+        return math.prod(self.shape) * self.steps // max(self.samples, 1)
 
 
 class Branch(NamedTuple):
@@ -129,7 +136,7 @@ class Measured:
         object.__setattr__(self, "evidence", plain(self.evidence, "evidence"))
         check(self)
 
-    @property
+    @functools.cached_property
     def layers(self) -> tuple[str, ...]:
         """Names of the rows, in the order data meets them."""
         return tuple(row.name for row in self.rows)

@@ -202,14 +202,13 @@ def by_layer(curve: Curve, records: np.ndarray) -> list[dict[str, Any]]:
 def _fields(curve: Curve, records: np.ndarray) -> dict[str, float]:
     """The statistics of a curve, the mean over seeds and steps of loops."""
     flat = np.asarray(records, np.float64).reshape(-1, records.shape[-1])
-    names = FIELDS[curve.what]
-    with np.errstate(invalid="ignore"):
-        means = [
-            float(np.nanmean(c)) if np.isfinite(c).any() else np.nan for c in flat.T
-        ]
+    known = ~np.isnan(flat)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        means = np.where(known, flat, 0.0).sum(axis=0) / known.sum(axis=0)
+    means[~np.isfinite(flat).any(axis=0)] = np.nan
     return {
         name: value
-        for name, value in zip(names, means, strict=True)
+        for name, value in zip(FIELDS[curve.what], means.tolist(), strict=True)
         if name != "unused"
     }
 
