@@ -164,6 +164,28 @@ def residual_branches(network: Network, name: str) -> tuple[Branch, ...]:
     return network.structure.branches
 
 
+def warn_of_norms(network: Network, call: str) -> None:
+    """Warns of norms in or between branches, for a scheme whose laws presume none."""
+    numbers: dict[int, None] = {}
+    for branch in network.structure.branches:
+        numbers |= dict.fromkeys([*branch.norms, *network.event(branch.join).skip])
+    names = [
+        network.params[leaf].name
+        for number in numbers
+        for leaf in network.event(number).params
+        if is_norm_scale(network.params[leaf])
+    ]
+    if names:
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        warn(
+            f"{call} is for residual networks without normalization, and "
+            f"{network.traced.name} normalizes in its blocks: {', '.join(names[:3])}"
+            f"{more}. Norms rescale what its factors balance; take them out of the "
+            "model, or choose a scheme for networks that have them, such as gpt2() or "
+            "zero_gamma().",
+        )
+
+
 def kernels(network: Network, numbers: Iterable[int]) -> list[Parameter]:
     """The weights of events, tables apart."""
     found = {

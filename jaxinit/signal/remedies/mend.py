@@ -19,6 +19,7 @@ from jaxinit.schemes.scheme import Assignment, Refine, Scheme, as_scheme
 from jaxinit.signal.checks import check_switch
 from jaxinit.signal.measure import measure
 from jaxinit.signal.prepare import Options, Prepared, prepare
+from jaxinit.signal.remedies.as_scheme import speaking
 from jaxinit.signal.remedies.by_cause import candidates
 from jaxinit.signal.remedies.candidate import Candidate
 from jaxinit.signal.remedies.outcome import Tried, ranked, spreads
@@ -187,6 +188,7 @@ def _best(prepared: Prepared, before: Report, scheme: Any, bar: Bar) -> Mended:
     """Tries all candidates, and the best of them on all seeds."""
     own = None if scheme is None else "scheme"
     found = [candidate.over(own) for candidate in candidates(before)]
+    before = speaking(before)
     if own is None and before.evidence:
         found += [Candidate("", "", (), text) for text in _WHOLE]
     tried: list[Tried] = []
