@@ -30,7 +30,7 @@ SCHEMES = ("own", "he_normal", "xavier_normal", "orthogonal(1.4142)", "lsuv")
 def model(depth: int, width: int) -> nn.Module:
     """Dense layers with relu, and ten classes."""
     layers = [layer for _ in range(depth - 1) for layer in (nn.Dense(width), nn.relu)]
-    return nn.Sequential([*layers, nn.Dense(10)])
+    return nn.Sequential((*layers, nn.Dense(10)))
 
 
 def of_seeds(race: jaxinit.Race, chosen: Sequence[int]) -> jaxinit.Race:
