@@ -67,7 +67,7 @@ def _zero_output(report: Measured) -> list[Finding]:
                 f"The output of {row.name} is exactly zero in every seed: it "
                 "normalizes over a single value, which it subtracts from itself."
             )
-            remedy = "x = dense(x)  # without that norm, or with one over more values than one"
+            remedy = "x = dense(x)  # no norm there, or one over more than one value"
         else:
             message = (
                 f"The output of {row.name} is exactly zero in every seed, though its "
