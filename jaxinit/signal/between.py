@@ -14,7 +14,7 @@ from jaxinit.program.paths import Location
 from jaxinit.roles.network import Network
 
 # Steps into and out of loops are at the place of the loop, not at one of their own.
-_NOWHERE = frozenset({CARRY, CHOICE, SLICE, STACK})
+NOWHERE = frozenset({CARRY, CHOICE, SLICE, STACK})
 # What moves values and changes none.
 _MOVES = frozenset(
     "reshape transpose broadcast_in_dim convert_element_type squeeze concatenate copy "
@@ -75,7 +75,7 @@ def fronts(network: Network) -> list[Front]:
             continue
         maker = flow.values[data[0]].maker
         source = None
-        if maker is not None and flow.nodes[maker].primitive not in _NOWHERE:
+        if maker is not None and flow.nodes[maker].primitive not in NOWHERE:
             made = flow.nodes[maker]
             place = made.results.index(data[0])
             source = made.at._replace(result=place)

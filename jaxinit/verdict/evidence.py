@@ -107,8 +107,10 @@ def leaving(report: Measured, name: str) -> float | None:
     values = report.forward.get("second_moment")
     if values is None:
         return None
-    found = float(np.median(values[:, report.layers.index(name)]))
-    return found if math.isfinite(found) else None
+    ordered = np.sort(values[:, report.layers.index(name)])  # NaN last
+    half = len(ordered) // 2
+    found = math.nan if np.isnan(ordered[-1]) else ordered[half] + ordered[-1 - half]
+    return float(found) / 2 if math.isfinite(found) else None
 
 
 def in_gated_cell(report: Measured, row: Row) -> bool:

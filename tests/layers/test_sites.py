@@ -109,6 +109,15 @@ class Residual(nn.Module):
         return shortcut + h
 
 
+def test_gates_of_kernels_side_by_side_are_named_apart():
+    *_, names = read(ZOO["lstm"].make(), *ZOO["lstm"].args())
+
+    assert [name for name in names if name.endswith("+")] == [
+        *(f"OptimizedLSTMCell_0/i{gate}+" for gate in "ifgo"),
+        "OptimizedLSTMCell_0/if++",
+    ]
+
+
 def test_joins_tell_skip_from_branch():
     events, sites, names = read(Residual(), jnp.ones((2, 8)))
     of = dict(zip(sites.numbers, names, strict=True))
