@@ -113,6 +113,11 @@ def leaving(report: Measured, name: str) -> float | None:
     return float(found) / 2 if math.isfinite(found) else None
 
 
+def in_gated_cell(report: Measured, row: Row) -> bool:
+    """Whether a row acts at each step of a model whose cells have gates."""
+    return row.steps > 1 and any(c["gate"] for c in curves(report, "logistic"))
+
+
 def scaled_down(report: Measured, names: Sequence[str]) -> list[int]:
     """Layers on residual branches, where small learned factors end these on purpose."""
     gains = [row for row in report.rows if has_role(report, row, "gain")]

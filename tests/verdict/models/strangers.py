@@ -88,6 +88,24 @@ def norm_bias(bias):
     return body
 
 
+def narrow(width):
+    """A norm over the one feature of a bottleneck leaves nothing of it."""
+
+    def body(m, x):
+        x = nn.LayerNorm()(D(width)(relu(D(32)(x))))
+        return D(5)(relu(D(16)(x)))
+
+    return body
+
+
+def stacked(m, x):
+    """Each LSTM's output is a tenth of what it takes, and its gradient is not."""
+    for _ in range(2):
+        x = nn.RNN(nn.LSTMCell(16))(x)
+    w = nn.softmax(D(1)(nn.tanh(D(16)(x))), axis=1)
+    return D(5)((w * x).sum(1))
+
+
 def spectral(factor):
     """Weights of largest singular value 1, each of which loses a factor of 5."""
 
@@ -176,6 +194,7 @@ FAULTY = [
         "",
         no_norm(init.variance_scaling(0.1, "fan_in", "normal")),
     ),
+    Faulty("norm of one feature", narrow(1), (X,), "dead", "LayerNorm_0", narrow(8)),
     Faulty("fused bias of -4", fused(-4.0), (LONG,), "time-vanishing", "", fused(1.0)),
 ]
 HEALTHY = [
@@ -185,5 +204,6 @@ HEALTHY = [
     Healthy("coordinates", coordinates, (PLANE,)),
     Healthy("LayerScale of 1e-6", layer_scale, (X,)),
     Healthy("table times sqrt(d)", scaled_embedding, (TOKENS,)),
+    Healthy("two LSTMs and attention", stacked, (LONG,)),
     Healthy("41 samples", odd_sizes, (drawn(41, 16),)),
 ]
