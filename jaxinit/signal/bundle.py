@@ -89,9 +89,7 @@ class Bundle:
         sites, traced = analysis.sites, analysis.traced
         plan = plan_taps(sites.numbers, sites.events)
         repeats = find_rolled(analysis, plan)
-        self.columns = [
-            column for repeat in repeats for column in plan.columns(repeat)
-        ]
+        self.columns = [column for repeat in repeats for column in plan.columns(repeat)]
         differentiable = {
             number
             for number, event in zip(sites.numbers, sites.events, strict=True)
