@@ -88,6 +88,7 @@ class Event:
       conditional: whether it may not run at all (a branch of ``cond``).
       start: where its first equation is.
       shortcut: for a join with a skip, which of its two operands that is.
+      part: for a join of equal blocks of layers' outputs, which of how many these are.
       masked: whether the output may hold a mask's numbers, which are no statistics.
       copies: how many devices of a ``shard_map`` hold the same output.
       inside: for a function that is taken as a whole, where in it weights are used.
@@ -114,6 +115,7 @@ class Event:
     inside: tuple[Location, ...] = ()
     copies: int = 1
     masked: bool = False
+    part: tuple[int, int] | None = None
     above: int = field(default=0, repr=False)
 
     @property

@@ -37,6 +37,7 @@ def join(
     masked = any(
         f.masked or not ledger.behind_a_layer(f.up) for f in operands if f.data
     )
+    parts = {f.part for f in operands} - {None}
     joined = ledger.add(
         "join",
         equation,
@@ -46,6 +47,7 @@ def join(
         branch=branch.up,
         shortcut=None if skip is None else int(skip is second),
         masked=masked,
+        part=parts.pop() if len(parts) == 1 else None,
     )
     return joined._replace(masked=masked)
 

@@ -27,6 +27,8 @@ class Ledger:
       keys: input leaves that are random keys.
       opaque: names of functions taken as a whole; used as an ordered set.
       idle_taps: names of taps at values that depend on no input; an ordered set.
+      stacks, heads: for layers, which of their channel axes later products have for
+        numbers of kernels, and for heads of an attention.
       shards: within a ``shard_map``, for each leaf and its axes the number of
         devices that these are split over.
       devices: within a ``shard_map``, the sizes of the mesh's axes.
@@ -44,6 +46,8 @@ class Ledger:
         self.latents: set[int] = set()
         self.opaque: dict[str, None] = {}
         self.idle_taps: dict[str, None] = {}
+        self.stacks: dict[int, set[int]] = {}
+        self.heads: dict[int, set[int]] = {}
         self.shards: dict[int, dict[int, int]] = {}
         self.devices: dict[str, int] = {}
         self.conditional = 0
@@ -69,6 +73,7 @@ class Ledger:
         shortcut: int | None = None,
         operation: str | None = None,
         masked: bool = False,
+        part: tuple[int, int] | None = None,
     ) -> Fact:
         """Records an event whose output is the equation's first float result.
 
@@ -86,6 +91,7 @@ class Ledger:
           label: for a tap, its name.
           shortcut: for a join, which operand the skip is.
           masked: whether its output may hold a mask's numbers.
+          part: of which block of the layers' outputs it is a sum.
           operation: what it counts as, by default the equation's primitive.
 
         Returns:
@@ -117,6 +123,7 @@ class Ledger:
             start=place.at,
             shortcut=shortcut,
             masked=masked,
+            part=part,
             above=self.above(parents) | 1 << number,
         )
         return Fact(data=True, up=frozenset({number}), of=number)

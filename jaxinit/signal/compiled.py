@@ -1,6 +1,5 @@
 """An analysis, compiled: cached from call to call, for one seed or a chunk of them."""
 
-import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -17,7 +16,8 @@ from jaxinit.draw.pieces import draws, is_threefry
 from jaxinit.models.trace import Traced
 from jaxinit.program import versions
 from jaxinit.program.prune import prune
-from jaxinit.signal.bundle import Bundle, Bundled
+from jaxinit.signal.bundle import Bundle
+from jaxinit.signal.layout import Layout, layout_of
 from jaxinit.signal.statistics import (
     Analysis,
     Raw,
@@ -47,20 +47,6 @@ class Packed(NamedTuple):
     loss: np.ndarray
 
 
-class _Layout(NamedTuple):
-    """Where the records are in the one array that a program leaves.
-
-    Attributes:
-      raw: the records, with their shapes in place of them.
-      order: where in the array each number of them is.
-      dtype: of the array.
-    """
-
-    raw: Any
-    order: np.ndarray
-    dtype: Any
-
-
 class Compiled:
     """The programs of one analysis: for one seed, and for chunks of them.
 
@@ -85,7 +71,7 @@ class Compiled:
         self.bytes_per_seed = 0
         self.flops_per_seed = 0.0
         self._function = one_seed(analysis)
-        self._layout: _Layout | None = None
+        self._layout: Layout | None = None
         self._compiled: dict[Any, Any] = {}
         self._lock = threading.Lock()
 
@@ -142,15 +128,7 @@ class Compiled:
 
     def unpack(self, packed: Packed) -> Raw:
         """The records by what they are of, with a leading axis over seeds."""
-        shapes, structure = jax.tree.flatten(self._known().raw, _is_shape)
-        ends = np.cumsum([math.prod(shape) for shape in shapes])
-        parts = np.split(packed.values, ends[:-1], axis=-1)
-        leaves = [
-            part.reshape(part.shape[:-1] + shape)
-            for part, shape in zip(parts, shapes, strict=True)
-        ]
-        raw: Raw = jax.tree.unflatten(structure, leaves)
-        return raw._replace(loss=packed.loss)
+        return self._known().taken_apart(packed.values, packed.loss)
 
     def know_layout(self) -> None:
         """Traces the analysis if nothing has so far: ``unpack`` needs its layout."""
@@ -164,7 +142,7 @@ class Compiled:
         known = self._known()
         return len(known.order), known.dtype
 
-    def _known(self) -> _Layout:
+    def _known(self) -> Layout:
         assert self._layout is not None
         return self._layout
 
@@ -244,26 +222,9 @@ class Compiled:
         bundled, loss = self._function(variables, key, inputs)
         leaves = jax.tree.leaves(bundled)
         wide = jnp.result_type(*(leaf.dtype for leaf in leaves))
-        self._layout = _layout(Bundle(self.analysis), bundled, wide)
+        self._layout = layout_of(Bundle(self.analysis), bundled, wide)
         flat = [leaf.reshape(-1).astype(wide) for leaf in leaves]
         return jnp.concatenate(flat), loss
-
-
-def _layout(bundle: Bundle, bundled: Bundled, dtype: Any) -> _Layout:
-    """Finds the places of the records by taking apart the places themselves."""
-    leaves, structure = jax.tree.flatten(bundled)
-    ends = np.cumsum([leaf.size for leaf in leaves])
-    parts = np.split(np.arange(ends[-1]), ends[:-1])
-    places = [
-        part.reshape(1, *leaf.shape) for part, leaf in zip(parts, leaves, strict=True)
-    ]
-    raw = bundle.taken_apart(jax.tree.unflatten(structure, places), None)
-    order = np.concatenate([place.reshape(-1) for place in jax.tree.leaves(raw)])
-    return _Layout(jax.tree.map(lambda place: place.shape[1:], raw), order, dtype)
-
-
-def _is_shape(x: Any) -> bool:
-    return type(x) is tuple
 
 
 def abstract_arguments(analysis: Analysis, chunk: int) -> tuple[list[Any], Any, Any]:

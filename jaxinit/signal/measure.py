@@ -171,7 +171,7 @@ def _report(
             list(finished.seeds),
         )
         if options.predict:
-            theory, stopped = predicted(
+            theory, said = predicted(
                 network,
                 analysis,
                 engine.draw,
@@ -180,8 +180,8 @@ def _report(
                 int(finished.seeds[0]),
                 tables,
             )
-            if stopped is not None:
-                notes.append(f"Predictions end where no law is known: {stopped}")
+            if said is not None:
+                notes.append(said)
     report = Report(
         rows=with_roles(tables.rows, network),
         forward=tables.forward | extra.forward,

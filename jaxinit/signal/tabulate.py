@@ -343,7 +343,8 @@ def _stack(columns: Sequence[np.ndarray]) -> np.ndarray:
 
 
 _KNOWN = (
-    ({"erf", "erfc"}, "gelu"),
+    ({"erf", "mul_self"}, "gelu"),
+    ({"erfc", "mul_self"}, "gelu"),
     ({"tanh", "integer_pow"}, "gelu"),
     ({"logistic", "mul_self"}, "silu"),
 )
@@ -355,9 +356,7 @@ def _activation_name(event: Event) -> str | None:
         return None
     steps = event.activation.steps
     for some, name in _KNOWN:
-        if some <= set(steps) or (
-            name == "gelu" and some & set(steps) & {"erf", "erfc"}
-        ):
+        if some <= set(steps):
             return name
     linear = {"mul", "div", "add", "sub", "neg", "convert_element_type", "copy"}
     telling = [step for step in steps if step not in linear and step != "dropout"]

@@ -134,6 +134,56 @@ def test_a_kernel_rounded_to_integers():
 
 
 @pytest.mark.internals
+def heads(q, k, r):
+    positions = jnp.einsum("bhk,shk->bhs", q, r)
+    return positions.sum(-1) + jnp.einsum("bhk,chk->bhc", q, k).sum(-1)
+
+
+STACKS = {
+    "of two layers": (
+        {"w": (8, 3, 5), "v": (3, 5, 6), "gate": (8, 3)},
+        lambda p, x: jnp.einsum(
+            "beg,be->bg",
+            jnp.einsum(
+                "beh,ehg->beg",
+                jax.nn.relu(jnp.einsum("bd,deh->beh", x, p["w"])),
+                p["v"],
+            ),
+            x @ p["gate"],
+        ),
+        {"w": (8, 5), "v": (5, 6)},
+    ),
+    "of one layer, experts first": (
+        {"w": (3, 8, 5), "gate": (8, 3)},
+        lambda p, x: jnp.einsum(
+            "ebh,be->bh",
+            jax.nn.relu(jnp.einsum("bd,edh->ebh", x, p["w"])),
+            x @ p["gate"],
+        ),
+        {"w": (8, 5), "gate": (8, 3)},
+    ),
+    # Positions as in Transformer-XL: each head meets its own before those of the keys.
+    "of heads": (
+        {"w": (8, 2, 5), "k": (8, 2, 5), "r": (7, 2, 5)},
+        lambda p, x: heads(
+            jnp.einsum("bd,dhk->bhk", x, p["w"]),
+            jnp.einsum("bd,dhk->bhk", x, p["k"]),
+            p["r"],
+        ),
+        {"w": (8, 10), "k": (8, 10)},
+    ),
+}
+
+
+@pytest.mark.parametrize("what", STACKS)
+def test_experts_side_by_side_have_fans_of_their_own(what):
+    shapes, apply, fans = STACKS[what]
+    rows = explained(shapes, apply)
+
+    for name, expected in fans.items():
+        assert (rows[name].fan_in, rows[name].fan_out) == expected, name
+
+
 def test_a_layer_that_nothing_needs_gets_no_row():
     def apply(p, x):
         def step(h, _):
