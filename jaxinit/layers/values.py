@@ -228,7 +228,9 @@ def _part(equation: versions.Equation, number: int) -> tuple[int, int] | None:
     name, params = equation.primitive.name, equation.params
     if name not in ("split", "slice"):
         return None
-    before, after = (v.aval.shape for v in (equation.invars[0], equation.outvars[number]))
+    before, after = (
+        v.aval.shape for v in (equation.invars[0], equation.outvars[number])
+    )
     if before[:-1] != after[:-1] or not after[-1] or before[-1] % after[-1]:
         return None
     if name == "split":
