@@ -1,6 +1,5 @@
 """An analysis, compiled: cached from call to call, for one seed or a chunk of them."""
 
-import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -17,7 +16,8 @@ from jaxinit.draw.pieces import draws, is_threefry
 from jaxinit.models.trace import Traced
 from jaxinit.program import versions
 from jaxinit.program.prune import prune
-from jaxinit.signal.bundle import Bundle, Bundled
+from jaxinit.signal.bundle import Bundle
+from jaxinit.signal.layout import Layout, layout_of
 from jaxinit.signal.statistics import (
     Analysis,
     Raw,
@@ -38,7 +38,8 @@ class Packed(NamedTuple):
     """The records of some seeds, on the host.
 
     Attributes:
-      values: `(seeds, fields)`, all records of a seed one after the other.
+      values: `(seeds, fields)`, all records of a seed one after the other, in an order
+        that does not hang on what is rolled.
       loss: `(seeds,)`.
     """
 
@@ -70,7 +71,7 @@ class Compiled:
         self.bytes_per_seed = 0
         self.flops_per_seed = 0.0
         self._function = one_seed(analysis)
-        self._layout: Any = None
+        self._layout: Layout | None = None
         self._compiled: dict[Any, Any] = {}
         self._lock = threading.Lock()
 
@@ -97,6 +98,7 @@ class Compiled:
         program = self.program(chunk, variables, key, inputs, mesh)
         made = program(list(variables), key, tuple(inputs))
         values, loss = map(np.asarray, made)
+        values = values[..., self._known().order]
         return Packed(values, loss) if chunk else Packed(values[None], loss[None])
 
     def program(
@@ -126,15 +128,7 @@ class Compiled:
 
     def unpack(self, packed: Packed) -> Raw:
         """The records by what they are of, with a leading axis over seeds."""
-        structure, shapes, _ = self._layout
-        ends = np.cumsum([math.prod(shape) for shape in shapes])
-        parts = np.split(packed.values, ends[:-1], axis=-1)
-        leaves = [
-            part.reshape(part.shape[:-1] + shape)
-            for part, shape in zip(parts, shapes, strict=True)
-        ]
-        bundled: Bundled = jax.tree.unflatten(structure, leaves)
-        return Bundle(self.analysis).taken_apart(bundled, packed.loss)
+        return self._known().taken_apart(packed.values, packed.loss)
 
     def know_layout(self) -> None:
         """Traces the analysis if nothing has so far: ``unpack`` needs its layout."""
@@ -145,8 +139,12 @@ class Compiled:
     @property
     def record(self) -> tuple[int, Any]:
         """How many numbers a seed leaves, and their dtype; once the layout is known."""
-        _, shapes, dtype = self._layout
-        return sum(math.prod(shape) for shape in shapes), dtype
+        known = self._known()
+        return len(known.order), known.dtype
+
+    def _known(self) -> Layout:
+        assert self._layout is not None
+        return self._layout
 
     @property
     def weight(self) -> int:
@@ -222,9 +220,9 @@ class Compiled:
     ) -> tuple[Array, Array]:
         """All records as one array: fetching hundreds would take longer than work."""
         bundled, loss = self._function(variables, key, inputs)
-        leaves, structure = jax.tree.flatten(bundled)
+        leaves = jax.tree.leaves(bundled)
         wide = jnp.result_type(*(leaf.dtype for leaf in leaves))
-        self._layout = structure, [leaf.shape for leaf in leaves], wide
+        self._layout = layout_of(Bundle(self.analysis), bundled, wide)
         flat = [leaf.reshape(-1).astype(wide) for leaf in leaves]
         return jnp.concatenate(flat), loss
 

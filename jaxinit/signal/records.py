@@ -78,32 +78,51 @@ def record_dtype(dtype: DTypeLike) -> np.dtype:
 def forward_record(value: Array, axes: Axes) -> Array:
     """The default statistics of a layer's output, as in ``FORWARD``.
 
-    Few operations, each a pass over the array: compiling them costs more than
-    running them. The variance is that of the distance to one of the elements, so
-    that a mean far from zero does no harm.
+    Compiling it costs more than running it. On CPU a sum or a maximum, with arithmetic
+    in front of it, and a product of matrices are taken from a library; each array that
+    is written out otherwise is code to be made, which takes twenty times as long. The
+    variance is that of the distance to one of the elements, so that a mean far from
+    zero does no harm.
     """
     is_complex = jnp.iscomplexobj(value)
     x, size, axes = real_parts(value, axes)
     channels = tuple(axis % x.ndim for axis in axes.channels)
     others = tuple(axis for axis in range(x.ndim) if axis not in channels)
     per_channel: Any = 1 / max(math.prod(x.shape[axis] for axis in others), 1)
-    counted: Any = None
-    whole: Any = 1  # a channel of which nothing counts holds no NaN either
+    share, counted = per_channel, None
     if axes.masked:
         counted = (~(x <= MASK)).astype(x.dtype)
         x, size = (jnp.where(counted > 0, v, 0) for v in (x, size))
         number = lax.reduce_sum(counted, others)
-        per_channel, whole = 1 / jnp.maximum(number, 1), (number > 0).astype(x.dtype)
+        per_channel = 1 / jnp.maximum(number, 1)
+        share = lax.expand_dims(per_channel, others)
     chan_absmax = lax.reduce_max(size, others).reshape(-1)
-    exponent, unit = unit_of(lax.reduce_max(chan_absmax, (0,)))
-    zero = lax.reduce_sum(_kept((size == 0).astype(x.dtype), counted), others)
-    finite = _kept((size < jnp.inf).astype(x.dtype), counted)
-    nonfinite = whole - lax.reduce_sum(finite, others) * per_channel
+    everything = tuple(range(x.ndim))
+    if is_complex:
+        largest = lax.reduce_max(size, everything)
+    else:  # without magnitudes, which would be written out where two read them
+        size = x
+        largest = lax.max(lax.reduce_max(x, everything), -lax.reduce_min(x, everything))
+    exponent, unit = unit_of(largest)
+    code = lax.select(
+        size == 0,
+        jnp.ones_like(size),
+        lax.select(lax.is_finite(size), jnp.zeros_like(size), -jnp.ones_like(size)),
+    )
+    # One array says both: what is zero counts 1, what is not finite -1.
+    code = _kept(code, counted)
+    difference = lax.reduce_sum(code, others) * (per_channel / 2)
+    both = lax.reduce_sum(lax.abs(code), others) * (per_channel / 2)
     x = x * unit
-    shift = _mean_of_parts(x) if is_complex else x[(0,) * x.ndim]
-    distance = _kept(x - shift, counted)
-    chan_mean = lax.reduce_sum(distance, others) * per_channel
-    centred = _kept(distance - lax.expand_dims(chan_mean, others), counted)
+    # The same twice, in two forms: one array that two sums read would be written out.
+    if is_complex:
+        shift = _mean_of_parts(x)
+        opposite = -shift
+    else:
+        shift = lax.reduce_min(x, everything)
+        opposite = lax.reduce_max(-x, everything)
+    chan_mean = lax.reduce_sum(_kept(shift - x, counted) * -share, others)
+    centred = _kept(x + opposite - lax.expand_dims(chan_mean, others), counted)
     chan_var = lax.reduce_sum(centred * centred, others) * per_channel
     mean = chan_mean + (shift.reshape(-1) if is_complex else shift)
     columns = (
@@ -113,17 +132,28 @@ def forward_record(value: Array, axes: Axes) -> Array:
         mean * mean,
         chan_var,
         (chan_absmax == 0).astype(x.dtype),
-        zero * per_channel,
-        nonfinite,
+        both + difference,
+        both - difference,
     )
     table = lax.concatenate([column.reshape(1, -1) for column in columns], 0)
-    means = lax.reduce_sum(table, (1,)) * (1 / max(table.shape[1], 1))
+    means = _means(table)
     if is_complex:
         means = means.at[0].set(jnp.sqrt(jnp.sum(shift * shift) / 2))
-    absmax = lax.reduce_max(chan_absmax, (0,)) * unit
+    absmax = largest * unit
     one = jnp.ones((), x.dtype)
     rest = [one, exponent, absmax, *sum_of_units(x, axes.sample)]
     return lax.concatenate([means, *(scalar[None] for scalar in rest)], 0)
+
+
+def _means(table: Array) -> Array:
+    """The mean of each row; as a product on CPU, see `sum_of_units`."""
+    number = table.shape[1]
+    if jax.default_backend() == "cpu":
+        ones = jnp.ones((number, 2), table.dtype)
+        sums = lax.dot(table, ones, precision=lax.Precision.HIGHEST)[:, 0]
+    else:
+        sums = lax.reduce_sum(table, (1,))
+    return sums * (1 / max(number, 1))
 
 
 def _kept(x: Array, counted: Array | None) -> Array:
@@ -298,9 +328,16 @@ def sum_of_units(x: Array, sample: int | None) -> tuple[Array, Array]:
     norm2 = lax.reduce_sum(x * x, others)
     inverse = lax.select(norm2 == 0, jnp.zeros_like(norm2), lax.rsqrt(norm2))
     # As a product: on CPU a weighted sum over the leading axis is ten times slower
-    # (benchmarks/compiler.py).
+    # (benchmarks/compiler.py). And as one of two rows there: a library has products of matrices ready, while code
+    # for a vector's is written anew, which takes longer than all else of a record.
+    rows = [inverse]
+    if jax.default_backend() == "cpu":
+        rows.append(jnp.zeros_like(inverse))
     total = lax.dot_general(
-        inverse, x, (((0,), (sample,)), ((), ())), precision=lax.Precision.HIGHEST
+        jnp.stack(rows),
+        x,
+        (((1,), (sample,)), ((), ())),
+        precision=lax.Precision.HIGHEST,
     )
     number = lax.reduce_sum((norm2 != 0).astype(x.dtype), (0,))
     return lax.reduce_sum(total * total, tuple(range(total.ndim))), number

@@ -18,7 +18,7 @@ from jaxinit.report.measured import Measured, Row
 from jaxinit.report.numbers import compact
 from jaxinit.report.summary import log10, moments, summarize
 from jaxinit.verdict import remedies
-from jaxinit.verdict.evidence import front, has_role
+from jaxinit.verdict.evidence import front, has_role, in_gated_cell, scaled_down
 from jaxinit.verdict.trend import Trend, fit_trend, line
 
 # A slope is a finding once the line changes the rms tenfold from the first layer to
@@ -95,9 +95,12 @@ def _is_asked(report: Measured, i: int) -> bool:
 def _both(report: Measured, rows: list[int], readout: int) -> list[Current]:
     found = []
     if "second_moment" in report.forward:
-        logs = _log2(report.forward["second_moment"])[:, rows]
-        hidden = slice(0, len(rows) - readout)
-        found.append(_current(report, "second_moment", rows, logs, hidden))
+        # A gate halves what it lets through, in every LSTM of a healthy stack.
+        signal = [i for i in rows if not in_gated_cell(report, report.rows[i])] or rows
+        logs = _log2(report.forward["second_moment"])[:, signal]
+        last = readout if len(signal) > 3 else 0
+        hidden = slice(0, len(signal) - last)
+        found.append(_current(report, "second_moment", signal, logs, hidden))
     if "grad_rms" in report.backward:
         sizes = np.array([max(math.prod(row.shape), 1) for row in report.rows])
         logs = _log2(report.backward["grad_rms"]) + 0.5 * np.log2(sizes)
@@ -259,6 +262,8 @@ def _by_size(report: Measured, current: Current) -> list[Finding]:
     below = math.log2(GRADIENT_BELOW if gradient else RMS_BELOW)
     with np.errstate(invalid="ignore"):
         high, low = sizes > above, sizes < below
+    if gradient:
+        low[:, scaled_down(report, current.names)] = False
     for growing, hits in ((True, high), (False, low)):
         share = hits.mean(axis=0) if hits.size else np.zeros(0)
         if not (share > 0.5).any():

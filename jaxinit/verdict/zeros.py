@@ -10,7 +10,7 @@ from jaxinit.report.measured import Measured, Row
 from jaxinit.report.numbers import some
 from jaxinit.verdict import remedies
 from jaxinit.verdict.currents import comparable
-from jaxinit.verdict.evidence import is_added
+from jaxinit.verdict.evidence import has_role, is_added
 
 # A gradient that is exactly zero in a tenth of the seeds is no accident.
 MIN_SEED_SHARE = 0.1
@@ -62,6 +62,12 @@ def _zero_output(report: Measured) -> list[Finding]:
                 "weights are, and so are most layers after it: nothing can learn."
             )
             remedy = remedies.for_activation(remedies.common_activation(report))
+        elif has_role(report, row, "norm_scale", "norm_bias"):
+            message = (
+                f"The output of {row.name} is exactly zero in every seed: it "
+                "normalizes over a single value, which it subtracts from itself."
+            )
+            remedy = "x = dense(x)  # no norm there, or one over more than one value"
         else:
             message = (
                 f"The output of {row.name} is exactly zero in every seed, though its "
@@ -168,9 +174,8 @@ def _has_zero_weight(report: Measured, row: Row) -> bool:
     norms = report.weights.get("weight_norm")
     if norms is None:
         return False
-    index = {name: j for j, name in enumerate(report.params)}
     return any(
-        bool((norms[:, index[name]] == 0).all())
+        bool((norms[:, report.params.index(name)] == 0).all())
         for name in row.params
-        if name in index and not is_added(report, name)
+        if name in report.params and not is_added(report, name)
     )

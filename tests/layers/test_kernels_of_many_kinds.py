@@ -74,6 +74,47 @@ def test_a_kernel_in_the_frequency_domain():
     assert row.fan_in == 8  # each output sums eight products
 
 
+POINTS = 6
+FOURIER = jnp.exp(-2j * jnp.pi * jnp.outer(jnp.arange(6), jnp.arange(6)) / POINTS)
+
+
+def by_frequency(p, x):
+    """A convolution over the cyclic group: frequencies are multiplied."""
+    x, k = (v.astype(complex) @ FOURIER for v in (x, p["k"]))
+    product = jnp.einsum("bin,oin->bon", x, k)
+    return (product @ FOURIER.conj() / POINTS).real
+
+
+def by_blocks(p, x):
+    """As over a group whose representations are matrices: two numbers, one of 2x2."""
+    x, k = (v.astype(complex) @ FOURIER for v in (x, p["k"]))
+    numbers = jnp.einsum("bin,oin->bon", x[..., :2], k[..., :2])
+    x, k = (v[..., 2:].reshape(*v.shape[:2], 2, 2) for v in (x, k))
+    matrices = jnp.einsum("bilm,oimp->bolp", x, k).reshape(*numbers.shape[:2], 4)
+    return jnp.concatenate([numbers, matrices], -1).real
+
+
+def by_outputs(p, x):
+    """Only the outputs are mixed."""
+    mixed = p["k"].astype(complex) @ FOURIER
+    return jnp.einsum("bin,oip->bop", x.astype(complex), mixed).real
+
+
+@pytest.mark.internals
+@pytest.mark.parametrize(
+    ("apply", "fans"),
+    [(by_frequency, (18, 30)), (by_blocks, (18, 30)), (by_outputs, (3, 30))],
+)
+def test_a_kernel_over_a_group_that_a_constant_transforms(apply, fans):
+    x = jax.random.normal(jax.random.key(0), (200, 3, POINTS))
+    row = explained({"k": (5, 3, POINTS)}, apply, x)["k"]
+
+    assert (row.fan_in, row.fan_out) == fans
+    if apply is by_frequency:  # each output sums over all points of three channels
+        k = jax.random.normal(jax.random.key(1), (50, 3, POINTS)) / np.sqrt(row.fan_in)
+        assert apply({"k": k}, x).var() == pytest.approx(1, rel=0.1)
+
+
 def test_a_kernel_rounded_to_integers():
     def apply(p, x):
         def whole(v):
