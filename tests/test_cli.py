@@ -188,6 +188,7 @@ def test_all_rows(project, monkeypatch, capsys):
     ("words", "message"),
     [
         (["model"], "'model' is not MODULE:ATTRIBUTE"),
+        (["my.net.model"], "a colon before the attribute: my.net:model."),
         (["examples/net.py:model"], "Not a file name but examples.net:model"),
         (["user_models:nothing"], "no attribute 'nothing'. It has model, batch"),
         (["user_model:model"], "there is no module 'user_model' in"),

@@ -48,6 +48,12 @@ def parse_name(text: str) -> Name:
         )
     dotted = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
     if not colon or not re.fullmatch(f"{dotted}:{dotted}", text):
+        module, dot, last = text.rpartition(".")
+        if not colon and dot and re.fullmatch(dotted, text):
+            _refuse(
+                f"{text!r} is not MODULE:ATTRIBUTE. Put a colon before the attribute: "
+                f"{module}:{last}."
+            )
         _refuse(f"{text!r} is not MODULE:ATTRIBUTE, like my_package.my_module:model.")
     return Name(path, rest)
 

@@ -17,14 +17,15 @@ import jax
 
 from jaxinit.layers.find import Sites
 
-# Level 1 runs as fast as level 3, which takes up to a third longer to compile.
+# As `benchmarks/compiler.py` prints: level 1 runs as fast as level 3, which takes up to
+# a third longer to compile.
 _LITTLE: dict[str, Any] = {"xla_backend_optimization_level": 1}
-# Twice as slow to run, up to an eighth faster to compile.
+# Half as slow again to run, and a little faster to compile.
 _LEAST: dict[str, Any] = {
     "xla_backend_optimization_level": 0,
     "xla_llvm_disable_expensive_passes": True,
 }
-# Operations: a tenth of a second, with level 0, and an hour.
+# At some 1e10 operations a second a tenth of a second, and hours.
 _LEAST_WORK, _MUCH_WORK = 1e9, 1e14
 
 

@@ -92,7 +92,8 @@ def made(call: Call) -> Any:
         return None
     known = _known()
     if call.name not in known:
-        close = difflib.get_close_matches(call.name, known, 3)
+        begun = [name for name in known if name.startswith(f"{call.name}_")]
+        close = [*begun, *difflib.get_close_matches(call.name, known, 3)][:3]
         hint = f" Did you mean {' or '.join(close)}?" if close else ""
         raise ValueError(
             f"`scheme` names no scheme or initializer {call.name!r}. `jaxinit list` "

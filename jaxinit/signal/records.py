@@ -327,8 +327,8 @@ def sum_of_units(x: Array, sample: int | None) -> tuple[Array, Array]:
     others = tuple(axis for axis in range(x.ndim) if axis != sample)
     norm2 = lax.reduce_sum(x * x, others)
     inverse = lax.select(norm2 == 0, jnp.zeros_like(norm2), lax.rsqrt(norm2))
-    # As a product: on CPU a weighted sum over the leading axis is 70 times slower. And
-    # as one of two rows there: a library has products of matrices ready, while code
+    # As a product: on CPU a weighted sum over the leading axis is ten times slower
+    # (benchmarks/compiler.py). And as one of two rows there: a library has products of matrices ready, while code
     # for a vector's is written anew, which takes longer than all else of a record.
     rows = [inverse]
     if jax.default_backend() == "cpu":

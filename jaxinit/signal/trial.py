@@ -93,7 +93,7 @@ def take_steps(
     """The function ``(variables, key, inputs, awaited) -> Steps`` of one seed.
 
     It is not for ``jit``: a step is compiled once and called for each. In one loop of
-    one program convolutions would take ten times as long on CPU.
+    one program convolutions would be slow on CPU (``benchmarks/compiler.py``).
 
     Args:
       network: the model, read.

@@ -125,7 +125,7 @@ def note(report, text):
         ({"roll": "on"}, TypeError, "`roll` must be 'auto', True or False, got 'on'."),
         ({"devices": "cpu"}, TypeError, "`devices` must be a number of devices or a s"),
         ({"scheme": 3}, TypeError, "`scheme` must be a scheme such as jaxinit.lsuv"),
-        ({"scheme": "he"}, ValueError, "`scheme` names no scheme or initializer 'he'"),
+        ({"scheme": "he"}, ValueError, "mean he_normal or he_uniform?"),
         ({"model_kwargs": [1]}, TypeError, "`model_kwargs` must map names of the mode"),
         ({"model_kwargs": {1: 2}}, TypeError, "as in {'train': True}, got {1: 2}."),
         (

@@ -256,10 +256,8 @@ def test_what_is_not_asked_for_is_not_computed():
     _, statistics = observed(variables, X)
 
     # The one and the other end of the values, then the largest of the channels.
-    assert sorted(re.findall(r"reduce_\w+", text)) == [
-        *["reduce_max"] * 2,
-        "reduce_min",
-    ]
+    found = sorted(re.findall(r"reduce_\w+", text))
+    assert found == ["reduce_max", "reduce_max", "reduce_min"]
     assert list(statistics.scalars()) == ["absmax/w"]
     close(statistics.forward["absmax"], [jnp.abs(X @ variables["w"]).max()])
 
