@@ -32,13 +32,13 @@ from typing import Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
 from benchmarks import scaling
-from benchmarks.contenders import BARE
+from benchmarks.contenders import BARE, OURS
 from benchmarks.models import WORKLOADS
 from benchmarks.serve import ROOT, Failed, Worker
 from benchmarks.targets import floor, judged
 
 RESULTS = ROOT / "benchmarks" / "results"
-CONTENDERS = ("jaxinit", "judged", "flax", *BARE, "hooks")
+CONTENDERS = (*OURS, "flax", *BARE, "hooks")
 _ABOUT = (
     "import jax, json; d = jax.devices(); "
     "print(json.dumps([jax.default_backend(), d[0].device_kind, len(d)]))"

@@ -3,7 +3,8 @@
 Run by the suite as ``python -m benchmarks.contenders SPEC``.
 
 - ``jaxinit``: ``analyze(..., judge=False)``, the statistics alone;
-- ``judged``: ``analyze(...)`` as it comes, with the evidence of the verdict;
+- ``verdict``: ``analyze(..., remedies="none")``, with the evidence that it rests on;
+- ``judged``: ``analyze(...)`` as it comes: where it finds a fault, remedies are tried;
 - ``flax``: the idiom: jitted init, ``capture_intermediates`` and perturbations under
   ``value_and_grad``, reduced to four statistics a layer;
 - ``loop``, ``threads``, ``chunks``, ``vmap``: bare, init and ``value_and_grad`` and no
@@ -25,6 +26,11 @@ from flax import linen as nn
 from benchmarks.models import WORKLOADS
 from benchmarks.serve import serve
 
+OURS: dict[str, dict[str, Any]] = {
+    "jaxinit": {"judge": False},
+    "verdict": {"remedies": "none"},
+    "judged": {},
+}
 BARE = ("loop", "threads", "chunks", "vmap")
 CHUNK = 8
 _LEAVES = (nn.Dense, nn.DenseGeneral, nn.Conv, nn.LayerNorm, nn.BatchNorm, nn.Embed)
@@ -39,8 +45,8 @@ def prepare(
     model, x = work.made(sizes)
     if contender == "ceiling":
         return partial(_ceiling, model, x, work.kwargs)
-    if contender in ("jaxinit", "judged"):
-        return partial(_analyzed, model, x, seeds, work.kwargs, contender == "judged")
+    if contender in OURS:
+        return partial(_analyzed, model, x, seeds, work.kwargs | OURS[contender])
     one = _statistics if contender == "flax" else _bare
     drawn, measured = one(model, x, work.kwargs)
     run = _over_seeds(drawn, measured, seeds, contender)
@@ -53,13 +59,11 @@ def prepare(
 
 
 def _analyzed(
-    model: nn.Module, x: jax.Array, seeds: int, kwargs: dict[str, Any], judge: bool
+    model: nn.Module, x: jax.Array, seeds: int, kwargs: dict[str, Any]
 ) -> dict[str, Any]:
     import jaxinit
 
-    report = jaxinit.analyze(
-        model, x, seeds=seeds, progress=False, judge=judge, **kwargs
-    )
+    report = jaxinit.analyze(model, x, seeds=seeds, progress=False, **kwargs)
     settings = report.settings
     return {
         "strategy": settings["strategy"],

@@ -3,11 +3,13 @@
     python -m benchmarks.observe [--quick] [--every 10 100] [--save]
 
 The step is cross-entropy, its gradient and Adam on the GPT of `examples/gpt.py`, all in
-one jitted program, run to its end. Contenders take turns; ratios are those of medians,
-of the time that passed and of what the processor's cores worked in it.
+one jitted program, run to its end. Contenders take turns; ratios are medians of those
+to the plain step of the same turn, of the time that passed and of what the processor's
+cores worked in it.
 """
 
 import argparse
+import operator
 import os
 import statistics
 import time
@@ -98,17 +100,19 @@ def measure(options: argparse.Namespace) -> list[str]:
             jax.block_until_ready(run(number))
             taken[name].append(time.perf_counter() - start)
             worked[name].append(time.process_time() - before)
-    first, least = (statistics.median(x["plain"]) for x in (taken, worked))
     lines = [
         f"GPT, {layers} scanned blocks x {width}, batch {batch} x {length}, "
         f"{options.repeats} steps",
         f"  {'':20}{'compile s':>10}{'step s':>10}{'ratio':>8}{'work':>8}",
     ]
-    for name, seconds in taken.items():
-        median, work = (statistics.median(x) for x in (seconds, worked[name]))
+    for name in programs:
+        ratio, work = (
+            statistics.median(map(operator.truediv, x[name], x["plain"]))
+            for x in (taken, worked)
+        )
         lines.append(
-            f"  {name:20}{compiled[name]:10.2f}{median:10.4f}{median / first:8.3f}"
-            f"{work / least:8.3f}"
+            f"  {name:20}{compiled[name]:10.2f}{statistics.median(taken[name]):10.4f}"
+            f"{ratio:8.3f}{work:8.3f}"
         )
     return lines
 

@@ -1,100 +1,56 @@
 """Times `jaxinit.race` beside a plain loop of jitted training.
 
-    python -m benchmarks.race [--quick] [--seeds 8] [--steps 100]
+    python -m benchmarks.race [--quick] [--seeds 8 32] [--steps 100]
 
-The loop is what a user would write: for each scheme, rate and seed it draws weights and
-calls a compiled step as often as there are steps; the step is compiled once and takes
-the learning rate as an argument. Both are timed cold, with all that they compile, and
-warm; medians of `--repeats` are printed, and how far the losses are apart.
+Each runs in processes of its own, with all that it imports and the data loaded before
+the clock starts: cold is the first call, with all that it traces and compiles, warm a
+later one. Medians over `--repeats` processes are printed and written to
+`benchmarks/results/race.txt`, and how far the losses are apart.
 """
 
 import argparse
+import os
 import statistics
-import time
-from collections.abc import Callable
+import sys
+from importlib.metadata import version
 from typing import Any
 
-import jax
 import numpy as np
-import optax
-from flax import linen as nn
 
-import jaxinit
-from jaxinit.train.batches import as_source
-from jaxinit.train.datasets import digits
+from benchmarks.serve import ROOT, Worker
 
-RATES = (1e-3, 3e-3, 1e-2)
-BATCH = 64
+WAYS = ("race", "loop")
 
 
-class MLP(nn.Module):
-    """Dense layers with tanh."""
-
-    depth: int
-    width: int
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        for _ in range(self.depth):
-            x = nn.tanh(nn.Dense(self.width)(x))
-        return nn.Dense(10)(x)
-
-
-def schemes() -> dict[str, Any]:
-    return {"he": jaxinit.he_normal(), "orthogonal": jaxinit.orthogonal()}
+def measured(spec: dict[str, Any], repeats: int) -> dict[str, dict[str, Any]]:
+    """By way, seconds of a cold and of a warm call, and the losses."""
+    found: dict[str, dict[str, Any]] = {way: {"cold": [], "warm": []} for way in WAYS}
+    for _ in range(repeats):
+        for way in WAYS:
+            given = "race_worker", {**spec, "way": way}, sys.executable, 900.0
+            worker = Worker(*given, env={"JAX_ENABLE_COMPILATION_CACHE": "false"})
+            first, second = worker.run(), worker.run()
+            worker.end()
+            found[way]["cold"].append(first["wall"])
+            found[way]["warm"].append(second["wall"])
+            found[way]["losses"] = np.asarray(second["losses"])
+    return found
 
 
-def by_race(model: nn.Module, seeds: int, steps: int) -> np.ndarray:
-    """Losses `(schemes, rates, seeds, steps)` by `jaxinit.race`."""
-    result = jaxinit.race(
-        model,
-        "digits",
-        schemes=schemes(),
-        optimizer=optax.adam,
-        learning_rates=RATES,
-        steps=steps,
-        seeds=seeds,
-        batch_size=BATCH,
-        diagnose=False,
-        solutions=0,
-        progress=False,
-    )
-    return result.losses
-
-
-def by_loop(model: nn.Module, seeds: int, steps: int) -> np.ndarray:
-    """The same losses by a plain loop."""
-    source = as_source(digits(), BATCH, 0)
-    batches = [source(step) for step in range(steps)]
-
-    @jax.jit
-    def step(params: Any, state: Any, rate: Any, x: Any, y: Any) -> Any:
-        def loss(params: Any) -> Any:
-            logits = model.apply({"params": params}, x)
-            return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
-
-        value, gradients = jax.value_and_grad(loss)(params)
-        updates, state = optax.adam(rate).update(gradients, state, params)
-        return optax.apply_updates(params, updates), state, value
-
-    losses = np.zeros((len(schemes()), len(RATES), seeds, steps), np.float32)
-    for i, scheme in enumerate(schemes().values()):
-        for j, k in np.ndindex(len(RATES), seeds):
-            key = jax.random.fold_in(jax.random.key(0), k)
-            params = jaxinit.initialize(model, scheme, key, batches[0][0][0])["params"]
-            state = optax.adam(1.0).init(params)
-            seen = []
-            for (x,), y in batches:
-                params, state, value = step(params, state, RATES[j], x, y)
-                seen.append(value)
-            losses[i, j, k] = seen
-    return losses
-
-
-def timed(function: Callable[[], np.ndarray]) -> tuple[float, np.ndarray]:
-    start = time.perf_counter()
-    found = function()
-    return time.perf_counter() - start, found
+def lines_of(spec: dict[str, Any], found: dict[str, dict[str, Any]]) -> list[str]:
+    """A table of one size."""
+    what = "MLP {depth} x {width}, 2 schemes x 3 rates x {seeds} seeds, {steps} steps"
+    lines = ["", what.format(**spec), f"  {'':6}{'cold s':>9}{'warm s':>9}"]
+    medians = {
+        way: [statistics.median(found[way][when]) for when in ("cold", "warm")]
+        for way in WAYS
+    }
+    for way, (cold, warm) in medians.items():
+        lines.append(f"  {way:6}{cold:9.2f}{warm:9.2f}")
+    ratios = [a / b for a, b in zip(*(medians[way] for way in WAYS), strict=True)]
+    lines.append(f"  {'ratio':6}{ratios[0]:9.2f}{ratios[1]:9.2f}")
+    apart = np.abs(found["race"]["losses"] - found["loop"]["losses"]).max()
+    return [*lines, f"  largest difference of a loss in the first half: {apart:.2g}"]
 
 
 def main() -> None:
@@ -102,26 +58,29 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small and once")
     parser.add_argument("--depth", type=int, default=6)
     parser.add_argument("--width", type=int, default=64)
-    parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[8, 32])
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     if options.quick:
-        options.depth, options.width, options.seeds = 3, 32, 4
+        options.depth, options.width, options.seeds = 3, 32, [4]
         options.steps, options.repeats = 50, 1
-    model = MLP(options.depth, options.width)
-    found = {}
-    for name, run in {"race": by_race, "loop": by_loop}.items():
-        times = []
-        for _ in range(options.repeats + 1):
-            seconds, found[name] = timed(
-                lambda run=run: run(model, options.seeds, options.steps)
-            )
-            times.append(seconds)
-        warm = statistics.median(times[1:])
-        print(f"{name}: cold {times[0]:.2f} s, warm {warm:.2f} s")
-    apart = np.abs(found["race"] - found["loop"])[..., : options.steps // 2].max()
-    print(f"largest difference of a loss in the first half: {apart:.2g}")
+    cores = len(os.sched_getaffinity(0))
+    lines = [
+        f"jaxinit.race beside a plain loop, {cores} cores, load "
+        f"{os.getloadavg()[0]:.1f}, jax {version('jax')}, median of {options.repeats}"
+    ]
+    print(lines[0])
+    for seeds in options.seeds:
+        spec = {"depth": options.depth, "width": options.width}
+        spec |= {"seeds": seeds, "steps": options.steps}
+        more = lines_of(spec, measured(spec, options.repeats))
+        print(*more, sep="\n", flush=True)
+        lines += more
+    name = "race-quick.txt" if options.quick else "race.txt"
+    path = ROOT / "benchmarks" / "results" / name
+    path.write_text("\n".join(lines) + "\n")
+    print(f"written to {path.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":

@@ -85,6 +85,24 @@ def test_a_model_that_fails_is_no_verdict(project, given, capsys, error):
     assert "analyzing user_models:model failed" in capsys.readouterr().err
 
 
+def test_a_model_that_wants_integers_gets_a_hint(project, given, capsys):
+    error = TypeError("Indexer must have integer or boolean type, got float32")
+    error.add_note(
+        "--------------------\nFor simplicity, JAX has removed its internal frames "
+        "from the traceback of the following exception."
+    )
+    error.add_note("jaxinit called Net with args[0]: float32[8, 64].")
+    given(error)
+
+    assert main([*ANALYZE, "--input", "8,64"]) == 2
+    said = capsys.readouterr().err
+    assert "--input 8,64 feeds float32; for tokens write --input 8,64:int32" in said
+    assert "jaxinit called Net" in said
+    assert "For simplicity" not in said
+    assert main([*ANALYZE, "--input", "8,64:int32"]) == 2
+    assert "for tokens" not in capsys.readouterr().err
+
+
 def test_interrupted_runs_write_and_print_what_is_finished(project, given, capsys):
     given(CUT)
 

@@ -89,6 +89,13 @@ def test_the_examples_print_what_is_shown(monkeypatch):
     assert len(list(document.examples())) == count == 2
 
 
+def test_every_page_opens_with_its_title():
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    assert len(pages) > 30
+    for page in pages:
+        assert page.read_text().startswith("# "), page
+
+
 def test_the_readme_is_two_screens():
     assert len(README.splitlines()) <= 110
 

@@ -5,12 +5,12 @@ import contextlib
 import dataclasses
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jaxinit.cli import load
-from jaxinit.cli.arguments import Name
+from jaxinit.cli.arguments import Shape
 from jaxinit.cli.load import Failure, story
 from jaxinit.cli.output import Output, clean_stdout, deliver, say, to_stdout
 from jaxinit.cli.status import FINDINGS, HEALTHY, INTERRUPTED, Doing
@@ -32,7 +32,7 @@ def analyze(options: argparse.Namespace, doing: Doing) -> int:
         import jaxinit
 
         extra: dict[str, Any] = {} if scheme is None else {"scheme": scheme}
-        with working(doing, "analyzing", options.model, "a seed"):
+        with working(doing, "analyzing", options, "a seed"):
             report: Report = jaxinit.analyze(
                 model,
                 *args,
@@ -63,7 +63,7 @@ def compare(options: argparse.Namespace, doing: Doing) -> int:
         schemes = {str(spec): load.scheme(spec) for spec in options.scheme}
         import jaxinit
 
-        with working(doing, "comparing", options.model, "a scheme"):
+        with working(doing, "comparing", options, "a scheme"):
             comparison = jaxinit.compare(
                 model,
                 *args,
@@ -91,7 +91,7 @@ def explain(options: argparse.Namespace, doing: Doing) -> int:
         raise Failure("--scheme own leaves every parameter to the model; name another")
     import jaxinit
 
-    with working(doing, "explaining", options.model, "anything"):
+    with working(doing, "explaining", options, "anything"):
         explanation = jaxinit.explain(model, scheme, *args, model_kwargs=kwargs)
     to_stdout(lambda: print(explanation))
     return HEALTHY
@@ -135,19 +135,34 @@ def listing(options: argparse.Namespace, doing: Doing) -> int:
 
 
 @contextlib.contextmanager
-def working(doing: Doing, what: str, model: Name, unit: str) -> Iterator[None]:
+def working(
+    doing: Doing, what: str, options: argparse.Namespace, unit: str
+) -> Iterator[None]:
     """Around work on the user's code, which may raise anything.
 
     Raises:
       Failure: in its place, with what was raised and where.
     """
-    doing.what = f"while {what} {model}, before {unit} was done"
+    doing.what = f"while {what} {options.model}, before {unit} was done"
     try:
         yield
     except (KeyboardInterrupt, Failure):
         raise
     except BaseException as error:
-        raise Failure(f"{what} {model} failed: {story(error)}") from error
+        told = story(error) + _hint(error, getattr(options, "input", ()))
+        raise Failure(f"{what} {options.model} failed: {told}") from error
+
+
+def _hint(error: BaseException, inputs: Sequence[Any]) -> str:
+    """What to write where integers were wanted and shapes say floats."""
+    floats = [i for i in inputs if isinstance(i, Shape) and "float" in i.dtype]
+    if not floats or "integer" not in str(error):
+        return ""
+    shape = ",".join(map(str, floats[0].shape))
+    return (
+        f"\n--input {shape} feeds {floats[0].dtype}; for tokens write --input "
+        f"{shape}:int32"
+    )
 
 
 def outputs_of(options: argparse.Namespace, made: list[Any]) -> list[Output]:

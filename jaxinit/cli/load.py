@@ -189,14 +189,19 @@ def named(name: Name) -> Any:
 def story(error: BaseException) -> str:
     """What was raised and where, for whoever wrote the code."""
     frames = traceback.extract_tb(error.__traceback__)
-    here = str(pathlib.Path(__file__).parent)
-    theirs = [f for f in frames if not f.filename.startswith((here, "<"))]
-    text = "\n".join(
-        [f"{type(error).__name__}: {error}", *getattr(error, "__notes__", [])]
-    )
+    here = str(pathlib.Path(__file__).parent.parent)
+    others = [f for f in frames if not f.filename.startswith((here, "<"))]
+    # Their last line tells more than the library's that it led to.
+    theirs = [f for f in others if "site-packages" not in f.filename] or others
+    notes = [n for n in getattr(error, "__notes__", []) if _FILTERED not in n]
+    text = "\n".join([f"{type(error).__name__}: {error}", *notes])
     if not theirs:
         return text
     return f"{text}\n  (raised at {theirs[-1].filename}:{theirs[-1].lineno})"
+
+
+_FILTERED = "JAX has removed its internal frames"
+"""In the note with which jax tells how its tracebacks can be had in full."""
 
 
 def _call(function: Any, name: Name) -> Any:

@@ -41,7 +41,7 @@ def coord_check(options: argparse.Namespace, doing: Doing) -> int:
         scheme = None if options.scheme is None else load.scheme(options.scheme)
         import jaxinit
 
-        with working(doing, "checking", options.model, "a width"):
+        with working(doing, "checking", options, "a width"):
             of_rate = load.optimizer(options.optimizer)
             optimizer: Any = of_rate(options.learning_rate)
             if options.mup is not None:
@@ -75,7 +75,7 @@ def race(options: argparse.Namespace, doing: Doing) -> int:
         schemes = {str(spec): load.scheme(spec) for spec in options.scheme}
         import jaxinit
 
-        with working(doing, "racing", options.model, "a run"):
+        with working(doing, "racing", options, "a run"):
             found = jaxinit.race(
                 model,
                 load.data(options.data),

@@ -1,6 +1,6 @@
 """The places where parameters meet data, and where data meets data."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from jaxinit.layers.facts import Unary
@@ -88,9 +88,11 @@ class Event:
       conditional: whether it may not run at all (a branch of ``cond``).
       start: where its first equation is.
       shortcut: for a join with a skip, which of its two operands that is.
+      part: for a join of equal blocks of layers' outputs, which of how many these are.
       masked: whether the output may hold a mask's numbers, which are no statistics.
       copies: how many devices of a ``shard_map`` hold the same output.
       inside: for a function that is taken as a whole, where in it weights are used.
+      above: the numbers of all events upstream of it and its own, as bits.
     """
 
     kind: Kind
@@ -113,6 +115,8 @@ class Event:
     inside: tuple[Location, ...] = ()
     copies: int = 1
     masked: bool = False
+    part: tuple[int, int] | None = None
+    above: int = field(default=0, repr=False)
 
     @property
     def order(self) -> tuple[int, ...]:

@@ -5,11 +5,11 @@ kernels are multiplied with each other, and with a constant, before data meet th
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from jaxinit.program import versions
-from jaxinit.program.axes import Layout, Shape
+from jaxinit.program.axes import Layout, Shape, rearranged
 
 Axes = tuple[int, ...]
 
@@ -35,6 +35,20 @@ class Factor(NamedTuple):
         return self._replace(near=self.far, far=self.near, sizes=(far, near))
 
 
+class Transform(NamedTuple):
+    """A kernel one axis of which a square constant mixes, as a Fourier transform does.
+
+    Attributes:
+      layout: which of its axes lie along which of the value's.
+      axis: the axis that is mixed.
+      sizes: how many entries lie along each of its axes.
+    """
+
+    layout: Layout
+    axis: int
+    sizes: Mapping[int, int]
+
+
 class Chain(NamedTuple):
     """A product of kernels and constants, from one end to the other.
 
@@ -42,11 +56,13 @@ class Chain(NamedTuple):
       factors: the kernels, the near end's first.
       near: the value's axes that belong to the near end; ``None`` if not known.
       opened: whether the near and the far end are a kernel's and no constant's.
+      transform: set if it is a kernel of several axes and a transform of one of them.
     """
 
     factors: tuple[Factor, ...]
     near: frozenset[int] | None
     opened: tuple[bool, bool]
+    transform: Transform | None = None
 
     def turned(self, rank: int) -> "Chain":
         near = None if self.near is None else frozenset(range(rank)) - self.near
@@ -105,6 +121,30 @@ def multiplied(
         (*left.factors, *behind.factors),
         frozenset(range(count)),
         (left.opened[0], behind.opened[1]),
+        _transformed(equation, layouts, constant),
+    )
+
+
+def _transformed(
+    equation: versions.Equation,
+    layouts: Sequence[Layout | None],
+    constant: Sequence[bool],
+) -> Transform | None:
+    side = int(constant[0])
+    layout, matrix = layouts[side], equation.invars[1 - side].aval.shape
+    summed = equation.params["dimension_numbers"][0][side]
+    square = len(matrix) == 2 and matrix[0] == matrix[1]
+    if sum(constant) != 1 or not square or layout is None or len(layout.leaves) != 1:
+        return None
+    if len(layout.axes) < 3 or any(len(axes) != 1 for axes in layout.axes):
+        return None
+    free = [axes for i, axes in enumerate(layout.axes) if i not in summed]
+    mixed = layout.axes[summed[0]]
+    shape = equation.invars[side].aval.shape
+    return Transform(
+        layout._replace(axes=(*free, mixed) if side == 0 else (mixed, *free)),
+        mixed[0],
+        {axis: n for (axis,), n in zip(layout.axes, shape, strict=True)},
     )
 
 
@@ -136,6 +176,10 @@ def _alone(layout: Layout | None, shape: Shape, summed: Sequence[int]) -> Chain 
 def moved(equation: versions.Equation, chain: Chain) -> Chain:
     """The chain behind a layout operation on its value."""
     params, near = equation.params, chain.near
+    if chain.transform is not None:
+        layout = rearranged(equation, chain.transform.layout)
+        known = None if layout is None else chain.transform._replace(layout=layout)
+        chain = chain._replace(transform=known)
     rank = len(equation.invars[0].aval.shape)
     places: list[int | None] | None = None
     match equation.primitive.name:

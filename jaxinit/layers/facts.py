@@ -55,6 +55,7 @@ class Fact(NamedTuple):
       one_hot: the input leaf whose integers it marks with a one each, -1 if unknown.
         Of a constant, whether it is the identity matrix.
       spread: whether it has just been repeated along an axis.
+      part: which of how many equal blocks along the last axis of a value it is.
       spectrum: for a parameter value, over how many points it was Fourier transformed.
     """
 
@@ -73,6 +74,7 @@ class Fact(NamedTuple):
     latents: frozenset[int] = frozenset()
     masked: bool = False
     chain: Chain | None = None
+    part: tuple[int, int] | None = None
 
     @property
     def is_param(self) -> bool:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from jaxinit.layers.event import Event, Lookup
 from jaxinit.layers.facts import NEITHER, Fact
 from jaxinit.layers.ledger import Ledger
+from jaxinit.layers.stacks import set_apart
 from jaxinit.layers.walk import Walk
 from jaxinit.program.axes import Layout
 from jaxinit.program.program import Region
@@ -78,6 +79,7 @@ def find_sites(
         for fact in read(program, entry, Walk(ledger)):
             ledger.leaves_region(fact)
         ledger.finish()
+        set_apart(ledger)
         if ledger.latents <= latents:
             break
         latents |= ledger.latents

@@ -6,6 +6,7 @@ from jaxinit.layers.event import Place
 from jaxinit.layers.facts import Fact
 from jaxinit.layers.ledger import Ledger
 from jaxinit.program import primitives, versions
+from jaxinit.program.bits import bits
 
 
 def join(
@@ -36,6 +37,7 @@ def join(
     masked = any(
         f.masked or not ledger.behind_a_layer(f.up) for f in operands if f.data
     )
+    parts = {f.part for f in operands} - {None}
     joined = ledger.add(
         "join",
         equation,
@@ -45,6 +47,7 @@ def join(
         branch=branch.up,
         shortcut=None if skip is None else int(skip is second),
         masked=masked,
+        part=parts.pop() if len(parts) == 1 else None,
     )
     return joined._replace(masked=masked)
 
@@ -62,10 +65,9 @@ def _same_module(ledger: Ledger, numbers: frozenset[int]) -> bool:
 
 def _goes_on(ledger: Ledger, skip: Fact, branch: Fact) -> bool:
     """Whether weights lead from a skip to its branch: a block without folders."""
-    above = [set(ledger.upstream(fact.up)) for fact in (skip, branch)]
-    return skip.up <= above[1] and any(
-        ledger.events[n].uses for n in above[1] - above[0]
-    )
+    above = [ledger.above(fact.up) for fact in (skip, branch)]
+    own = above[1] & ~above[0]
+    return not bits(skip.up) & ~above[1] and bool(own & ledger.weighted)
 
 
 def _part_ways(ledger: Ledger, first: Fact, second: Fact) -> bool:
@@ -75,27 +77,28 @@ def _part_ways(ledger: Ledger, first: Fact, second: Fact) -> bool:
     """
     if first.of is None or second.of is None:
         return False
-    above = [set(ledger.upstream(fact.up)) for fact in (first, second)]
+    above = [ledger.above(fact.up) for fact in (first, second)]
     shared = above[0] & above[1]
-    own = [[n for n in over - shared if ledger.events[n].uses] for over in above]
-    return bool(shared) and min(map(len, own)) == 1 < max(map(len, own))
+    own = [(over & ~shared & ledger.weighted).bit_count() for over in above]
+    return bool(shared) and min(own) == 1 < max(own)
 
 
 def _shortcut(ledger: Ledger, first: Fact, second: Fact) -> tuple[Fact | None, Fact]:
     """Which of two summands is the skip; none if neither derives from the other."""
-    above = [set(ledger.upstream(fact.up)) for fact in (first, second)]
-    if first.up <= above[1] and not second.up <= above[0]:
+    above = [ledger.above(fact.up) for fact in (first, second)]
+    outside = [bits(first.up) & ~above[1], bits(second.up) & ~above[0]]
+    if outside[1] and not outside[0]:
         return first, second
-    if second.up <= above[0] and not first.up <= above[1]:
+    if outside[0] and not outside[1]:
         return second, first
     for this, that, over in ((first, second, above[1]), (second, first, above[0])):
         streams = [ledger.events[n] for n in this.up]
-        if streams and all(e.kind == "join" and e.skip <= over for e in streams):
+        if streams and all(
+            e.kind == "join" and not bits(e.skip) & ~over for e in streams
+        ):
             return this, that
     shared = above[0] & above[1]
     if not shared:
         return None, second
-    lengths = [
-        sum(ledger.events[n].kind == "layer" for n in over - shared) for over in above
-    ]
+    lengths = [(over & ~shared & ledger.layers).bit_count() for over in above]
     return (first, second) if lengths[0] < lengths[1] else (second, first)

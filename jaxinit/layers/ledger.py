@@ -1,6 +1,6 @@
 """What has been found in a program so far."""
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
 
 from jaxinit.layers import facts
@@ -9,6 +9,7 @@ from jaxinit.layers.facts import Fact, Unary
 from jaxinit.layers.tap import tap_label
 from jaxinit.program import primitives, versions
 from jaxinit.program.axes import Shape
+from jaxinit.program.bits import union
 from jaxinit.program.paths import Location, Path
 
 
@@ -18,6 +19,7 @@ class Ledger:
     Attributes:
       folders: for each parameter leaf, the path of the folder that holds it.
       events: all events by number, sources included.
+      layers, weighted: which of them are layers, and which have weights, as bits.
       reached: parameter leaves that data meets.
       scanned: for each leaf that a scan slices, the sliced axes, outermost first.
       lookups: tables read at integers that come from an input; used as an ordered set.
@@ -25,6 +27,8 @@ class Ledger:
       keys: input leaves that are random keys.
       opaque: names of functions taken as a whole; used as an ordered set.
       idle_taps: names of taps at values that depend on no input; an ordered set.
+      stacks, heads: for layers, which of their channel axes later products have for
+        numbers of kernels, and for heads of an attention.
       shards: within a ``shard_map``, for each leaf and its axes the number of
         devices that these are split over.
       devices: within a ``shard_map``, the sizes of the mesh's axes.
@@ -34,6 +38,7 @@ class Ledger:
     def __init__(self, folders: Sequence[tuple[str, ...]]) -> None:
         self.folders = folders
         self.events: dict[int, Event] = {}
+        self.layers = self.weighted = 0
         self.reached: set[int] = set()
         self.scanned: dict[int, tuple[int, ...]] = {}
         self.lookups: dict[Lookup, None] = {}
@@ -41,6 +46,8 @@ class Ledger:
         self.latents: set[int] = set()
         self.opaque: dict[str, None] = {}
         self.idle_taps: dict[str, None] = {}
+        self.stacks: dict[int, set[int]] = {}
+        self.heads: dict[int, set[int]] = {}
         self.shards: dict[int, dict[int, int]] = {}
         self.devices: dict[str, int] = {}
         self.conditional = 0
@@ -66,6 +73,7 @@ class Ledger:
         shortcut: int | None = None,
         operation: str | None = None,
         masked: bool = False,
+        part: tuple[int, int] | None = None,
     ) -> Fact:
         """Records an event whose output is the equation's first float result.
 
@@ -83,6 +91,7 @@ class Ledger:
           label: for a tap, its name.
           shortcut: for a join, which operand the skip is.
           masked: whether its output may hold a mask's numbers.
+          part: of which block of the layers' outputs it is a sum.
           operation: what it counts as, by default the equation's primitive.
 
         Returns:
@@ -94,13 +103,15 @@ class Ledger:
         )
         out = equation.outvars[result].aval
         number = self._number((place.at.path, place.at.equation))
+        parents = facts.union([f for f in data if f.data]).up
+        self._count(number, layer=kind == "layer", weighted=bool(uses))
         self.events[number] = Event(
             kind=kind,
             at=place.at._replace(result=result),
             operation=operation or equation.primitive.name,
             params=params,
             uses=uses,
-            parents=facts.union([f for f in data if f.data]).up,
+            parents=parents,
             loops=place.loops,
             shape=tuple(out.shape),
             dtype=str(out.dtype),
@@ -112,6 +123,8 @@ class Ledger:
             start=place.at,
             shortcut=shortcut,
             masked=masked,
+            part=part,
+            above=self.above(parents) | 1 << number,
         )
         return Fact(data=True, up=frozenset({number}), of=number)
 
@@ -121,6 +134,7 @@ class Ledger:
         whole = self.events[number]
         uses = tuple(use for event in found for use in event.uses)
         last = found[-1]
+        self._count(number, layer=whole.kind == "layer", weighted=bool(uses))
         self.events[number] = replace(
             whole,
             uses=uses,
@@ -132,22 +146,23 @@ class Ledger:
     def source(self, path: Path, parents: frozenset[int] = frozenset()) -> int:
         """Records a value that data comes from, and gives its number."""
         number, at = self._number(path), Location(path, -1)
-        self.events[number] = Event("source", at, at, parents=parents)
+        above = self.above(parents) | 1 << number
+        self._count(number, layer=False, weighted=False)
+        self.events[number] = Event("source", at, at, parents=parents, above=above)
         return number
 
-    def upstream(self, numbers: Iterable[int]) -> Iterator[int]:
-        """The events and all upstream of them, each once."""
-        seen, todo = set[int](), list(numbers)
-        while todo:
-            number = todo.pop()
-            if number not in seen:
-                seen.add(number)
-                yield number
-                todo += self.events[number].parents
+    def above(self, numbers: Iterable[int]) -> int:
+        """The events and all upstream of them, as bits."""
+        return union(self.events[number].above for number in numbers)
+
+    def _count(self, number: int, *, layer: bool, weighted: bool) -> None:
+        one = 1 << number
+        self.layers = self.layers | one if layer else self.layers & ~one
+        self.weighted = self.weighted | one if weighted else self.weighted & ~one
 
     def behind_a_layer(self, numbers: Iterable[int]) -> bool:
         """Whether any parameter has acted on what comes from these events."""
-        return any(self.events[n].kind == "layer" for n in self.upstream(numbers))
+        return bool(self.above(numbers) & self.layers)
 
     def gain_of(self, number: int) -> int | None:
         """The event that a learned gain alone multiplies, if this is such a layer."""

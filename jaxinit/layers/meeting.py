@@ -42,6 +42,10 @@ def meeting(
                 role = weights.convolving(equation)
             if role is not None:
                 channels = role.channels
+            whole = _transformed(fact, role)
+            if whole is not None:
+                found.append(whole)
+                continue
             chain = _facing(equation, position, fact, role)
             found += [] if chain is None else _one_behind_another(chain)
             if role is not None and role.is_weight:
@@ -228,6 +232,28 @@ def _facing(
         return None
     rank = len(equation.invars[position].aval.shape)
     return fact.chain.facing(None if role is None else role.inputs, rank)
+
+
+def _transformed(fact: Fact, role: weights.Roles | None) -> Use | None:
+    """How data meet a kernel one axis of which a constant has mixed.
+
+    Where that axis is one of the data's as well, each output sums over all of it, as
+    in a convolution over a group; where it is the kernel's alone, it is like others.
+    """
+    found = None if fact.chain is None else fact.chain.transform
+    if found is None or role is None or not role.is_weight:
+        return None
+    into, out, both = (
+        {axis for i in axes for axis in found.layout.axes[i]}
+        for axes in (role.inputs, role.outputs, role.batch)
+    )
+    points = {found.axis} & (both | (into & out))
+    fan_in, fan_out = (
+        math.prod(found.sizes[axis] for axis in axes | points) for axes in (into, out)
+    )
+    inner, outer, batch = (tuple(sorted(side - points)) for side in (into, out, both))
+    batch = (*found.layout.scanned, *batch)
+    return Use(found.layout.leaves[0], fan_in, fan_out, inner, outer, batch)
 
 
 def _one_behind_another(chain: Chain) -> list[Use]:

@@ -15,7 +15,8 @@ def row_names(sites: Sites, params: Sequence[Parts]) -> tuple[str, ...]:
     A layer is named after the folder of its parameters (``Block_0/Dense_0``); after
     the parameter itself where the folder holds several layers (``moe/w_in``). Later
     uses of the same parameters get ``#2``, ``#3``. A join is named after what it
-    adds to the stream, with a ``+``.
+    adds to the stream, with a ``+``; of a layer with several kernels side by side
+    (``cell/{ii,if,ig,io}``) after the one whose outputs it adds (``cell/if+``).
 
     Args:
       sites: the events.
@@ -37,7 +38,7 @@ def row_names(sites: Sites, params: Sequence[Parts]) -> tuple[str, ...]:
         elif event.kind == "tap":
             name = event.label
         else:
-            name = _join_name(event, named)
+            name = _join_name(event, named, sites, params)
         taken[name] += 1
         named[number] = name if taken[name] == 1 else f"{name}#{taken[name]}"
     return tuple(named[number] for number in sites.numbers)
@@ -66,7 +67,7 @@ def _crowded_folders(sites: Sites, params: Sequence[Parts]) -> frozenset[Parts]:
 def _layer_name(
     event: Event, params: Sequence[Parts], crowded: frozenset[Parts]
 ) -> str:
-    main = tuple(dict.fromkeys(use.leaf for use in event.uses)) or event.params
+    main = _main(event)
     folders = {params[leaf][:-1] for leaf in main}
     if len(folders) == 1:
         (folder,) = folders
@@ -74,20 +75,30 @@ def _layer_name(
             return "/".join(folder)
         if len(main) == 1:
             return param_name(params[main[0]])
-        return _braces(folder, [params[leaf][-1:] for leaf in main])
-    common = _common([params[leaf][:-1] for leaf in main])
-    return _braces(common, [params[leaf][len(common) :] for leaf in main])
+    return _braces(*_apart([params[leaf] for leaf in main]))
+
+
+def _main(event: Event) -> tuple[int, ...]:
+    """The leaves that a layer is named after."""
+    return tuple(dict.fromkeys(use.leaf for use in event.uses)) or event.params
 
 
 def _braces(common: Parts, rest: Sequence[Parts]) -> str:
     """``cell/{ii,if,ig,io}``: what several paths share, then where they differ."""
-    if len({r[-1] for r in rest}) == 1 and all(len(r) > 1 for r in rest):
-        rest = [r[:-1] for r in rest]
     inside = list(dict.fromkeys("/".join(r) for r in rest))
     if len(inside) > 4:
         inside = [*inside[:3], f"+{len(inside) - 3}"]
     braces = inside[0] if len(inside) == 1 else "{" + ",".join(inside) + "}"
     return "/".join([*common, braces])
+
+
+def _apart(paths: Sequence[Parts]) -> tuple[Parts, list[Parts]]:
+    """What several paths share, and where each differs."""
+    common = _common([path[:-1] for path in paths])
+    rest = [path[len(common) :] for path in paths]
+    if len({r[-1] for r in rest}) == 1 and all(len(r) > 1 for r in rest):
+        rest = [r[:-1] for r in rest]
+    return common, rest
 
 
 def _common(paths: Sequence[Parts]) -> Parts:
@@ -98,9 +109,18 @@ def _common(paths: Sequence[Parts]) -> Parts:
     return ()
 
 
-def _join_name(event: Event, named: dict[int, str]) -> str:
+def _join_name(
+    event: Event, named: dict[int, str], sites: Sites, params: Sequence[Parts]
+) -> str:
     """``Dense_1+`` for a stream plus what ``Dense_1`` adds to it."""
-    added = [named[n] for n in sorted(event.branch) if n in named]
+    added = [n for n in sorted(event.branch) if n in named]
+    added = added or [n for n in sorted(event.skip) if n in named]
     if not added:
-        added = [named[n] for n in sorted(event.skip) if n in named]
-    return f"{added[-1] if added else 'input'}+"
+        return "input+"
+    if event.part is not None:
+        index, count = event.part
+        kernels = _main(sites.ancestry[added[-1]])
+        if len(kernels) == count:
+            common, rest = _apart([params[leaf] for leaf in kernels])
+            return f"{'/'.join([*common, *rest[index]])}+"
+    return f"{named[added[-1]]}+"

@@ -217,7 +217,29 @@ def data_value(equation: versions.Equation, operands: Sequence[Fact]) -> list[Fa
         masked=(name in ADDS or name in primitives.LAYOUT)
         and any(f.masked for f in data),
     )
-    return [fact for _ in equation.outvars]
+    return [
+        fact._replace(part=_part(equation, number))
+        for number in range(len(equation.outvars))
+    ]
+
+
+def _part(equation: versions.Equation, number: int) -> tuple[int, int] | None:
+    """Which of how many equal blocks along the last axis a result is, if it is one."""
+    name, params = equation.primitive.name, equation.params
+    if name not in ("split", "slice"):
+        return None
+    before, after = (
+        v.aval.shape for v in (equation.invars[0], equation.outvars[number])
+    )
+    if before[:-1] != after[:-1] or not after[-1] or before[-1] % after[-1]:
+        return None
+    if name == "split":
+        start = sum(params["sizes"][:number])
+    else:
+        start = params["start_indices"][-1]
+    if start % after[-1] or (params.get("strides") or (1,))[-1] != 1:
+        return None
+    return start // after[-1], before[-1] // after[-1]
 
 
 def _marks(equation: versions.Equation, operands: Sequence[Fact]) -> int | None:

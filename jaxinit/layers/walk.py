@@ -15,6 +15,7 @@ from jaxinit.layers.fans import is_product
 from jaxinit.layers.joins import join
 from jaxinit.layers.ledger import Ledger
 from jaxinit.layers.meeting import applied_statistic, meeting, moved_on
+from jaxinit.layers.stacks import note_stacks
 from jaxinit.layers.tap import tap_label
 from jaxinit.program import primitives, versions
 from jaxinit.program.axes import Layout
@@ -94,6 +95,7 @@ class Walk:
             if name == "name":
                 ledger.note_idle_tap(str(equation.params["name"]))
             return values.parameter_value(equation, operands)
+        note_stacks(ledger, equation, operands)
         if any(f.is_param for f in operands) and (
             primitives.has_float_result(equation) or is_product(equation)
         ):

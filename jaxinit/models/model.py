@@ -33,6 +33,7 @@ class Model:
         already holds its weights.
       param_path: turns the key path of a leaf of ``params`` into its name's parts.
       infer_inputs: inputs that the model may take, the likeliest first.
+      made: the name of the class that ``init`` made, where nothing else tells it.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Model:
     draws: bool
     param_path: Callable[[tuple[Any, ...]], tuple[str, ...]]
     infer_inputs: Callable[[], list[jax.ShapeDtypeStruct]] | None = None
+    made: Callable[[], str] | None = None
 
 
 def path_parts(path: tuple[Any, ...]) -> tuple[str, ...]:

@@ -28,11 +28,13 @@ def adapt_factory(factory: Callable[..., Any]) -> Model:
                 "jaxinit.Functional(init, apply)."
             )
         box["graph"], variables = split(module)
+        box["name"] = type(module).__name__
         return variables
 
-    name = getattr(factory, "__name__", type(factory).__name__)
+    name = getattr(factory, "__name__", "<lambda>")  # a partial has none either
+    nameless = name == "<lambda>"
     return Model(
-        "nnx model" if name == "<lambda>" else name,
+        "nnx model" if nameless else name,
         init,
         lambda *call: _apply(box["graph"], *call),
         lambda variables: merge(box["graph"], variables),
@@ -41,6 +43,7 @@ def adapt_factory(factory: Callable[..., Any]) -> Model:
         lambda: _first_inputs(
             nnx.eval_shape(lambda: _make(factory, jax.random.key(0)))
         ),
+        (lambda: str(box["name"])) if nameless else None,
     )
 
 

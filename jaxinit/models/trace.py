@@ -174,7 +174,7 @@ def _programs(
     versions.check_no_tracers(apply)
     param_paths, _ = jax.tree_util.tree_flatten_with_path(variables.params)
     return Traced(
-        adapted.name,
+        adapted.made() if adapted.made else adapted.name,
         adapted.draws,
         init,
         lambda *values: jax.tree.leaves(draw(*values)),

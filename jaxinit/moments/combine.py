@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from jaxinit.moments.law import (
     normal,
     points,
 )
+from jaxinit.moments.pairs import alike
 
 # Values on a grid, at most; beyond, a law is reduced to one variable.
 _GRID = 2**18
@@ -28,6 +30,9 @@ def combined(function: Callable[..., np.ndarray], laws: Sequence[Law]) -> Law:
             law.sources, law.spread, law.codes, strict=True
         ):
             if source.key in merged:
+                other = merged[source.key][0].alike
+                if other != source.alike and not math.isnan(source.alike):
+                    source = replace(source, alike=math.nan)
                 spread = spread | merged[source.key][1]
                 codes = codes if codes is not None else merged[source.key][2]
             merged[source.key] = (source, spread, codes)
@@ -64,8 +69,14 @@ def plus(first: Law, second: Law, sign: float = 1.0) -> Law:
             one.variance + two.variance,
             (),
             spread=one.spread[0],
+            alike=_alike_of_sum(one, two),
         )
     return combined(lambda a, b: a + b if sign > 0 else a - b, [one, two])
+
+
+def _alike_of_sum(one: Law, two: Law) -> float:
+    parts = [(law.variance, law.sources[0].alike) for law in (one, two)]
+    return sum(v * a for v, a in parts) / sum(v for v, _ in parts)
 
 
 def collapsed(law: Law) -> Law:
@@ -76,12 +87,12 @@ def collapsed(law: Law) -> Law:
     spread = frozenset[int]().union(*law.spread)
     of = frozenset[Hashable]().union(*(s.of for s in law.sources))
     # The shape is not needed where the axes are given.
-    return discrete(values, weights, (), spread, of)
+    return discrete(values, weights, (), spread, of, alike(law))
 
 
 def _frozen(laws: list[Law]) -> list[Law]:
     """Sums beside their own summands, at their mean."""
-    result = []
+    result, over = [], set[Source]()
     for number, law in enumerate(laws):
         beside = frozenset[Hashable]().union(
             *(
@@ -92,7 +103,25 @@ def _frozen(laws: list[Law]) -> list[Law]:
             )
         )
         result.append(_without(law, beside))
-    return result
+        over |= {s for s in law.sources if s.samples and s.of & beside}
+    return [_centered(law, over) for law in result] if over else result
+
+
+def _centered(law: Law, over: set[Source]) -> Law:
+    """What was centered and scaled by sums over its samples: these then add up to 0.
+
+    Two of n numbers with the sum 0 have the correlation -1/(n-1).
+    """
+    counts = {s.samples for s in over}
+    count = counts.pop() if len(counts) == 1 and law.is_normal else math.inf
+    same = -1 / (count - 1) if math.isfinite(count) else math.nan
+    of = frozenset[Hashable]().union(*(s.of for s in over))
+    return replace(
+        law,
+        sources=tuple(
+            replace(s, alike=same) if s.origins & of else s for s in law.sources
+        ),
+    )
 
 
 def _without(law: Law, summands: frozenset[Hashable] | None) -> Law:

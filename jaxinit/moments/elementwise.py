@@ -1,5 +1,6 @@
 """Functions of entries at one place, on the nodes of their variables."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,12 +25,12 @@ def elementwise(equation: versions.Equation, laws: Sequence[Law]) -> Law:
 
     def function(*arrays: np.ndarray) -> np.ndarray:
         with np.errstate(all="ignore"):
-            return _evaluate(equation, arrays)
+            return evaluate(equation, arrays)
 
     return combined(function, laws)
 
 
-def _evaluate(equation: versions.Equation, arrays: Sequence[np.ndarray]) -> np.ndarray:
+def evaluate(equation: versions.Equation, arrays: Sequence[np.ndarray]) -> np.ndarray:
     """In float64, where the program has any real format."""
     name, params = equation.primitive.name, equation.params
     out = equation.outvars[0].aval
@@ -92,4 +93,9 @@ _REAL: dict[str, _Ufunc] = {
     "cos": np.cos,
     "log1p": np.log1p,
     "expm1": np.expm1,
+    "atan": np.arctan,
+    "sign": np.sign,
+    "erf": np.vectorize(math.erf, otypes=[np.float64]),
+    "erfc": np.vectorize(math.erfc, otypes=[np.float64]),
+    "clamp": lambda low, x, high: np.clip(x, low, high),
 }

@@ -49,6 +49,9 @@ class Source:
       parent: name of a variable that is a function of this one, ...
       lifts: ... and its node for each of this one's.
       codes: where it refines a known array, its node for each entry.
+      alike: how its values in two samples belong together: the correlation of a normal
+        variable, of another the chance that they are one; NaN where it is not known.
+      samples: of a sum over samples, how many it sums, or infinity if over more.
     """
 
     key: Hashable
@@ -59,6 +62,8 @@ class Source:
     parent: Hashable = None
     lifts: np.ndarray | None = None
     codes: np.ndarray | None = None
+    alike: float = math.nan
+    samples: float = 0.0
 
 
 class Group(NamedTuple):
@@ -147,7 +152,10 @@ def constant(value: Any) -> Law:
 
 
 def normal_source(
-    mean: float, std: float, of: frozenset[Hashable] = frozenset()
+    mean: float,
+    std: float,
+    of: frozenset[Hashable] = frozenset(),
+    alike: float = math.nan,
 ) -> tuple[Source, np.ndarray]:
     """A new standard normal variable and its nodes.
 
@@ -155,6 +163,7 @@ def normal_source(
       mean: panels end where ``mean + std * z`` is at a kink of common functions.
       std: as above.
       of: the variables that it is a sum of.
+      alike: its correlation between two samples.
     """
     kinks = (_KINKS - mean) / std
     edges = np.unique(np.concatenate([_EDGES, kinks[np.abs(kinks) < _LIMIT]]))
@@ -165,7 +174,8 @@ def normal_source(
     key = fresh()
     nodes = np.concatenate([[0.0], z])
     weights = np.concatenate([[0.0], weights / weights.sum()])
-    return Source(key, weights, nodes, of, frozenset({key})), nodes
+    source = Source(key, weights, nodes, of, frozenset({key}), alike=alike)
+    return source, nodes
 
 
 def normal(
@@ -174,12 +184,13 @@ def normal(
     shape: Shape,
     of: frozenset[Hashable] = frozenset(),
     spread: frozenset[int] | None = None,
+    alike: float = math.nan,
 ) -> Law:
     """Normal entries that vary along all axes, or those of ``spread``."""
     if not variance > 0:
         return constant(np.float64(mean))
     std = math.sqrt(variance)
-    source, nodes = normal_source(mean, std, of)
+    source, nodes = normal_source(mean, std, of, alike)
     return Law(mean + std * nodes, (source,), (_axes(shape, spread),), (None,))
 
 
@@ -189,12 +200,17 @@ def discrete(
     shape: Shape,
     spread: frozenset[int] | None = None,
     of: frozenset[Hashable] = frozenset(),
+    alike: float = math.nan,
 ) -> Law:
     """Independent entries with the given probabilities."""
     center = np.sum(values[weights > 0] * weights[weights > 0]).astype(values.dtype)
     key = fresh()
     source = Source(
-        key, np.concatenate([[0.0], weights]), of=of, origins=frozenset({key})
+        key,
+        np.concatenate([[0.0], weights]),
+        of=of,
+        origins=frozenset({key}),
+        alike=alike,
     )
     atoms = np.concatenate([[center], values])
     return Law(atoms, (source,), (_axes(shape, spread),), (None,))
@@ -219,7 +235,7 @@ def known(array: np.ndarray, key: Hashable) -> Law:
     spread = frozenset(i for i, n in enumerate(small.shape) if n > 1)
     if np.issubdtype(atoms.dtype, np.floating):
         atoms = atoms.astype(np.float64)
-    source = Source(key, weights, origins=frozenset({key}))
+    source = Source(key, weights, origins=frozenset({key}), alike=1.0)
     return Law(atoms, (source,), (spread,), (codes,))
 
 

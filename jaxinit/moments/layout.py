@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from jaxinit.moments.law import Law, view
+from jaxinit.moments.law import Law, view, with_sources
 from jaxinit.moments.mixtures import mixture
 from jaxinit.moments.values import Value
 from jaxinit.program import versions
@@ -125,6 +125,9 @@ def _gather(equation: versions.Equation, laws: Sequence[Law]) -> list[Value]:
     shape = equation.outvars[0].aval.shape
     everywhere = frozenset(i for i, n in enumerate(shape) if n > 1)
     law = view(laws[0], ("gather", id(equation)))
+    # Two samples read one entry if all that the places depend on is the same.
+    same = math.prod(source.alike for index in laws[1:] for source in index.sources)
+    law = with_sources(law, lambda s: replace(s, alike=s.alike * same))
     return [_rearranged(law, lambda axes: everywhere if axes else axes, lambda _: None)]
 
 

@@ -13,6 +13,7 @@ from jaxinit.moments.law import (
     normal,
     points,
 )
+from jaxinit.moments.pairs import alike, cross_moment
 
 
 def mixture(parts: Sequence[tuple[float, Law]], shape: tuple[int, ...]) -> Law:
@@ -26,7 +27,8 @@ def mixture(parts: Sequence[tuple[float, Law]], shape: tuple[int, ...]) -> Law:
         and abs(law.mean - first.mean) <= 1e-9 * math.sqrt(first.variance)
         for _, law in parts
     ):
-        return normal(first.mean, first.variance, shape)
+        same = sum(size * alike(law) for size, law in parts) / total
+        return normal(first.mean, first.variance, shape, alike=same)
     pieces = [(size / total, *binned(*points(law))) for size, law in parts]
     values = np.concatenate([v for _, v, _ in pieces])
     weights = np.concatenate([p * w for p, _, w in pieces])
@@ -34,7 +36,10 @@ def mixture(parts: Sequence[tuple[float, Law]], shape: tuple[int, ...]) -> Law:
     values, weights = binned(values[order], weights[order])
     if np.all(values == values[0]):
         return constant(values[0])
-    return discrete(values, weights, shape)
+    mean, square = np.sum(weights * values), np.sum(weights * np.square(values))
+    both = sum(size * cross_moment(law) for size, law in parts) / total
+    same = (both - mean**2) / (square - mean**2)
+    return discrete(values, weights, shape, alike=float(same))
 
 
 def top(law: Law, size: int, count: int, shape: tuple[int, ...]) -> Law:

@@ -7,6 +7,7 @@ import numpy as np
 
 from jaxinit.moments.combine import collapsed, combined
 from jaxinit.moments.law import Law, normal, view
+from jaxinit.moments.pairs import alike, cosine
 from jaxinit.moments.sums import summed
 from jaxinit.moments.values import (
     Context,
@@ -39,12 +40,19 @@ def product(
         if context.inside and equation.primitive.name == "conv_general_dilated":
             terms = _terms_inside(equation)
         each = context.variance(weights[0], terms, met.second_moment)
-        result = normal(0.0, each * terms * met.second_moment, aval.shape)
+        variance = each * terms * met.second_moment
+        same = cosine(met) if context.inside else math.nan
+        result = normal(0.0, variance, aval.shape, alike=same)
         for source in result.sources:
             before = second if weights[0] is first else first
             sizes = _size(equation, before is second), math.prod(aval.shape)
             context.products[source.key] = Product(
-                (context.path, context.at), met, each, terms, sizes
+                (context.path, context.at),
+                met,
+                each,
+                terms,
+                sizes,
+                math.sqrt(variance),
             )
         return result
     for array, law in ((first, second), (second, first)):
@@ -119,8 +127,10 @@ def _with_known(
         wide = wide / math.sqrt(math.prod(equation.params["lhs_dilation"]))
     sums, squares = wide.sum(axes), np.square(wide).sum(axes)
     mean = law.mean * float(sums.mean())
-    variance = law.variance * float(squares.mean()) + law.mean**2 * float(sums.var())
-    return normal(mean, variance, equation.outvars[0].aval.shape)
+    varying, fixed = law.variance * squares.mean(), law.mean**2 * sums.var()
+    variance = float(varying + fixed)
+    same = float(varying * alike(law) + fixed) / variance if variance > 0 else 1.0
+    return normal(mean, variance, equation.outvars[0].aval.shape, alike=same)
 
 
 def _places(

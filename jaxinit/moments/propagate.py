@@ -20,11 +20,13 @@ from jaxinit.moments.law import Law
 from jaxinit.moments.mixtures import mixture
 from jaxinit.moments.values import (
     KEY,
+    UNKNOWN,
     Chosen,
     Context,
     Key,
     Known,
     Rearranged,
+    Unknown,
     Value,
     Weight,
     as_law,
@@ -88,7 +90,7 @@ def propagate(network: Network, mean: float = 0.0, variance: float = 1.0) -> Pro
     while True:
         own.update(own_draw(network, weights, own))
         try:
-            with _float64_on_host():
+            with _float64_on_host(), np.errstate(all="ignore"):
                 return _propagate(network, weights, own, mean, variance)
         except Rearranged as found:  # these are no kernels but make one
             weights -= found.leaves
@@ -164,10 +166,24 @@ class _Laws:
     def node(self, node: Node, operands: list[Value]) -> Sequence[Value]:
         context = self._context
         context.path, context.at = node.at.path, node.at.equation
-        results = self._results(node, operands)
+        results = self._going_on(node, operands)
         if context.watch is not None:
-            context.watch(node.at.path, node.at.equation, results)
+            return context.watch(node.at.path, node.at.equation, results)
         return results
+
+    def _going_on(self, node: Node, operands: list[Value]) -> Sequence[Value]:
+        """The results, unknown where there is no rule and reading is to go on."""
+        stops = self._context.stops
+        if stops is None:
+            return self._results(node, operands)
+        nothing = [UNKNOWN] * len(node.results)
+        if node.kind == "op" and any(isinstance(v, Unknown) for v in operands):
+            return nothing
+        try:
+            return self._results(node, operands)
+        except (ValueError, TypeError, NotImplementedError) as error:
+            stops.append(str(error))
+            return nothing
 
     def _results(self, node: Node, operands: list[Value]) -> Sequence[Value]:
         match node.kind:
@@ -241,8 +257,9 @@ class _Laws:
         mixed: list[Value] = []
         for position, var in enumerate(node.equation.outvars):
             values = [result[position] for result in results]
-            if any(isinstance(v, Key | Weight) for v in values):
-                mixed.append(KEY)
+            if any(isinstance(v, Key | Weight | Unknown) for v in values):
+                unknown = any(isinstance(v, Unknown) for v in values)
+                mixed.append(UNKNOWN if unknown else KEY)
                 continue
             parts = [
                 (chance_of(law, number, count), as_law(v))
@@ -268,6 +285,8 @@ def _stacked(values: list[Value], aval: Any) -> Value:
         arrays = [v.array for v in values if isinstance(v, Known)]
         if len(arrays) == aval.shape[0]:
             return Known(np.stack(arrays))
+    if any(isinstance(v, Unknown) for v in values):
+        return UNKNOWN
     if any(isinstance(v, Key) for v in values):
         return KEY
     return mixture([(1.0, as_law(v)) for v in values], tuple(aval.shape))

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from jaxinit.moments import layout, reductions
 from jaxinit.moments.elementwise import elementwise
-from jaxinit.moments.law import Law, discrete, shrunk
+from jaxinit.moments.law import Law, Source, discrete, shrunk
 from jaxinit.moments.products import product
 from jaxinit.moments.values import (
     KEY,
@@ -47,7 +48,7 @@ def primitive(
         return [KEY for _ in equation.outvars]
     if any(isinstance(v, Key) for v in operands):
         if name in primitives.LAYOUT | {"concatenate", "stack", "unstack", "gather"}:
-            return [KEY]
+            return [KEY for _ in equation.outvars]
         raise no_rule(context, equation, "it computes with random keys")
     if name in primitives.IDENTITIES:
         return list(operands[: len(equation.outvars)])
@@ -71,7 +72,27 @@ def primitive(
     rule = layout.RULES.get(name) or reductions.RULES.get(name)
     if rule is None:
         raise no_rule(context, equation, "there is no rule for it")
-    return rule(equation, laws)
+    results = rule(equation, laws)
+    if context.batch and name in primitives.REDUCTIONS:
+        return [_over_samples(context.batch, equation, laws[0], x) for x in results]
+    return results
+
+
+def _over_samples(
+    batch: int, equation: versions.Equation, operand: Law, value: Value
+) -> Value:
+    """A reduction, with a note if it is over samples, which then have it in common."""
+    axes, shape = equation.params.get("axes", ()), equation.invars[0].aval.shape
+    if 0 not in axes or shape[0] != batch or not isinstance(value, Law):
+        return value
+    count = float(batch) if math.prod(shape[a] for a in axes) == batch else math.inf
+
+    def marked(source: Source) -> Source:
+        if source.key in operand.keys:
+            return source
+        return replace(source, alike=1.0, samples=count)
+
+    return replace(value, sources=tuple(map(marked, value.sources)))
 
 
 _ALONE = frozenset("pmean all_gather all_to_all ppermute".split())
@@ -131,7 +152,8 @@ def _bits(aval: Any) -> Law:
     bits = np.dtype(aval.dtype).itemsize * 8
     step = 2.0**bits / _LEVELS
     levels = ((np.arange(_LEVELS) + 0.5) * step).astype(aval.dtype)
-    return discrete(levels, np.full(_LEVELS, 1 / _LEVELS), aval.shape)
+    weights = np.full(_LEVELS, 1 / _LEVELS)
+    return discrete(levels, weights, aval.shape, alike=0.0)
 
 
 # Weights.

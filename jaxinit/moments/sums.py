@@ -17,6 +17,7 @@ from jaxinit.moments.law import (
     normal_source,
     points,
 )
+from jaxinit.moments.pairs import in_another
 
 # Sums of fewer terms are convolved, sums of more are normal.
 _FEW = 4
@@ -45,13 +46,22 @@ def summed(law: Law, counts: Mapping[int, int]) -> Law:
         _last(np.square(view.values), len(view.averaged)), view.averaged
     )
     within = np.maximum(second - np.square(first), 0.0)
+    other = expectation(
+        _last(view.values * _others(view), len(view.averaged)), view.averaged
+    )
     shares = view.shares  # (kinds of rows, nodes)
     mean = copies * size * np.tensordot(first, shares, axes=(-1, 1))
     variance = copies**2 * size * np.tensordot(within, shares, axes=(-1, 1))
     if size <= _FEW and not view.kept and view.coded is None and copies == 1:
         result = _convolved(law, size, view)
     else:
-        result = _around(mean, variance, view)
+        both = np.tensordot(other - np.square(first), shares, axes=(-1, 1))
+        result = _around(
+            mean,
+            variance,
+            view,
+            _ratio(both, np.tensordot(within, shares, axes=(-1, 1))),
+        )
     if view.kept or copies > 1:
         return result
     return Law(
@@ -203,7 +213,9 @@ def _kinds_of_rows(
     return kinds / length, times / times.sum(), fine
 
 
-def _around(mean: np.ndarray, variance: np.ndarray, view: _Split) -> Law:
+def _around(
+    mean: np.ndarray, variance: np.ndarray, view: _Split, alike: float = math.nan
+) -> Law:
     """A normal law for each node of the kept variables and each kind of row."""
     sources, spread = list(view.kept), list(view.spread[0])
     if len(view.chances) > 1:
@@ -218,6 +230,7 @@ def _around(mean: np.ndarray, variance: np.ndarray, view: _Split) -> Law:
             parent=coded.key,
             lifts=node,
             codes=view.fine,
+            alike=coded.alike,
         )
         sources.append(fine)
         spread.append(view.spread[1])
@@ -228,7 +241,7 @@ def _around(mean: np.ndarray, variance: np.ndarray, view: _Split) -> Law:
         std = np.sqrt(variance)
         of = frozenset[Hashable]().union(*(s.origins for s in view.averaged))
         # The kinks of functions are placed for a typical mean and deviation.
-        source, z = normal_source(float(mean.mean()), float(std.mean()), of)
+        source, z = normal_source(float(mean.mean()), float(std.mean()), of, alike)
         mean = mean[..., None] + std[..., None] * z
         sources.append(source)
         spread.append(view.spread[2])
@@ -244,6 +257,19 @@ def _convolved(law: Law, size: int, view: _Split) -> Law:
         values, weights = binned(sums[order], mass[order])
     of = frozenset[Hashable]().union(*(s.origins for s in law.sources))
     return discrete(values, weights, (), view.spread[2], of)
+
+
+def _others(view: _Split) -> np.ndarray:
+    """The mean in another sample, of the variables that are averaged."""
+    found, first = view.values, view.values.ndim - len(view.averaged)
+    for axis, source in enumerate(view.averaged, first):
+        found = in_another(source, found, axis)
+    return found
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> float:
+    total = float(np.sum(whole))
+    return float(np.sum(part)) / total if total > 0 else 1.0
 
 
 def _last(values: np.ndarray, count: int) -> np.ndarray:

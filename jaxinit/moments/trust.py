@@ -5,7 +5,7 @@ they share its weights. Sums and extremes over them (pooling, the mixing of valu
 an attention) follow no law of one entry. Behind a norm the size is known again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from jaxinit.program import primitives
 from jaxinit.program.flow import CARRY, Flow, Node
@@ -18,9 +18,14 @@ _WINDOWS = frozenset(
 _ROOTS = frozenset({"rsqrt", "sqrt", "pow", "integer_pow"})
 
 
-def doubtful(flow: Flow) -> frozenset[Location]:
-    """Places whose values follow no law of independent entries."""
-    reading = _Reading(flow)
+def doubtful(flow: Flow, starts: Container[Location] = ()) -> frozenset[Location]:
+    """Places whose values follow no law of independent entries.
+
+    Args:
+      flow: the graph.
+      starts: places behind which a law is known again, whatever is known of it there.
+    """
+    reading = _Reading(flow, starts)
     for _ in range(2):  # once more for what loops feed back
         for node in flow.nodes:
             reading.follow(node)
@@ -28,7 +33,7 @@ def doubtful(flow: Flow) -> frozenset[Location]:
         node.at._replace(result=i)
         for node in flow.nodes
         for i, value in enumerate(node.results)
-        if reading.doubt[value]
+        if reading.doubt[value] or value in reading.settled
     )
 
 
@@ -40,13 +45,15 @@ class _Reading:
       statistic: whether it is computed from reductions of data alone.
       root: whether it is a statistic's root.
       plain: whether it is a layer's output, rearranged or scaled.
+      settled: values that are in doubt while what is behind them is not.
     """
 
-    def __init__(self, flow: Flow) -> None:
+    def __init__(self, flow: Flow, starts: Container[Location]) -> None:
         count = len(flow.values)
         self.flow = flow
         self.doubt, self.statistic = [False] * count, [False] * count
         self.root, self.plain = [False] * count, [False] * count
+        self.starts, self.settled = starts, set[int]()
 
     def follow(self, node: Node) -> None:
         flow, name = self.flow, node.primitive
@@ -74,8 +81,13 @@ class _Reading:
             and self.plain[moving[0]]
         )
         root = statistic and (name in _ROOTS or any(self.root[v] for v in moving))
-        for value in node.results:
-            self.doubt[value] = doubt or (name == CARRY and self.doubt[value])
+        for number, value in enumerate(node.results):
+            starts = node.at._replace(result=number) in self.starts
+            if starts and doubt:
+                self.settled.add(value)
+            self.doubt[value] = (doubt and not starts) or (
+                name == CARRY and self.doubt[value]
+            )
             self.statistic[value] = statistic
             self.root[value] = root
             self.plain[value] = plain

@@ -1,6 +1,7 @@
 """What may be known of a value, and what is known of the whole network so far."""
 
 import functools
+import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
@@ -44,8 +45,12 @@ class Key:
     """A random key, or what it is made of."""
 
 
-KEY = Key()
-Value: TypeAlias = Known | Law | Weight | Key
+class Unknown:
+    """Nothing is known of a value."""
+
+
+KEY, UNKNOWN = Key(), Unknown()
+Value: TypeAlias = Known | Law | Weight | Key | Unknown
 Chosen: TypeAlias = dict[tuple[int, ...], float]
 
 
@@ -57,7 +62,7 @@ class Rearranged(Exception):
         self.leaves = leaves
 
 
-Watch: TypeAlias = Callable[[Path, int, Sequence[Value]], None]
+Watch: TypeAlias = Callable[[Path, int, Sequence[Value]], Sequence[Value]]
 
 
 class Product(NamedTuple):
@@ -69,6 +74,7 @@ class Product(NamedTuple):
       variance: of the weight's entries.
       terms: the number of products in each output.
       sizes: the numbers of entries of what it meets and of its output.
+      std: of the output.
     """
 
     at: tuple[Path, int | None]
@@ -76,6 +82,7 @@ class Product(NamedTuple):
     variance: float
     terms: float
     sizes: tuple[int, int]
+    std: float
 
 
 @dataclass
@@ -87,11 +94,15 @@ class Context:
       chosen: for each weight, and each of its stacked layers, its variance.
       unknown: variables whose law nobody knows, by the input that they are.
       last: the name of the weight that data met last, for messages.
-      watch: is told of the results of each equation, by where it is; or ``None``.
+      watch: is told of the results of each equation, by where it is, and says what to
+        go on with; or ``None``.
       path: the way in to the program that is read.
       at: the equation of it that is read; ``None`` outside of all programs.
       inside: whether products with the zeros of a padding are left out.
       products: for each layer's output, by its variable: what was summed.
+      batch: the number of samples; 0 if nobody asks how alike they are.
+      stops: why values are not known, if reading goes on behind these; ``None`` if it
+        is to raise.
     """
 
     network: Network
@@ -103,6 +114,8 @@ class Context:
     at: int | None = None
     inside: bool = False
     products: dict[Hashable, Product] = field(default_factory=dict)
+    batch: int = 0
+    stops: list[str] | None = None
 
     def variance(self, weight: Weight, fan_in: float, second_moment: float) -> float:
         """The variance of a kernel's entries; chosen now if it has none yet."""
@@ -110,6 +123,12 @@ class Context:
         known = []
         for leaf, index in weight.of:
             chosen = self.chosen.setdefault(leaf, {})
+            if index not in chosen and not math.isfinite(second_moment):
+                raise ValueError(
+                    f"autoinit finds no finite second moment for what {self.last} is "
+                    "multiplied with: something before it grows like an exponential. "
+                    "Put a norm between, or use lsuv(), which looks at data."
+                )
             if index not in chosen and second_moment * fan_in > 0:
                 gain = weight.factor**2 * fan_in * second_moment
                 if gain > 0:
@@ -149,11 +168,14 @@ def as_law(value: Value) -> Law:
 
     Raises:
       Rearranged: for a weight.
+      ValueError: if nothing is known.
     """
     if isinstance(value, Law):
         return value
     if isinstance(value, Weight):
         raise Rearranged(frozenset(leaf for leaf, _ in value.of))
+    if isinstance(value, Unknown):
+        raise ValueError("nothing is known of a value that decides what runs")
     assert isinstance(value, Known)
     return value.law
 

@@ -6,7 +6,7 @@ are laid out once; what their results feed back is the second operand of a ``car
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jaxinit.program import primitives, versions
@@ -74,7 +74,8 @@ class Flow:
       users: for each value, the nodes that use it, with the operand's position.
       outputs: the values that the program returns.
       data: for each value, whether it depends on the model's inputs.
-      leaves: for each value without data, the parameter leaves it is computed from.
+      leaves: for each value without data, the parameter leaves it is computed from;
+        none for the others.
       state: for each value without data, whether it depends on the model's state.
     """
 
@@ -159,6 +160,44 @@ class Flow:
                 yield number, position
                 if passes(number, position):
                     todo += self.nodes[number].results
+
+    def gathered(
+        self, marks: Mapping[int, int], passes: Callable[[Node, int], bool]
+    ) -> list[int]:
+        """For each value, the marks of all nodes that it comes from.
+
+        Args:
+          marks: for some nodes, their marks as the bits of an integer.
+          passes: whether to go on from a node to one of its operands.
+        """
+        found = [0] * len(self.values)
+        again = True
+        while again:
+            again = False
+            for number, node in enumerate(self.nodes):
+                here = marks.get(number, 0)
+                for position, operand in enumerate(node.operands):
+                    above = found[operand]
+                    if above and passes(node, position):
+                        here = here | above if here else above
+                for value in node.results:
+                    if found[value] != here:
+                        found[value] = here
+                        again = bool(self._backs)  # a loop feeds it back
+        return found
+
+    def before(
+        self, values: Iterable[int], passes: Callable[[int], bool]
+    ) -> frozenset[int]:
+        """The values, and all from which nodes that pass lead to one of them."""
+        seen, todo = set[int](), list(values)
+        while todo:
+            value = todo.pop()
+            maker = self.values[value].maker
+            if value not in seen and maker is not None and passes(maker):
+                todo += self.nodes[maker].operands
+            seen.add(value)
+        return frozenset(seen)
 
     # Reading.
 
@@ -282,9 +321,9 @@ class Flow:
                 if primitives.is_random(node.primitive):
                     continue
                 data = any(self.data[v] for v in node.operands)
-                leaves = frozenset[int]().union(
-                    *(self.leaves[v] for v in node.operands)
-                )
+                leaves = frozenset[int]()
+                if not data:
+                    leaves = leaves.union(*(self.leaves[v] for v in node.operands))
                 stateful = any(self.state[v] for v in node.operands)
                 for value in node.results:
                     old = self.data[value], self.leaves[value], self.state[value]

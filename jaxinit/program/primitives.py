@@ -4,6 +4,7 @@ What more than one reader asks of a primitive stands here, once. A test shows th
 each primitive of the models in the tests has a row.
 """
 
+import functools
 import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -170,11 +171,14 @@ def is_sum_over_devices(name: str) -> bool:
 def is_float(aval: Any) -> bool:
     """Whether values are floating point, jax's own narrow formats included."""
     dtype = getattr(aval, "dtype", None)
-    if dtype is None or not hasattr(aval, "shape"):
-        return False
+    return dtype is not None and hasattr(aval, "shape") and _is_inexact(dtype)
+
+
+@functools.cache
+def _is_inexact(dtype: Any) -> bool:
     if str(dtype).startswith(("bfloat16", "float8")):
         return True
-    return isinstance(dtype, np.dtype) and np.issubdtype(dtype, np.inexact)
+    return isinstance(dtype, np.dtype) and bool(np.issubdtype(dtype, np.inexact))
 
 
 def is_key(aval: Any) -> bool:

@@ -154,7 +154,7 @@ def _region(
     nodes = []
     live, _ = _live(jaxpr, wanted)
     for index in sorted(live):
-        equation = jaxpr.eqns[index]
+        equation = versions.plain(jaxpr.eqns[index])
         at = Location(path, index)
         kind, programs = _opened(equation)
         operands = tuple(map(operand, equation.invars))

@@ -60,7 +60,11 @@ def replay(
       one more in front.
     """
     run = _Run(plan, hooks, probes)
-    return read(program, values, run), run.records
+    outputs = read(program, values, run)
+    for position, operand in enumerate(program.outputs):
+        if isinstance(operand, Constant) and operand.literal:  # no array yet
+            outputs[position] = jnp.asarray(operand.value, operand.aval.dtype)
+    return outputs, run.records
 
 
 class _Run:

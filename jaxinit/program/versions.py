@@ -14,6 +14,7 @@ import jax
 import jax.extend.core as jex
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 # jax's own types leave out what the abstract values of a program's variables have.
 Jaxpr: TypeAlias = Any
@@ -143,6 +144,27 @@ def num_devices(equation: Equation) -> int:
     return math.prod(sizes[name] for name in names)
 
 
+_REDUCTIONS = {"psum": lax.reduce_sum, "pmax": lax.reduce_max, "pmin": lax.reduce_min}
+
+
+def plain(equation: Equation) -> Equation:
+    """An equation; a collective that ``vmap`` made one of axes, as that reduction.
+
+    ``vmap(f, axis_name=...)`` leaves the axis of a ``psum`` in the program as a number:
+    it adds up entries of one array, and joins no devices.
+    """
+    reduce = _REDUCTIONS.get(equation.primitive.name)
+    axes = equation.params.get("axes", ())
+    if reduce is None or not axes or not all(isinstance(axis, int) for axis in axes):
+        return equation
+    if len(equation.invars) != 1 or equation.params.get("axis_index_groups"):
+        return equation
+    (operand,) = equation.invars
+    made = jax.make_jaxpr(lambda x: reduce(x, tuple(axes)))(shape_of(operand))
+    (meant,) = made.jaxpr.eqns
+    return equation.replace(primitive=meant.primitive, params=meant.params)
+
+
 def call_name(equation: Equation) -> str | None:
     """The name of the function that a call-like equation was made from."""
     if "name" in equation.params:
@@ -232,7 +254,7 @@ def summarized(function: Callable[[jax.Array], jax.Array], value: jax.Array) -> 
     return inside(value)
 
 
-def shape_of(var: Var) -> jax.ShapeDtypeStruct:
+def shape_of(var: Var | Literal) -> jax.ShapeDtypeStruct:
     """The shape and dtype of a variable, and its sharding if that is in its type."""
     aval: Any = var.aval
     sharding = getattr(aval, "sharding", None)
@@ -246,7 +268,7 @@ def shape_of(var: Var) -> jax.ShapeDtypeStruct:
 def like(value: jax.Array, other: Any) -> jax.Array:
     """``value``, sharded as ``other`` where that is part of its type."""
     sharding = jax.typeof(other).sharding
-    if jax.typeof(value).sharding == sharding:
+    if jax.typeof(value).sharding == sharding or sharding.mesh.empty:
         return value
     placed: jax.Array = jax.sharding.reshard(value, sharding)
     return placed
@@ -254,8 +276,11 @@ def like(value: jax.Array, other: Any) -> jax.Array:
 
 def evaluate(program: Program, values: Sequence[Any]) -> list[Any]:
     """Runs a whole program as it stands."""
-    results: list[Any] = jax.core.eval_jaxpr(program.jaxpr, program.consts, *values)
-    return results
+    results = jax.core.eval_jaxpr(program.jaxpr, program.consts, *values)
+    return [
+        jnp.asarray(result, shape_of(var).dtype) if isinstance(var, Literal) else result
+        for result, var in zip(results, program.jaxpr.outvars, strict=True)
+    ]
 
 
 def within(equation: Equation) -> Iterator[Equation]:

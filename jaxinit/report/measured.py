@@ -1,6 +1,8 @@
 """What an analysis measured: the rows, the arrays, and what follows from them."""
 
 import dataclasses
+import functools
+import math
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -50,6 +52,11 @@ class Row(NamedTuple):
     branch: tuple[str, ...]
     role: str = ""
 
+    @property
+    def channels(self) -> int:
+        """How many units the output has, wherever their axes are."""
+        return math.prod(self.shape) * self.steps // max(self.samples, 1)
+
 
 class Branch(NamedTuple):
     """A sum in which a branch is added to a stream.
@@ -96,9 +103,9 @@ class Measured:
       model: metric name -> `(seeds,)`, of the model as a whole; what was asked for.
       histograms: row name -> `(seeds, 129)`, shares of its values by sign and
         exponent: negative ones from 2^23 to 2^-40, zeros, positive ones; if asked for.
-      predicted: ``"second_moment"`` and ``"chi"`` as theory expects them, `(rows,)`,
-        and ``"second_moment_z"``, ``"chi_z"``, how many standard errors the mean over
-        seeds lies above; NaN where no law is known; empty unless asked for.
+      predicted: ``"second_moment"``, ``"cos"`` and ``"chi"`` as theory expects them,
+        `(rows,)`, and with ``"_z"`` behind the name how many standard errors the mean
+        over seeds lies above; NaN where no law is known; empty unless asked for.
       remedies: what would mend the model, the best first; empty if it is healthy or
         nobody was to look for them.
     """
@@ -129,7 +136,7 @@ class Measured:
         object.__setattr__(self, "evidence", plain(self.evidence, "evidence"))
         check(self)
 
-    @property
+    @functools.cached_property
     def layers(self) -> tuple[str, ...]:
         """Names of the rows, in the order data meets them."""
         return tuple(row.name for row in self.rows)

@@ -20,15 +20,24 @@ def plain(value: Any, place: str = "settings") -> Any:
     Raises:
       TypeError: for anything else, naming where it is.
     """
+    if type(value) in _SCALARS:
+        return value
     if isinstance(value, np.generic):
         return plain(value.item(), place)
-    if value is None or isinstance(value, bool | int | float | str):
+    if isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list | tuple):
-        return [plain(item, f"{place}[{i}]") for i, item in enumerate(value)]
+        return [_inside(item, place, i) for i, item in enumerate(value)]
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        return {key: plain(item, f"{place}[{key!r}]") for key, item in value.items()}
+        return {key: _inside(item, place, key) for key, item in value.items()}
     raise TypeError(
         f"`{place}` must be of types that JSON knows (None, bool, int, float, str, "
         f"list, dict with str keys), got {type(value).__name__}: {value!r:.80}."
     )
+
+
+_SCALARS = frozenset({type(None), bool, int, float, str})
+
+
+def _inside(value: Any, place: str, key: int | str) -> Any:
+    return value if type(value) in _SCALARS else plain(value, f"{place}[{key!r}]")

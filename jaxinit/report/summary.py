@@ -71,12 +71,7 @@ def summarize(values: np.ndarray, *, log: bool) -> Summary:
     """
     finite = np.isfinite(values)
     kept = np.where(finite, values, np.nan)
-    with warnings.catch_warnings():
-        # A row without a single finite value has no quantiles: NaN is the answer.
-        warnings.simplefilter("ignore", RuntimeWarning)
-        low, q05, q25, median, q75, q95, high = np.nanquantile(
-            kept, [0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0], axis=0
-        )
+    low, q05, q25, median, q75, q95, high = _quantiles(kept)
     mean_log10, stderr_log10, std_log10 = moments(
         log10(values) if log else np.full_like(kept, np.nan)
     )
@@ -95,6 +90,21 @@ def summarize(values: np.ndarray, *, log: bool) -> Summary:
         share_zero=(values == 0).sum(axis=0) / num_seeds,
         share_nonfinite=(~finite).sum(axis=0) / num_seeds,
     )
+
+
+def _quantiles(values: np.ndarray) -> np.ndarray:
+    """Quantiles over the first axis of what is no NaN, `(quantiles, rows)`."""
+    wanted = [0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0]
+    found = np.full((len(wanted), values.shape[1]), np.nan)
+    whole = ~np.isnan(values).any(axis=0) & (len(values) > 0)
+    if whole.any():
+        found[:, whole] = np.quantile(values[:, whole], wanted, axis=0)
+    if not whole.all():  # row by row: a hundred times as slow
+        with warnings.catch_warnings():
+            # A row without a single finite value has no quantiles: NaN is the answer.
+            warnings.simplefilter("ignore", RuntimeWarning)
+            found[:, ~whole] = np.nanquantile(values[:, ~whole], wanted, axis=0)
+    return found
 
 
 def log10(values: np.ndarray) -> np.ndarray:

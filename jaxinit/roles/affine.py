@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+from jaxinit.layers.event import Event
 from jaxinit.program import primitives
 from jaxinit.program.axes import Layout, Shape, rearranged
 from jaxinit.program.flow import CARRY, CHOICE, SLICE, STACK, Flow, Node
@@ -32,6 +33,10 @@ class Affine:
             if is_weight(event)
             for use in telling_uses(event)
         }
+        self._acting: list[list[Event]] = [[] for _ in range(num_leaves)]
+        for event in anchors.events.values():
+            for leaf in event.params:
+                self._acting[leaf].append(event)
         self._varying = varying_axes(self.flow)
         count = len(self.flow.values)
         # What is known of each value: computed from reductions of data (or from the
@@ -152,9 +157,10 @@ class Affine:
     def _has_scale(self, param: int) -> bool:
         """Whether it is the shift of a norm, whose gain may vary along many axes."""
         return any(
-            self.flow.leaves[param] & set(event.params)
-            and any("norm_scale" in self.roles[leaf] for leaf in event.params)
-            for event in self.anchors.events.values()
+            "norm_scale" in self.roles[other]
+            for leaf in self.flow.leaves[param]
+            for event in self._acting[leaf]
+            for other in event.params
         )
 
     def _along_channels(self, value: int, count: int) -> bool:

@@ -1,11 +1,11 @@
 """Where the events of a program are in its flow graph."""
 
-import functools
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 
 from jaxinit.layers.event import Event, Use
 from jaxinit.layers.find import Sites
-from jaxinit.program import primitives
+from jaxinit.program.bits import union
 from jaxinit.program.flow import Flow, Node
 from jaxinit.program.paths import Location
 
@@ -21,6 +21,7 @@ class Anchors:
       lookups: for each node that reads a table, its event's number.
       joins: for each node that joins two paths, its event's number.
       nodes: for the number of an event, its first node.
+      using: for each parameter leaf, the events that use it as a weight, as bits.
     """
 
     def __init__(self, flow: Flow, sites: Sites) -> None:
@@ -36,6 +37,10 @@ class Anchors:
         self.lookups: dict[int, int] = {}
         self.joins: dict[int, int] = {}
         self.nodes: dict[int, int] = {}
+        self.using: defaultdict[int, int] = defaultdict(int)
+        for user, event in self.events.items():
+            for use in event.uses:
+                self.using[use.leaf] |= 1 << user
         for index, node in enumerate(flow.nodes):
             number = self._starts.get((node.at.path, node.at.equation))
             if number is None:
@@ -48,20 +53,6 @@ class Anchors:
                 self.weights[index] = number
             elif event.uses:
                 self.lookups[index] = number
-
-    @functools.cached_property
-    def statistics(self) -> list[bool]:
-        """For each value, whether it is computed from reductions of data alone."""
-        flow = self.flow
-        found = [False] * len(flow.values)
-        for index, node in enumerate(flow.nodes):
-            moving = [v for v in node.operands if flow.data[v]]
-            if not moving or index in self.weights:
-                continue
-            reduces = node.primitive in primitives.REDUCTIONS
-            for value in node.results:
-                found[value] = reduces or all(found[v] for v in moving)
-        return found
 
     def event_at(self, at: Location) -> int | None:
         """The event that starts at a place, or at a call that the place is inside."""
@@ -97,15 +88,9 @@ class Anchors:
         """Events by when their output is computed."""
         return sorted(numbers, key=lambda number: self.events[number].order)
 
-    def ancestors(self, numbers: Iterable[int]) -> frozenset[int]:
-        """Events and all that is upstream of them."""
-        seen, todo = set[int](), list(numbers)
-        while todo:
-            number = todo.pop()
-            if number not in seen:
-                seen.add(number)
-                todo += self.events[number].parents
-        return frozenset(seen)
+    def ancestors(self, numbers: Iterable[int]) -> int:
+        """Events and all that is upstream of them, as bits."""
+        return union(self.events[number].above for number in numbers)
 
 
 def is_weight(event: Event) -> bool:

@@ -70,7 +70,7 @@ def find_attentions(
     found: dict[_Operands, None] = {}
     for index, node in enumerate(flow.nodes):
         if _is_product_of_data(anchors, index):
-            for operands in _attended(anchors, index, node):
+            for operands in _attended(anchors, index, node, residual):
                 found[operands] = None
     loop_at = {
         loop.path: loop for event in anchors.events.values() for loop in event.loops
@@ -124,8 +124,10 @@ def _is_product_of_data(anchors: Anchors, index: int) -> bool:
 # The two products.
 
 
-def _attended(anchors: Anchors, index: int, node: Node) -> Iterable[_Operands]:
-    """The attentions whose scores a product gives."""
+def _attended(
+    anchors: Anchors, index: int, node: Node, residual: frozenset[int]
+) -> Iterable[_Operands]:
+    """The attentions whose scores a product gives; no stream is scores."""
     flow = anchors.flow
     contracting, batch = node.params["dimension_numbers"]
     labels: list[tuple[int, ...]] = [()] * len(batch[0])
@@ -161,7 +163,8 @@ def _attended(anchors: Anchors, index: int, node: Node) -> Iterable[_Operands]:
             result = then.results[0]
             shape = flow.values[result].shape
             moved = moved_labels(then, position, axes, flow.values[value].shape, shape)
-            if result not in known and moved is not None and any(moved):
+            stream = anchors.joins.get(user) in residual
+            if result not in known and moved is not None and any(moved) and not stream:
                 straight = primitives.LAYOUT | {
                     "mul",
                     "div",

@@ -85,9 +85,13 @@ def number_blocks(
       attentions: its attentions.
     """
     layers = _own_layers(branches)
+    made: dict[int, list[int]] = {}
+    for which, attention in enumerate(attentions):
+        for number in attention.query | attention.output:
+            made.setdefault(number, []).append(which)
     own = tuple(
-        tuple(a for a in attentions if (a.query | a.output) & set(numbers))
-        for numbers in layers
+        tuple(attentions[i] for i in sorted({i for n in ours for i in made.get(n, ())}))
+        for ours in layers
     )
     joins = frozenset(branch.join for branch in branches)
     mixes = [

@@ -7,10 +7,12 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxinit.layers.event import Event, Loop
+from jaxinit.program.bits import bits
 from jaxinit.program.flow import CHOICE, Node
 from jaxinit.program.paths import Location
 from jaxinit.roles.anchors import Anchors, is_weight
-from jaxinit.roles.residual import LINEAR, Residual, Unclear, residual_join
+from jaxinit.roles.residual import Residual, Unclear, residual_join
+from jaxinit.roles.upstream import LINEAR, Upstream
 
 
 class Branch(NamedTuple):
@@ -66,8 +68,9 @@ def find_branches(
     """
     known: dict[int, Residual] = {}
     unclear: list[Unclear] = []
+    upstream = Upstream(anchors)
     for number in anchors.in_order(anchors.joins.values()):
-        residual = residual_join(anchors, number, known, said)
+        residual = residual_join(anchors, upstream, number, known, said)
         if isinstance(residual, Unclear):
             unclear.append(residual)
         elif residual is not None:
@@ -179,28 +182,19 @@ def _ends(anchors: Anchors, residual: Residual) -> tuple[int, ...]:
     nearest = [
         n for n in anchors.nearest_weights([value], keeps_zero) if n in residual.inside
     ] or [n for n in anchors.nearest_weights([value]) if n in residual.inside]
-    main = [
-        n
-        for n in nearest
-        if any(
-            anchors.ancestors([p]) & residual.fork for p in anchors.events[n].parents
-        )
-    ]
+    fork = bits(residual.fork)
+    main = [n for n in nearest if anchors.ancestors(anchors.events[n].parents) & fork]
     return tuple(main or nearest)
 
 
 def _streams(anchors: Anchors, found: Sequence[Residual]) -> list[int]:
     """Numbers the residual streams: joins are chained by what they add to."""
     stream_of: dict[int, int] = {}
+    count = 0
     for residual in found:
-        stream_of[residual.join] = next(
-            (
-                stream_of[number]
-                for number in _before(anchors, residual)
-                if number in stream_of
-            ),
-            len(set(stream_of.values())),
-        )
+        before = (stream_of[n] for n in _before(anchors, residual) if n in stream_of)
+        stream_of[residual.join] = stream = next(before, count)
+        count += stream == count
     return [stream_of[residual.join] for residual in found]
 
 

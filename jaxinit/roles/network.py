@@ -163,6 +163,8 @@ def _reading(
     for leaf, path in enumerate(traced.params):
         aval = traced.apply.jaxpr.invars[leaf].aval
         axes = sites.scanned.get(leaf, ())
+        used = first.get(leaf)
+        parts = _parts_as_used(structure.parts.get(leaf, ()), used, aval)
         params.append(
             Parameter(
                 leaf,
@@ -170,10 +172,10 @@ def _reading(
                 tuple(aval.shape),
                 aval.dtype,
                 structure.roles[leaf],
-                first.get(leaf),
+                _whole(used, aval) if used and parts else used,
                 tuple(aval.shape[axis] for axis in axes),
                 tuple(axes),
-                _parts_as_used(structure.parts.get(leaf, ()), first.get(leaf), aval),
+                parts,
             )
         )
     return anchors, structure, tuple(params)
@@ -187,6 +189,13 @@ def _parts_as_used(
         return ()
     size = math.prod(aval.shape[axis] for axis in use.out_axis)
     return parts if sum(len(part.outputs) for part in parts) == size else ()
+
+
+def _whole(use: Use, aval: Any) -> Use:
+    """The use of all parts of a kernel, where the first may be that of one."""
+    named = {*use.in_axis, *use.batch_axis}
+    rest = (n for axis, n in enumerate(aval.shape) if axis not in named)
+    return use._replace(fan_out=max(use.fan_out, math.prod(rest)))
 
 
 @cached(16)

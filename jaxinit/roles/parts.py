@@ -1,5 +1,6 @@
 """Fused kernels: which of a kernel's outputs are queries, keys, values or gates."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -12,6 +13,9 @@ from jaxinit.program.flow import SLICE, Flow, Node
 from jaxinit.roles.anchors import Anchors
 from jaxinit.roles.attention import Attention
 from jaxinit.roles.slices import Slice, goes_on
+
+_PROJECTIONS = frozenset({"query", "key", "value"})
+_Told = tuple[tuple[int, ...], frozenset[str]]
 
 _MOST = 8
 """More pieces than that are heads or channels, not kernels."""
@@ -42,7 +46,8 @@ def find_parts(
 
     They are told apart where the kernel's output is cut up: what becomes queries is
     one part, however many pieces it is cut into, and so are keys and values; other
-    outputs are cut where the model cuts them first.
+    outputs are cut where the model cuts them first. A kernel may also be cut before
+    data meet it, and each piece may be.
 
     Args:
       anchors: the program's events.
@@ -54,21 +59,75 @@ def find_parts(
             attention.operands, ("query", "key", "value"), strict=True
         ):
             targets.setdefault(value, set()).add(role)
-    found: dict[int, tuple[Part, ...]] = {}
+    found: dict[int, list[_Told]] = {}
+    cut: dict[int, dict[int, Slice]] = {}
     for index, number in anchors.weights.items():
         uses = [u for u in anchors.events[number].uses if u.out_axis]
-        if len(uses) != 1 or uses[0].groups > 1 or uses[0].leaf in found:
+        if len(uses) != 1 or uses[0].groups > 1:
             continue
-        start = _outputs(anchors, index, uses[0])
-        if start is not None:
-            parts = _parts(anchors, start, targets)
-            leaf = uses[0].leaf
-            found[leaf] = tuple(Part(leaf, *part) for part in parts)
-    return {leaf: parts for leaf, parts in found.items() if len(parts) > 1}
+        use = uses[0]
+        known = found.setdefault(use.leaf, [])
+        covered = {output for outputs, _ in known for output in outputs}
+        if len(covered) == _count(anchors.flow, use):
+            continue  # it is tied: used once more
+        if use.leaf not in cut:
+            cut[use.leaf] = _cut_before(anchors.flow, use)
+        start = _outputs(anchors, index, use, cut[use.leaf])
+        if start is not None and covered.isdisjoint(start.members):
+            known += _parts(anchors, start, targets, _count(anchors.flow, use))
+    return {
+        leaf: tuple(Part(leaf, *part) for part in _together(parts))
+        for leaf, parts in found.items()
+        if len(_together(parts)) > 1
+    }
 
 
-def _outputs(anchors: Anchors, index: int, use: Use) -> Slice | None:
-    """All outputs of the kernel that a node uses, in the node's result."""
+def _together(told: Sequence[_Told]) -> list[_Told]:
+    """The parts, those of one projection as one, in the order of their outputs.
+
+    Where no part is a gate, none is gated.
+    """
+    merged: list[_Told] = []
+    gates = any("gate" in roles for _, roles in told)
+    for outputs, roles in told:
+        roles = roles if gates else roles & _PROJECTIONS
+        alike = [part for part in merged if roles & _PROJECTIONS and part[1] == roles]
+        for part in alike:
+            merged.remove(part)
+            outputs = tuple(sorted({*part[0], *outputs}))
+        merged.append((outputs, roles))
+    return sorted(merged, key=lambda part: part[0])
+
+
+def _count(flow: Flow, use: Use) -> int:
+    """How many outputs a kernel has."""
+    return math.prod(flow.values[use.leaf].shape[axis] for axis in use.out_axis)
+
+
+def _cut_before(flow: Flow, use: Use) -> dict[int, Slice]:
+    """For values that a kernel is cut into before data meet it, its outputs there."""
+    sizes = [flow.values[use.leaf].shape[axis] for axis in use.out_axis]
+    outputs = np.arange(math.prod(sizes)).reshape(sizes)
+    order = np.argsort(use.out_axis)
+    axes = tuple(use.out_axis[i] for i in order)
+    # The program's inputs are the first of its values, parameters the first of these.
+    found, todo = {}, [Slice(use.leaf, axes, np.transpose(outputs, order))]
+    while todo:
+        part = todo.pop()
+        if part.value in found:
+            continue
+        found[part.value] = part
+        for index, position in flow.users[part.value]:
+            node = flow.nodes[index]
+            if all(flow.is_param(value) for value in node.results):
+                todo += goes_on(flow, part, node, position)
+    return found
+
+
+def _outputs(
+    anchors: Anchors, index: int, use: Use, cut: dict[int, Slice]
+) -> Slice | None:
+    """The outputs of the kernel that a node uses, in the node's result."""
     flow = anchors.flow
     node = flow.nodes[index]
     for position, operand in enumerate(node.operands):
@@ -79,17 +138,19 @@ def _outputs(anchors: Anchors, index: int, use: Use) -> Slice | None:
             if len(axes) != len(sizes) or list(axes) != sorted(axes):
                 return None
             outputs = np.arange(np.prod(sizes)).reshape(sizes)
+            if outputs.size < _count(flow, use):
+                if operand not in cut or cut[operand].axes != role.outputs:
+                    return None
+                outputs = cut[operand].outputs
             return Slice(node.results[0], tuple(axes), outputs)
     return None
 
 
-_PROJECTIONS = frozenset({"query", "key", "value"})
-_Told = tuple[tuple[int, ...], frozenset[str]]
-
-
-def _parts(anchors: Anchors, start: Slice, targets: dict[int, set[str]]) -> list[_Told]:
-    """The parts that a kernel's outputs fall into, the first output's first."""
-    roles = list(_roles_of(anchors.flow, start, targets))
+def _parts(
+    anchors: Anchors, start: Slice, targets: dict[int, set[str]], whole: int
+) -> list[_Told]:
+    """The parts that some of a kernel's outputs fall into, the first output's first."""
+    roles = list(_roles_of(anchors.flow, start, targets, whole))
     pieces = _pieces(anchors, start) or [start.members]
     projections: dict[str, set[int]] = {}
     for part, role in roles:
@@ -97,11 +158,10 @@ def _parts(anchors: Anchors, start: Slice, targets: dict[int, set[str]]) -> list
             projections.setdefault(role, set()).update(part.members)
     if projections:
         pieces = _by_projection(start.members, pieces, projections)
-    gates = any(role == "gate" for _, role in roles)
     told = []
     for piece in pieces:
         mine = {role for role, members in projections.items() if piece <= members}
-        if gates and not projections:
+        if not projections:
             mine = {role for part, role in roles if part.members <= piece}
             # What a gate such as x * sigmoid(x) multiplies first is itself.
             mine -= {"gated"} if "gate" in mine else set()
@@ -178,10 +238,9 @@ def _is_output(anchors: Anchors, value: int) -> bool:
 
 
 def _roles_of(
-    flow: Flow, start: Slice, targets: dict[int, set[str]]
+    flow: Flow, start: Slice, targets: dict[int, set[str]], whole: int
 ) -> Iterator[tuple[Slice, str]]:
     todo, seen = [start], dict[tuple[object, ...], Slice]()
-    whole = start.outputs.size
     while todo:
         part = todo.pop()
         if part.name in seen:

@@ -1,5 +1,6 @@
 """The weights and biases that make a model's outputs."""
 
+import functools
 import math
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -7,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 
 from jaxinit.models.trace import Traced
+from jaxinit.program.bits import union
 from jaxinit.program.flow import Node
 from jaxinit.roles.anchors import Anchors
 
@@ -70,26 +72,23 @@ def find_ends(
 
 def _main(anchors: Anchors, traced: Traced, leaves: dict[int, int]) -> int | None:
     flow = anchors.flow
-    passed = {
-        leaf: frozenset(
-            v
-            for i in flow.upstream([value], _through(anchors))
-            for v in flow.nodes[i].operands
-        )
-        for leaf, value in leaves.items()
-    }
-    last = [
-        leaf
-        for leaf, value in leaves.items()
-        if not any(value in passed[other] for other in leaves if other != leaf)
-    ]
+    users: dict[int, int] = {}
+    for leaf, value in leaves.items():
+        for index, _ in flow.users[value]:
+            users[index] = users.get(index, 0) | 1 << leaf
+    used = flow.gathered(users, _through(anchors))
+    by_others = union(used[value] & ~(1 << leaf) for leaf, value in leaves.items())
+    last = [leaf for leaf in leaves if not by_others >> leaf & 1]
     ranked = [leaf for leaf in last if flow.values[leaves[leaf]].shape] or last
+
+    @functools.cache
+    def passed() -> list[int]:
+        weights = {index: 1 << bit for bit, index in enumerate(anchors.weights)}
+        return flow.gathered(weights, _through(anchors))
 
     def weight(leaf: int) -> tuple[int, int]:
         value = leaves[leaf]
-        above = flow.upstream([value], _through(anchors))
-        depth = sum(index in anchors.weights for index in above)
-        return depth, math.prod(flow.values[value].shape)
+        return passed()[value].bit_count(), math.prod(flow.values[value].shape)
 
     order = _in_order(traced.output(range(len(flow.outputs))), weight, set(ranked))
     return next((leaf for leaf in order if leaf in ranked), None)

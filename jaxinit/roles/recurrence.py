@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple
 
 from jaxinit.program import primitives
 from jaxinit.program.axes import Layout, rearranged
+from jaxinit.program.bits import union
 from jaxinit.program.flow import CARRY, SLICE, Flow, Node
 from jaxinit.program.paths import Path
 from jaxinit.roles.anchors import Anchors
@@ -55,24 +56,31 @@ def recurrent_layers(anchors: Anchors) -> frozenset[int]:
       Their events' numbers.
     """
     flow = anchors.flow
+    after, before = [0] * len(flow.values), [0] * len(flow.values)
+    mine: dict[Path, int] = {}
+    for bit, (_, loop, start, back) in enumerate(_carries(anchors)):
+        after[start] |= 1 << bit
+        before[back] |= 1 << bit
+        mine[loop] = mine.get(loop, 0) | 1 << bit
+
+    def within(node: Node) -> int:
+        return union(mine[loop] for loop in node.loops if loop in mine)
+
+    inner = [(i, n) for i, n in enumerate(flow.nodes) if n.primitive != CARRY]
+    met = dict[int, int]()
+    for index, node in inner if mine else ():
+        here = union(after[value] for value in node.operands)
+        if index in anchors.weights:
+            met[index] = here
+        for value in node.results:
+            after[value] |= here & within(node)
     found = set[int]()
-    for _, loop, start, back in _carries(anchors):
-
-        def within(node: Node, loop: Path = loop) -> bool:
-            return loop in node.loops and node.primitive != CARRY
-
-        down = {
-            index
-            for index, _ in flow.downstream(
-                [start], lambda index, _: within(flow.nodes[index])
-            )
-        }
-        up = flow.upstream([back], lambda node, _: within(node))
-        found |= {
-            anchors.weights[index]
-            for index in up
-            if index in down and index in anchors.weights
-        }
+    for index, node in reversed(inner) if mine else ():
+        here = union(before[value] for value in node.results)
+        if here & met.get(index, 0):
+            found.add(anchors.weights[index])
+        for value in node.operands:
+            before[value] |= here & within(node)
     return frozenset(found)
 
 
@@ -92,7 +100,7 @@ def find_gates(
     flow = anchors.flow
     carries = {index: loop for index, loop, *_ in _carries(anchors)}
     gates: dict[int, set[Gate]] = {}
-    for index in added:
+    for index in added if carries else ():
         node = flow.nodes[index]
         param = next(v for v in node.operands if flow.is_param(v))
         segments = _segments(flow, param)
@@ -135,7 +143,10 @@ def _carries(anchors: Anchors) -> Iterator[tuple[int, Path, int, int]]:
 # Biases.
 
 
-def _segments(flow: Flow, value: int) -> list[tuple[int, int, int, int]] | None:
+_Segment = tuple[int, int, int, int]
+
+
+def _segments(flow: Flow, value: int) -> list[_Segment] | None:
     """Which leaves a parameter value is made of along its last axis.
 
     Returns:
@@ -165,6 +176,9 @@ def _segments(flow: Flow, value: int) -> list[tuple[int, int, int, int]] | None:
             ]
             position += flow.values[operand].shape[-1]
         return segments
+    if node.primitive in ("slice", "split"):
+        (whole,) = found
+        return whole and _clipped(whole, *_window(flow, node, value))
     passes = primitives.KEEPS_ELEMENTS | {"broadcast_in_dim", "add", SLICE}
     sizes = {flow.values[v].shape[-1:] for v in node.operands if flow.is_param(v)}
     if node.primitive not in passes or sizes != {shape[-1:]}:
@@ -172,6 +186,33 @@ def _segments(flow: Flow, value: int) -> list[tuple[int, int, int, int]] | None:
     if any(inner is None for inner in found):
         return None
     return [segment for inner in found for segment in inner or ()]
+
+
+def _window(flow: Flow, node: Node, value: int) -> tuple[int, int]:
+    """Which entries of a parameter's last axis a piece of it holds, if whole there."""
+    before = flow.values[node.operands[0]].shape
+    if node.primitive == "split":
+        if node.params["axis"] != len(before) - 1:
+            return 0, 0
+        which = node.results.index(value)
+        low = int(sum(node.params["sizes"][:which]))
+        return low, low + int(node.params["sizes"][which])
+    strides = node.params["strides"]
+    starts, stops = node.params["start_indices"], node.params["limit_indices"]
+    rest = (*starts[:-1], *stops[:-1]) == (*(0 for _ in starts[1:]), *before[:-1])
+    if not rest or (strides is not None and set(strides) != {1}):
+        return 0, 0
+    return int(starts[-1]), int(stops[-1])
+
+
+def _clipped(segments: list[_Segment], low: int, high: int) -> list[_Segment]:
+    """What of the segments lies between two entries, from the first of these on."""
+    within = [(s, max(s[1], low), min(s[2], high)) for s in segments]
+    return [
+        (leaf, first - low, last - low, offset + first - start)
+        for (leaf, start, _, offset), first, last in within
+        if first < last
+    ]
 
 
 # From a bias to what its gate multiplies.

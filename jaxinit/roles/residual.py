@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import NamedTuple
 
 from jaxinit.layers.event import Event
 from jaxinit.program import primitives
-from jaxinit.program.flow import CARRY, CHOICE, SLICE, STACK, Node
+from jaxinit.program.bits import bits
+from jaxinit.program.flow import CARRY, STACK, Node
 from jaxinit.roles.anchors import Anchors, is_weight
+from jaxinit.roles.upstream import Upstream
 
 
 @dataclass(frozen=True)
@@ -40,14 +41,16 @@ class Unclear(NamedTuple):
 
 def residual_join(
     anchors: Anchors,
+    upstream: Upstream,
     number: int,
     known: dict[int, Residual],
-    said: Mapping[int, bool] = MappingProxyType({}),
+    said: Mapping[int, bool],
 ) -> Residual | Unclear | None:
     """What a join adds to a stream; ``None`` if it is no such addition.
 
     Args:
       anchors: the program's events.
+      upstream: what its values come from.
       number: the join.
       known: the residual joins before it.
       said: for parameter leaves, whether the user says that they end a branch.
@@ -55,14 +58,14 @@ def residual_join(
     event = anchors.events[number]
     if event.shortcut is None or not event.skip:
         return None
-    sides = _sides(anchors, number)
+    sides = _sides(anchors, number) if said else ((), ())
     for side in (0, 1):
         only = set(sides[side]) - set(sides[1 - side])
         uses = [use for n in only for use in anchors.events[n].uses]
         answers = [said[use.leaf] for use in uses if use.leaf in said]
         if answers:
             return _told(anchors, number, side, known) if any(answers) else None
-    return _read_join(anchors, number, known)
+    return _read_join(anchors, upstream, number, known)
 
 
 def _sides(anchors: Anchors, number: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -92,13 +95,15 @@ def _told(
 
 
 def _read_join(
-    anchors: Anchors, number: int, known: dict[int, Residual]
+    anchors: Anchors, upstream: Upstream, number: int, known: dict[int, Residual]
 ) -> Residual | Unclear | None:
     event = anchors.events[number]
     assert event.shortcut is not None
     node = anchors.flow.nodes[anchors.nodes[number]]
     skip, branch = node.operands[event.shortcut], node.operands[1 - event.shortcut]
-    if _is_gated(anchors, skip) or _are_logits(anchors, node.results[0]):
+    if upstream.are_logits(node.results[0]) or _is_gated(anchors, upstream, skip):
+        return None
+    if _is_log_of_sum(anchors, skip, branch):
         return None
     if any(loop.kind != "layers" for loop in event.loops[-1:]):
         if not _comes_back(anchors, skip, branch):
@@ -106,14 +111,19 @@ def _read_join(
     fork, own = _paths(anchors, event, known)
     if not fork:
         return None
+    if _is_step(anchors, own, anchors.ancestors(event.branch)):
+        return None
     if any(is_weight(anchors.events[n]) for n in own):
-        bends = _bends(anchors, skip, branch), _bends(anchors, branch, skip)
+        bends = upstream.bends(skip, branch), upstream.bends(branch, skip)
         if all(bends):
             return Unclear(number, _sides(anchors, number))
         if bends != (False, True):
             return None
     inside = _branch(anchors, event, fork)
     if not any(is_weight(anchors.events[n]) for n in inside):
+        return None
+    aside = {n for n in inside if not anchors.events[n].above & bits(fork)}
+    if aside and _is_fed(anchors, skip, aside):
         return None
     return Residual(number, fork, inside)
 
@@ -123,7 +133,7 @@ def _paths(
 ) -> tuple[frozenset[int], frozenset[int]]:
     """Where the two paths of a join part, and the layers of the skip's own."""
     above = anchors.ancestors(event.branch)
-    if event.skip <= above:
+    if not bits(event.skip) & ~above:
         return event.skip, frozenset()
     return _fork(anchors, event.skip, above, known)
 
@@ -132,29 +142,7 @@ def _branch(anchors: Anchors, event: Event, fork: frozenset[int]) -> frozenset[i
     return _inside(anchors, event.branch, fork, anchors.ancestors(event.skip))
 
 
-_TO_LOGITS = primitives.LAYOUT | {"add", "sub", "mul", "div", "select_n", "max"}
-
-
-def _are_logits(anchors: Anchors, value: int) -> bool:
-    """Whether a sum is the scores of a softmax: no stream, whatever was added."""
-    flow = anchors.flow
-
-    def on(user: int, position: int) -> bool:
-        return flow.nodes[user].primitive in _TO_LOGITS and user not in anchors.weights
-
-    return any(
-        flow.nodes[user].primitive == "exp" and _is_summed(anchors, user)
-        for user, _ in flow.downstream([value], on)
-    )
-
-
-def _is_summed(anchors: Anchors, index: int) -> bool:
-    flow = anchors.flow
-    users = flow.users[flow.nodes[index].results[0]]
-    return any(flow.nodes[user].primitive == "reduce_sum" for user, _ in users)
-
-
-def _is_gated(anchors: Anchors, value: int) -> bool:
+def _is_gated(anchors: Anchors, upstream: Upstream, value: int) -> bool:
     """Whether a skip was multiplied by what layers make of the data."""
     flow = anchors.flow
 
@@ -166,10 +154,72 @@ def _is_gated(anchors: Anchors, value: int) -> bool:
         node = flow.nodes[index]
         if node.primitive in ("mul", "dot_general") and index not in anchors.weights:
             data = [v for v in node.operands if flow.data[v]]
-            if len(data) == 2 and all(_is_made(anchors, v) for v in data):
-                if not _is_standardized(anchors, node):
+            if len(data) == 2 and all(map(upstream.is_made, data)):
+                # One factor may be a root of a reduction: a norm without parameters.
+                if not any(map(upstream.is_rooted, node.operands)):
                     return True
     return False
+
+
+_IN_A_SUM = primitives.LAYOUT | primitives.CONTRACTIONS | {"add", "mul", "reduce_sum"}
+
+
+def _is_log_of_sum(anchors: Anchors, skip: int, branch: int) -> bool:
+    """Whether a skip was taken off before an exponential, and then its logarithm.
+
+    What is added there is the largest term, and the sum is the logarithm of a sum.
+    """
+    flow = anchors.flow
+
+    def near(node: Node, position: int) -> bool:
+        joins = flow.values[node.results[0]].maker in anchors.joins
+        return node.primitive in primitives.LAYOUT | {"add", "sub"} and not joins
+
+    def within(node: Node, position: int) -> bool:
+        return node.primitive in _IN_A_SUM
+
+    def operands(name: str, indices: Iterable[int]) -> list[int]:
+        nodes = (flow.nodes[index] for index in indices)
+        return [v for node in nodes if node.primitive == name for v in node.operands]
+
+    def root(value: int) -> int:
+        maker = flow.values[value].maker
+        while maker is not None and flow.nodes[maker].primitive in primitives.LAYOUT:
+            value = flow.nodes[maker].operands[0]
+            maker = flow.values[value].maker
+        return value
+
+    sums = operands("log", flow.upstream([branch], near))
+    terms = operands("exp", flow.upstream(sums, within))
+    makers = [flow.values[value].maker for value in terms]
+    taken = operands("sub", (maker for maker in makers if maker is not None))
+    return root(skip) in {root(value) for value in taken}
+
+
+def _is_step(anchors: Anchors, own: Iterable[int], above: int) -> bool:
+    """Whether a skip is made by a kernel that the branch has used before.
+
+    It is a step of a recurrence that is written out: what enters now is added to what
+    is left of what entered earlier.
+    """
+    uses = (use for n in own for use in anchors.events[n].uses)
+    return any(anchors.using[use.leaf] & above for use in uses)
+
+
+def _is_fed(anchors: Anchors, skip: int, aside: Iterable[int]) -> bool:
+    """Whether a kernel that made the skip feeds the branch from aside as well.
+
+    So it is with the state of a recurrence, as a loop over time or written out.
+    """
+    again = {
+        use.leaf
+        for number in aside
+        for use in anchors.events[number].uses
+        if anchors.using[use.leaf].bit_count() > 1
+        or any(loop.kind != "layers" for loop in anchors.events[number].loops)
+    }
+    made = anchors.nearest_weights([skip]) if again else ()
+    return any(use.leaf in again for n in made for use in anchors.events[n].uses)
 
 
 def _comes_back(anchors: Anchors, skip: int, branch: int) -> bool:
@@ -198,19 +248,6 @@ def _comes_back(anchors: Anchors, skip: int, branch: int) -> bool:
     )
 
 
-def _is_made(anchors: Anchors, value: int) -> bool:
-    """Whether a weight or a loop's carry is upstream of a value."""
-    flow = anchors.flow
-    return any(
-        index in anchors.weights
-        or index in anchors.lookups
-        or flow.nodes[index].primitive == CARRY
-        for index in flow.upstream(
-            [value], lambda node, position: flow.data[node.operands[position]]
-        )
-    )
-
-
 def _stays_near(anchors: Anchors, node: Node, position: int) -> bool:
     """Whether no event lies between a node's result and its operand."""
     flow = anchors.flow
@@ -219,21 +256,10 @@ def _stays_near(anchors: Anchors, node: Node, position: int) -> bool:
     return anchors.event_at(node.at) is None
 
 
-def _is_standardized(anchors: Anchors, node: Node) -> bool:
-    """Whether one factor is a root of a reduction: a norm without parameters."""
-    flow = anchors.flow
-    passes = primitives.LAYOUT | {"mul", "add", "max", "div", "rsqrt", "sqrt"}
-    for value in node.operands:
-        walk = flow.upstream([value], lambda n, _: n.primitive in passes)
-        if any(flow.nodes[i].primitive in ("rsqrt", "sqrt") for i in walk):
-            return True
-    return False
-
-
 def _fork(
     anchors: Anchors,
     skip: Iterable[int],
-    above: frozenset[int],
+    above: int,
     known: dict[int, Residual],
 ) -> tuple[frozenset[int], frozenset[int]]:
     """Where a skip with layers of its own leaves the branch, and these layers.
@@ -243,7 +269,7 @@ def _fork(
     fork, own, todo = set[int](), set[int](), list(skip)
     while todo:
         number = todo.pop()
-        if number in above:
+        if above >> number & 1:
             fork.add(number)
         elif number not in own:
             event = anchors.events[number]
@@ -255,34 +281,13 @@ def _fork(
 
 
 _SAME = primitives.KEEPS_ELEMENTS | {"mul", "div", "neg"}
-LINEAR = primitives.STRAIGHT | {SLICE, STACK, CHOICE}
-LINEAR |= {"concatenate", "pad", "gather", "split"}
-
-
-def _bends(anchors: Anchors, value: int, other: int) -> bool:
-    """Whether a nonlinearity is upstream of a value but not of another.
-
-    What statistics of the data pass through on the way to a norm does not count.
-    """
-    flow = anchors.flow
-
-    def on(node: Node, position: int) -> bool:
-        value = node.operands[position]
-        return flow.data[value] and not anchors.statistics[value]
-
-    shared = set(flow.upstream([other], on))
-    return any(
-        flow.nodes[index].primitive not in LINEAR
-        for index in flow.upstream([value], on)
-        if index not in shared
-    )
 
 
 def _inside(
     anchors: Anchors,
     branch: Iterable[int],
     fork: frozenset[int],
-    skip: frozenset[int],
+    skip: int,
 ) -> frozenset[int]:
     """The events of a branch.
 
@@ -290,13 +295,14 @@ def _inside(
     values from an encoder), the weight layers nearest to the branch belong to it.
     """
     inside, seen, todo = set[int](), set[int](), list(branch)
+    start = bits(fork)
     while todo:
         number = todo.pop()
         event = anchors.events[number]
-        if number in seen or number in skip or event.kind == "source":
+        if number in seen or skip >> number & 1 or event.kind == "source":
             continue
         seen.add(number)
-        if anchors.ancestors([number]) & fork:
+        if event.above & start:
             inside.add(number)
             todo += event.parents
         elif is_weight(event):

@@ -38,13 +38,29 @@ def find_routers(anchors: Anchors) -> list[int]:
     scores of an attention are a product of data with data, and no router's; nor are
     those that a softmax over time weighs.
     """
-    found = [
-        number for index, number in anchors.weights.items() if _routes(anchors, index)
-    ]
-    return anchors.in_order(set(found))
+    told = _tells(anchors)
+    found = {
+        number
+        for index, number in anchors.weights.items()
+        if any(value in told for value in anchors.flow.nodes[index].results)
+        and _routes(anchors, index, told)
+    }
+    return anchors.in_order(found)
 
 
-def _routes(anchors: Anchors, start: int) -> bool:
+def _tells(anchors: Anchors) -> frozenset[int]:
+    """The values that a choice or an exponential is taken of further down."""
+    flow = anchors.flow
+    ends = [n for n in flow.nodes if n.primitive in _CHOOSES or n.primitive == "exp"]
+    return flow.before(
+        {value for node in ends for value in node.operands},
+        lambda index: (
+            flow.nodes[index].primitive in _PASSES and index not in anchors.weights
+        ),
+    )
+
+
+def _routes(anchors: Anchors, start: int, told: frozenset[int]) -> bool:
     flow = anchors.flow
     todo = [
         _Seen(value, _channels(anchors, start, value), False, False)
@@ -52,9 +68,9 @@ def _routes(anchors: Anchors, start: int) -> bool:
     ]
     seen = set[_Seen]()
     weighs = over_channels = False
-    while todo:
+    while todo and not (weighs and over_channels):
         state = todo.pop()
-        if state in seen:
+        if state in seen or not (state.exp or state.value in told):
             continue
         seen.add(state)
         for index, position in flow.users[state.value]:
@@ -62,6 +78,8 @@ def _routes(anchors: Anchors, start: int) -> bool:
             name = node.primitive
             if index in anchors.weights or name == CARRY:
                 continue
+            if state.exp and index in anchors.joins:
+                continue  # a stream: what weighs paths did so before they were added
             if name in _CHOOSES:
                 if any(flow.users[v] for v in node.results):
                     return True

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from jaxinit.models.trace import Traced
+from jaxinit.program.bits import bits
 from jaxinit.program.flow import Node
 from jaxinit.roles.affine import Affine
 from jaxinit.roles.anchors import Anchors, telling_uses
@@ -147,12 +148,9 @@ def read_structure(
         _give(anchors, attention.key, roles, "key")
         _give(anchors, attention.value, roles, "value")
         _give(anchors, attention.output, roles, "attention_output")
-    branches = tuple(_with_attention(branch, attentions) for branch in branches)
-    routers = [
-        number
-        for number in find_routers(anchors)
-        if number not in numbers_of(anchors, ends.main)
-    ]
+    branches = _with_attention(branches, attentions)
+    last = frozenset(numbers_of(anchors, ends.main))
+    routers = [number for number in find_routers(anchors) if number not in last]
     _give(anchors, routers, roles, "router")
     branches = tuple(_without(branch, routers) for branch in branches)
     for branch in branches:
@@ -228,7 +226,7 @@ def _without_heads(
 def _skips_as_it_is(anchors: Anchors, branch: Branch) -> bool:
     """Whether what a branch is added to is what it starts from, with no projection."""
     join = anchors.events[branch.join]
-    return join.skip <= anchors.ancestors(join.branch)
+    return not bits(join.skip) & ~anchors.ancestors(join.branch)
 
 
 def _check_said(
@@ -255,11 +253,18 @@ def _without(branch: Branch, routers: Sequence[int]) -> Branch:
     return branch._replace(ends=type(branch.ends)(ends))
 
 
-def _with_attention(branch: Branch, attentions: Sequence[Attention]) -> Branch:
+def _with_attention(
+    branches: Sequence[Branch], attentions: Sequence[Attention]
+) -> tuple[Branch, ...]:
+    ended = dict[int, int]()
     for number, attention in enumerate(attentions):
-        if attention.output & set(branch.ends):
-            return branch._replace(attention=number)
-    return branch
+        for output in attention.output:
+            ended.setdefault(output, number)
+    return tuple(
+        branch._replace(attention=min(found)) if found else branch
+        for branch in branches
+        for found in [[ended[end] for end in branch.ends if end in ended]]
+    )
 
 
 def _give(
@@ -273,16 +278,16 @@ def _give(
 def _kernels(anchors: Anchors, roles: list[set[str]]) -> None:
     """Weights, lookup tables, and the weights that see the input first."""
     flow = anchors.flow
+
+    def through(node: Node, position: int) -> bool:
+        return flow.data[node.operands[position]]
+
+    kernels = (*anchors.weights, *anchors.lookups)
+    before = flow.gathered(dict.fromkeys(kernels, 1), through)
     for index, number in anchors.weights.items():
         _give(anchors, [number], roles, "weight")
-        node = flow.nodes[index]
-
-        def through(node: Node, position: int) -> bool:
-            return flow.data[node.operands[position]]
-
-        operands = [v for v in node.operands if flow.data[v]]
-        above = flow.upstream(operands, through)
-        if not any(i in anchors.weights or i in anchors.lookups for i in above):
+        operands = [v for v in flow.nodes[index].operands if flow.data[v]]
+        if not any(before[value] for value in operands):
             _give(anchors, [number], roles, "input")
     for number in anchors.lookups.values():
         _give(anchors, [number], roles, "embedding")

@@ -1,7 +1,6 @@
 """Draws a network's variables by a scheme."""
 
 import functools
-import warnings
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -11,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinit._caches import Cache
+from jaxinit._warnings import warn
 from jaxinit.draw.compiling import quick_options
 from jaxinit.draw.own_init import OwnDraw, stacked
 from jaxinit.initializers._call import call
@@ -157,7 +157,7 @@ class SchemeDraw:
                 params = result
         for message, holds in complaints.items():
             if not isinstance(holds, jax.core.Tracer) and bool(jnp.any(holds)):
-                warnings.warn(message, stacklevel=2)
+                warn(message)
         return [*params, *state]
 
 

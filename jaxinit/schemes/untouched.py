@@ -1,8 +1,8 @@
 """What a scheme leaves alone: kinds that it keeps on purpose, and all the rest."""
 
-import warnings
 from collections.abc import Collection
 
+from jaxinit._warnings import warn
 from jaxinit.roles.network import Network, Parameter
 from jaxinit.schemes.scheme import Scheme
 
@@ -83,13 +83,12 @@ def warn_of_untouched(network: Network, taken: Collection[int], scheme: Scheme) 
         why = f"no data meets {left[0].name} in this call"
     else:
         why = f"the program does not show {left[0].name} as a weight with fans"
-    warnings.warn(
+    warn(
         f"this scheme leaves {names}{more} of {network.traced.name} as the model's own "
         f"init draws them: {why}. Give each a rule: override(scheme, "
         f"[({left[0].name!r}, as_stored(initializer))]); to keep its values on "
         f"purpose, [({left[0].name!r}, changed(lambda old: old))].",
         UntouchedWarning,
-        stacklevel=3,
     )
 
 

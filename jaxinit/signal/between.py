@@ -1,23 +1,36 @@
 """What lies in front of each weight layer: which layers, how deep, which operations."""
 
 import dataclasses
+import math
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
 
 from jaxinit.layers.names import row_names
 from jaxinit.program import primitives
-from jaxinit.program.flow import CARRY, CHOICE, SLICE, STACK, Node
+from jaxinit.program.flow import CARRY, CHOICE, SLICE, STACK, Flow, Node
 from jaxinit.program.paths import Location
 from jaxinit.roles.network import Network
 
 # Steps into and out of loops are at the place of the loop, not at one of their own.
-_NOWHERE = frozenset({CARRY, CHOICE, SLICE, STACK})
+NOWHERE = frozenset({CARRY, CHOICE, SLICE, STACK})
 # What moves values and changes none.
 _MOVES = frozenset(
     "reshape transpose broadcast_in_dim convert_element_type squeeze concatenate copy "
     "rev slice".split()
 ) | {SLICE}
+# What adds no other data, and changes no size by much: a bias.
+_PASSES = _MOVES - {"concatenate"} | {"add"}
+_COMPARISONS = frozenset({"lt", "le", "gt", "ge"})
+_ARITHMETIC: dict[str, Callable[..., float]] = {
+    "sqrt": lambda x: math.sqrt(max(x, 0.0)),
+    "rsqrt": lambda x: 1 / math.sqrt(x) if x > 0 else 1.0,
+    "mul": lambda x, y: x * y,
+    "div": lambda x, y: x / y if y else 1.0,
+    "convert_element_type": float,
+    "broadcast_in_dim": float,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,10 +44,13 @@ class Front:
       facts: of types that JSON knows: ``depth`` counts the weight layers on the
         longest way from the inputs, this one included; ``after`` names the nearest
         of them; ``by`` lists the primitives in between; ``random`` and ``state``
-        say whether random numbers and running statistics are among them, ``branch``
+        say whether coin flips and running statistics are among them, ``branch``
         whether the layer is on a residual branch; ``factor`` is the largest constant
-        that multiplies on the way; ``inputs`` numbers the floating-point inputs of
-        the model that the layer takes as they are.
+        that multiplies on the way; ``behind`` the constants that what leaves the
+        layer is multiplied by; ``normed`` says whether the layer's weight is divided
+        by what the model's state holds, as in spectral normalization; ``inputs``
+        numbers the floating-point inputs of the model that the layer takes as they
+        are.
     """
 
     row: str
@@ -59,7 +75,7 @@ def fronts(network: Network) -> list[Front]:
             continue
         maker = flow.values[data[0]].maker
         source = None
-        if maker is not None and flow.nodes[maker].primitive not in _NOWHERE:
+        if maker is not None and flow.nodes[maker].primitive not in NOWHERE:
             made = flow.nodes[maker]
             place = made.results.index(data[0])
             source = made.at._replace(result=place)
@@ -72,6 +88,8 @@ def fronts(network: Network) -> list[Front]:
             "state": any(_is_state(network, n) for n in between),
             "branch": number in on_branch,
             "factor": max((_factor(network, n) for n in between), default=1.0),
+            "behind": _behind(network.anchors.flow, node.results[0]),
+            "normed": any(flow.state[v] and flow.leaves[v] for v in node.operands),
             "inputs": _inputs(network, data[0]),
         }
         found.append(Front(names[number], source, facts))
@@ -122,20 +140,23 @@ def _inputs(network: Network, value: int) -> list[int]:
 
 
 def _is_random(network: Network, node: Node) -> bool:
-    """Whether a node chooses by, or multiplies by, random numbers."""
+    """Whether a node chooses by, or multiplies by, coin flips, as dropout does.
+
+    Noise that is drawn otherwise is a source by itself, of a size of its own.
+    """
     if node.primitive not in ("select_n", "mul"):
         return False
     flow = network.anchors.flow
     still = [v for v in node.operands if not flow.data[v]]
-    for index in flow.upstream(still, lambda node, position: True):
-        if primitives.is_random(flow.nodes[index].primitive):
-            return True
-    return False
+    above = flow.upstream(still, lambda node, position: True)
+    made = {flow.nodes[index].primitive for index in above}
+    return bool(made & _COMPARISONS) and any(map(primitives.is_random, made))
 
 
 def _is_state(network: Network, node: Node) -> bool:
-    """Whether a node combines data with the model's state."""
-    return any(network.anchors.flow.state[v] for v in node.operands)
+    """Whether a node combines data with nothing but the model's state."""
+    flow = network.anchors.flow
+    return any(flow.state[v] and not flow.leaves[v] for v in node.operands)
 
 
 def _factor(network: Network, node: Node) -> float:
@@ -145,6 +166,40 @@ def _factor(network: Network, node: Node) -> float:
     literals = [network.anchors.flow.values[v].literal for v in node.operands]
     known = [float(abs(x)) for x in literals if x is not None and not _shape(x)]
     return max(known, default=1.0)
+
+
+def _behind(flow: Flow, value: int) -> float:
+    """The constants that multiply a value, up to where it meets other data."""
+    product = 1.0
+    while value not in flow.outputs and len(flow.users[value]) == 1:
+        ((number, position),) = flow.users[value]
+        node = flow.nodes[number]
+        others = [v for p, v in enumerate(node.operands) if p != position]
+        if node.primitive == "mul" or (node.primitive == "div" and position == 0):
+            factor = _constant(flow, others[0])
+            if factor is None:
+                break
+            product *= factor if node.primitive == "mul" else 1 / (factor or 1.0)
+        elif any(flow.data[v] for v in others) or node.primitive not in _PASSES:
+            break
+        (value,) = node.results
+    return abs(product)
+
+
+def _constant(flow: Flow, value: int) -> float | None:
+    """A number that the program holds or computes from others; None if it is none."""
+    known = flow.values[value]
+    if known.literal is not None:
+        return None if _shape(known.literal) else float(known.literal)
+    if known.maker is None or flow.data[value] or flow.leaves[value]:
+        return None
+    node = flow.nodes[known.maker]
+    compute = _ARITHMETIC.get(node.primitive)
+    operands = [_constant(flow, v) for v in node.operands]
+    if compute is None or None in operands:
+        return None
+    found: float = compute(*operands)
+    return found
 
 
 def _shape(literal: Any) -> tuple[int, ...]:

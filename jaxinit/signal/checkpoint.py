@@ -26,7 +26,7 @@ from jaxinit.program.primitives import is_key
 from jaxinit.signal.given import Given
 from jaxinit.signal.statistics import Analysis
 
-_FORMAT = 1
+_FORMAT = 2
 _HEAD = struct.Struct("<QdII")  # seed, loss, bytes of the record, bytes of a number
 _CHECK = struct.Struct("<I")  # behind the record
 _SUFFIX = ".seeds"

@@ -15,6 +15,7 @@ from jaxinit.signal.checks import check_switch
 from jaxinit.signal.compare_result import Comparison as Comparison
 from jaxinit.signal.measure import measure
 from jaxinit.signal.prepare import Options, prepare
+from jaxinit.signal.remedies.as_scheme import speaking
 from jaxinit.signal.seeds import Strategy
 
 
@@ -114,7 +115,7 @@ def compare(
         for name, scheme in chosen.items():
             bar.phase(name)
             try:
-                reports[name] = measure(prepared, scheme, bar)
+                reports[name] = speaking(measure(prepared, scheme, bar))
             except (TypeError, ValueError) as error:
                 error.add_note(f"jaxinit was measuring the scheme {name!r}.")
                 raise

@@ -38,12 +38,27 @@ class Packed(NamedTuple):
     """The records of some seeds, on the host.
 
     Attributes:
-      values: `(seeds, fields)`, all records of a seed one after the other.
+      values: `(seeds, fields)`, all records of a seed one after the other, in an order
+        that does not hang on what is rolled.
       loss: `(seeds,)`.
     """
 
     values: np.ndarray
     loss: np.ndarray
+
+
+class _Layout(NamedTuple):
+    """Where the records are in the one array that a program leaves.
+
+    Attributes:
+      raw: the records, with their shapes in place of them.
+      order: where in the array each number of them is.
+      dtype: of the array.
+    """
+
+    raw: Any
+    order: np.ndarray
+    dtype: Any
 
 
 class Compiled:
@@ -70,7 +85,7 @@ class Compiled:
         self.bytes_per_seed = 0
         self.flops_per_seed = 0.0
         self._function = one_seed(analysis)
-        self._layout: Any = None
+        self._layout: _Layout | None = None
         self._compiled: dict[Any, Any] = {}
         self._lock = threading.Lock()
 
@@ -97,6 +112,7 @@ class Compiled:
         program = self.program(chunk, variables, key, inputs, mesh)
         made = program(list(variables), key, tuple(inputs))
         values, loss = map(np.asarray, made)
+        values = values[..., self._known().order]
         return Packed(values, loss) if chunk else Packed(values[None], loss[None])
 
     def program(
@@ -126,15 +142,15 @@ class Compiled:
 
     def unpack(self, packed: Packed) -> Raw:
         """The records by what they are of, with a leading axis over seeds."""
-        structure, shapes, _ = self._layout
+        shapes, structure = jax.tree.flatten(self._known().raw, _is_shape)
         ends = np.cumsum([math.prod(shape) for shape in shapes])
         parts = np.split(packed.values, ends[:-1], axis=-1)
         leaves = [
             part.reshape(part.shape[:-1] + shape)
             for part, shape in zip(parts, shapes, strict=True)
         ]
-        bundled: Bundled = jax.tree.unflatten(structure, leaves)
-        return Bundle(self.analysis).taken_apart(bundled, packed.loss)
+        raw: Raw = jax.tree.unflatten(structure, leaves)
+        return raw._replace(loss=packed.loss)
 
     def know_layout(self) -> None:
         """Traces the analysis if nothing has so far: ``unpack`` needs its layout."""
@@ -145,8 +161,12 @@ class Compiled:
     @property
     def record(self) -> tuple[int, Any]:
         """How many numbers a seed leaves, and their dtype; once the layout is known."""
-        _, shapes, dtype = self._layout
-        return sum(math.prod(shape) for shape in shapes), dtype
+        known = self._known()
+        return len(known.order), known.dtype
+
+    def _known(self) -> _Layout:
+        assert self._layout is not None
+        return self._layout
 
     @property
     def weight(self) -> int:
@@ -222,11 +242,28 @@ class Compiled:
     ) -> tuple[Array, Array]:
         """All records as one array: fetching hundreds would take longer than work."""
         bundled, loss = self._function(variables, key, inputs)
-        leaves, structure = jax.tree.flatten(bundled)
+        leaves = jax.tree.leaves(bundled)
         wide = jnp.result_type(*(leaf.dtype for leaf in leaves))
-        self._layout = structure, [leaf.shape for leaf in leaves], wide
+        self._layout = _layout(Bundle(self.analysis), bundled, wide)
         flat = [leaf.reshape(-1).astype(wide) for leaf in leaves]
         return jnp.concatenate(flat), loss
+
+
+def _layout(bundle: Bundle, bundled: Bundled, dtype: Any) -> _Layout:
+    """Finds the places of the records by taking apart the places themselves."""
+    leaves, structure = jax.tree.flatten(bundled)
+    ends = np.cumsum([leaf.size for leaf in leaves])
+    parts = np.split(np.arange(ends[-1]), ends[:-1])
+    places = [
+        part.reshape(1, *leaf.shape) for part, leaf in zip(parts, leaves, strict=True)
+    ]
+    raw = bundle.taken_apart(jax.tree.unflatten(structure, places), None)
+    order = np.concatenate([place.reshape(-1) for place in jax.tree.leaves(raw)])
+    return _Layout(jax.tree.map(lambda place: place.shape[1:], raw), order, dtype)
+
+
+def _is_shape(x: Any) -> bool:
+    return type(x) is tuple
 
 
 def abstract_arguments(analysis: Analysis, chunk: int) -> tuple[list[Any], Any, Any]:

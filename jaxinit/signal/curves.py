@@ -1,6 +1,6 @@
 """Slopes of squashing functions, spread of softmaxes, alike tokens, sizes of inputs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -8,29 +8,28 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinit.layers.event import Event
+from jaxinit.moments.functions import Function, Shape, find_functions, shape_of
 from jaxinit.program.flow import Flow, Node
 from jaxinit.program.paths import Location, Path
 from jaxinit.program.plan import Hooks, Plan, Tap
 from jaxinit.program.run import replay
 from jaxinit.roles.network import Network
-from jaxinit.signal.between import Front, names_of
+from jaxinit.signal.between import NOWHERE, Front, names_of
+from jaxinit.signal.squashing import maker_of, multiplied, record_slopes
 from jaxinit.signal.tabulate import suffix
 
 Array = jax.Array
 
-What = Literal["tanh", "logistic", "softmax", "tokens", "input"]
+What = Literal["tanh", "logistic", "squashing", "softmax", "tokens", "input"]
 
 FIELDS = {
     "tanh": ("slope", "low", "high", "mean", "std"),
     "logistic": ("slope", "low", "high", "mean", "std"),
+    "squashing": ("slope", "low", "high", "mean", "std"),
     "softmax": ("spread", "largest", "keys", "unused", "unused"),
     "tokens": ("cos", "unused", "unused", "unused", "unused"),
     "input": ("mean_square", "zeros", "unused", "unused", "unused"),
 }
-
-_STEPS = frozenset(
-    "add sub mul div neg integer_pow square convert_element_type max min".split()
-)
 
 
 class Curve(NamedTuple):
@@ -44,6 +43,7 @@ class Curve(NamedTuple):
       gate: whether data is multiplied by it.
       layers: lengths of the loops around it, where these are over layers that are
         stacked in its row.
+      function: one that squashes the value, with its shape.
     """
 
     what: What
@@ -52,6 +52,7 @@ class Curve(NamedTuple):
     axis: int = -1
     gate: bool = False
     layers: tuple[int, ...] = ()
+    function: tuple[Function, Shape] | None = None
 
 
 def find_curves(network: Network, before: Sequence[Front]) -> list[Curve]:
@@ -63,14 +64,21 @@ def find_curves(network: Network, before: Sequence[Front]) -> list[Curve]:
     """
     names = names_of(network)
     anchors, flow = network.anchors, network.anchors.flow
-    found = []
+    functions = find_functions(flow)
+    shapes: dict[Hashable, Shape | None] = {}
+    for function in functions:
+        if function.name not in shapes:
+            shapes[function.name] = shape_of(function)
+    found = _squashed(network, functions, shapes)
+    straight = _values_in(f for f in functions if shapes[f.name] is None)
+    straight -= _values_in(f for f in functions if shapes[f.name] is not None)
     for node in flow.nodes:
         if not node.results or not flow.data[node.results[0]]:
             continue
         axis, gate = -1, False
         if node.primitive in ("tanh", "logistic"):
-            partner = _multiplied(flow, node)
-            if partner == "itself":
+            partner = multiplied(flow, node.operands[0], node.results[0])
+            if partner == "itself" or node.results[0] in straight:
                 continue
             what: What = "tanh" if node.primitive == "tanh" else "logistic"
             gate = partner == "data"
@@ -97,6 +105,48 @@ def find_curves(network: Network, before: Sequence[Front]) -> list[Curve]:
         if front.source is not None
     ]
     return found
+
+
+def _squashed(
+    network: Network,
+    functions: Sequence[Function],
+    shapes: dict[Hashable, Shape | None],
+) -> list[Curve]:
+    """Functions that squash a layer's output, but those made of tanh and logistic.
+
+    Of these a record is taken at that step itself.
+    """
+    names = names_of(network)
+    anchors, flow = network.anchors, network.anchors.flow
+    found = []
+    for function in functions:
+        shape = shapes[function.name]
+        maker = flow.values[function.argument].maker
+        named = any(n.primitive in ("tanh", "logistic") for n in function.nodes)
+        if shape is None or named or maker is None:
+            continue
+        made = flow.nodes[maker]
+        sources = anchors.nearest_weights([function.argument])
+        partner = multiplied(flow, function.argument, function.end)
+        if made.primitive in NOWHERE or partner == "itself":
+            continue
+        if sources and sources[0] in names:
+            at = made.at._replace(result=made.results.index(function.argument))
+            layers = _stacked(network.event(sources[0]), made.loops)
+            gate = partner == "data"
+            row = names[sources[0]]
+            found.append(
+                Curve("squashing", row, at, -1, gate, layers, (function, shape))
+            )
+    return found
+
+
+def _values_in(functions: Iterable[Function]) -> set[int]:
+    return {v for f in functions for node in f.nodes for v in node.results}
+
+
+def _usual(shape: Shape) -> dict[str, float]:
+    return {"usual": shape.usual, "width": shape.width}
 
 
 def look(
@@ -142,6 +192,7 @@ def by_layer(curve: Curve, records: np.ndarray) -> list[dict[str, Any]]:
             "what": curve.what,
             "row": curve.row + suffix(index),
             "gate": curve.gate,
+            **({} if curve.function is None else _usual(curve.function[1])),
             **_fields(curve, records[(slice(None), *index)]),
         }
         for index in np.ndindex(*curve.layers)
@@ -151,19 +202,20 @@ def by_layer(curve: Curve, records: np.ndarray) -> list[dict[str, Any]]:
 def _fields(curve: Curve, records: np.ndarray) -> dict[str, float]:
     """The statistics of a curve, the mean over seeds and steps of loops."""
     flat = np.asarray(records, np.float64).reshape(-1, records.shape[-1])
-    names = FIELDS[curve.what]
-    with np.errstate(invalid="ignore"):
-        means = [
-            float(np.nanmean(c)) if np.isfinite(c).any() else np.nan for c in flat.T
-        ]
+    known = ~np.isnan(flat)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        means = np.where(known, flat, 0.0).sum(axis=0) / known.sum(axis=0)
+    means[~np.isfinite(flat).any(axis=0)] = np.nan
     return {
         name: value
-        for name, value in zip(names, means, strict=True)
+        for name, value in zip(FIELDS[curve.what], means.tolist(), strict=True)
         if name != "unused"
     }
 
 
 def _record(curve: Curve, value: Array) -> Array:
+    if curve.function is not None:
+        return record_slopes(*curve.function, value)
     x = value.astype(jnp.float32)
     if curve.what == "softmax":
         number = x.shape[curve.axis]
@@ -200,57 +252,22 @@ def softmax_axis(flow: Flow, node: Node) -> int | None:
     """The axis of a softmax whose last step this is: exp(z) over its sum."""
     if node.primitive != "div" or len(node.operands) != 2:
         return None
-    top = _maker(flow, node.operands[0])
-    below = _maker(flow, node.operands[1])
+    top = maker_of(flow, node.operands[0])
+    below = maker_of(flow, node.operands[1])
     while below is not None and below.primitive in (
         "broadcast_in_dim",
         "reshape",
         "convert_element_type",
         "stop_gradient",
     ):
-        below = _maker(flow, below.operands[0])
+        below = maker_of(flow, below.operands[0])
     if top is None or below is None or below.primitive != "reduce_sum":
         return None
-    summed = _maker(flow, below.operands[0])
+    summed = maker_of(flow, below.operands[0])
     while summed is not None and summed.primitive == "convert_element_type":
-        summed = _maker(flow, summed.operands[0])
+        summed = maker_of(flow, summed.operands[0])
     axes = below.params.get("axes", ())
     shape = flow.values[node.results[0]].shape
     if summed is not top or top.primitive != "exp" or len(axes) != 1:
         return None
     return int(axes[0]) if shape[axes[0]] > 3 else None
-
-
-def _multiplied(flow: Flow, node: Node) -> str | None:
-    """What a squashed value is multiplied by: its own argument, other data, nothing."""
-    own = {node.operands[0]}
-    todo = [node.operands[0]]
-    while todo:
-        maker = _maker(flow, todo.pop())
-        if maker is not None and maker.primitive in _STEPS:
-            fresh = [v for v in maker.operands if flow.data[v] and v not in own]
-            own.update(fresh)
-            todo += fresh
-    values = [node.results[0]]
-    seen = set(values)
-    while values:
-        value = values.pop()
-        for number, position in flow.users[value]:
-            user = flow.nodes[number]
-            others = [v for p, v in enumerate(user.operands) if p != position]
-            if user.primitive == "mul" and others and flow.data[others[0]]:
-                return "itself" if others[0] in own else "data"
-            if user.primitive not in _STEPS | {"slice", "split", "copy"}:
-                continue
-            if user.primitive == "add" and others and flow.data[others[0]]:
-                continue
-            for result in user.results:
-                if result not in seen:
-                    seen.add(result)
-                    values.append(result)
-    return None
-
-
-def _maker(flow: Flow, value: int) -> Node | None:
-    maker = flow.values[value].maker
-    return None if maker is None else flow.nodes[maker]

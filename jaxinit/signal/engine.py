@@ -32,21 +32,36 @@ class Engine:
       draw: how weights are drawn.
       root: the root key; seed i has the key ``fold_in(root, i)``.
       inputs: the model's inputs.
+      again: seeds whose weights are asked for again: they are kept if they are small.
     """
 
     def __init__(
-        self, compiled: Compiled, draw: Draw, root: Array, inputs: Sequence[Array]
+        self,
+        compiled: Compiled,
+        draw: Draw,
+        root: Array,
+        inputs: Sequence[Array],
+        again: Sequence[int] = (),
     ) -> None:
         self.compiled = compiled
         self.draw = draw
         self.root = root
         self.inputs = inputs
+        self._again = frozenset(int(seed) for seed in again)
+        self._kept: dict[int, list[Array]] = {}
 
     def run(self, seed: int) -> Packed:
         """One seed, on the host."""
         key, noise = seed_keys(self.root, np.uint32(seed))
-        variables = drawn(self.draw, seed, key, self.inputs)
+        variables = self.weights(seed, key)
+        if seed in self._again and _bytes(variables) < _KEPT:
+            self._kept[seed] = variables
         return self.compiled(0, variables, noise, self.inputs)
+
+    def weights(self, seed: int, key: Array) -> list[Array]:
+        """The leaves of parameters and state of a seed, whose key is given."""
+        kept = self._kept.get(seed)
+        return drawn(self.draw, seed, key, self.inputs) if kept is None else kept
 
     def run_batched(self, seeds: Sequence[int], mesh: Mesh | None = None) -> Packed:
         """A chunk of seeds at once, spread over the devices of ``mesh``."""
@@ -78,6 +93,14 @@ class Engine:
     @property
     def bytes_per_seed(self) -> int:
         return self.compiled.bytes_per_seed
+
+
+# Bytes of one seed's weights, beyond which they are drawn again.
+_KEPT = 2**26
+
+
+def _bytes(variables: Sequence[Array]) -> int:
+    return sum(leaf.nbytes for leaf in variables)
 
 
 @jax.jit

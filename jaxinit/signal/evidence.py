@@ -2,7 +2,7 @@
 
 Which parameters a gradient reaches is known of all seeds. The rest is measured on few:
 it (equal units, saturation, zeros that steps unlock) does not hang on the seed. Steps
-are simulated only where they can tell something.
+are simulated only where they can tell something, and only until they have told it.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +14,6 @@ import numpy as np
 
 from jaxinit._caches import cached
 from jaxinit.draw.compiling import quick_options
-from jaxinit.draw.own_init import Draw
 from jaxinit.layers.taps import plan_taps
 from jaxinit.roles.network import Network
 from jaxinit.roles.structure import Hints
@@ -22,10 +21,18 @@ from jaxinit.signal.between import fronts
 from jaxinit.signal.broken import Find, find_broken
 from jaxinit.signal.bundle import Analysis, Raw, find_rolled
 from jaxinit.signal.curves import Curve, by_layer, find_curves, look
-from jaxinit.signal.given import drawn
+from jaxinit.signal.engine import Engine
 from jaxinit.signal.reach import Reach, reach
 from jaxinit.signal.records import SIZE
-from jaxinit.signal.trial import NUM_STEPS, Steps, spreads, take_steps, trained_leaves
+from jaxinit.signal.trial import (
+    NUM_STEPS,
+    Awaited,
+    Steps,
+    TakeSteps,
+    spreads,
+    take_steps,
+    trained_leaves,
+)
 from jaxinit.verdict.steps import EQUAL
 
 Array = jax.Array
@@ -68,53 +75,49 @@ class _Reading(NamedTuple):
     fronts: dict[str, dict[str, Any]]
     reach: Reach
     look: Callable[[Sequence[Array], Array, Sequence[Array]], Looked]
-    steps: Callable[[Sequence[Array], Array, Sequence[Array]], Steps]
+    steps: TakeSteps
     broken: Find
 
 
 def gather(
-    network: Network,
-    draw: Draw,
-    root: Array,
-    inputs: Sequence[Array],
-    seeds: Sequence[int],
-    analysis: Analysis,
-    raw: Raw,
+    network: Network, engine: Engine, seeds: Sequence[int], raw: Raw
 ) -> dict[str, Any]:
     """Evidence about a model's parameters, curves, inputs and outputs.
 
     Args:
       network: the model, read.
-      draw: how its weights are drawn.
-      root: the root key.
-      inputs: what it is fed.
+      engine: draws its weights, and knows its inputs, its loss and its loops.
       seeds: those that were measured; weights of the first few are looked at.
-      analysis: of the model, whose loss and loops are taken here too.
       raw: what was measured.
 
     Returns:
       ``params``: by name what each does and what steps did to it; ``steps``: how many
-      were taken; ``curves``: of squashing functions, softmaxes, tokens and layers'
-      inputs; ``fronts``: by row what lies in front of it; ``broken``: the operation
-      that makes NaN, where one does; ``undefined``: the share of NaN among the
-      outputs; ``inputs``: mean and deviation of each. All of types that JSON knows.
+      were taken at most; ``curves``: of squashing functions, softmaxes, tokens and
+      layers' inputs; ``fronts``: by row what lies in front of it; ``broken``: the
+      operation that makes NaN, where one does; ``undefined``: the share of NaN among
+      the outputs; ``inputs``: mean and deviation of each. All of types that JSON knows.
     """
+    analysis, inputs = engine.analysis, engine.inputs
     known = _read(network.traced, network.hints, analysis.loss, analysis.rolled)(
         network, analysis
     )
     first = _first(network, raw)
 
     def of(seed: int) -> tuple[Sequence[Array], Array, list[Array]]:
-        key = jax.random.fold_in(root, seed)
-        variables = drawn(draw, seed, key, inputs)
+        key = jax.random.fold_in(engine.root, seed)
+        variables = engine.weights(seed, key)
         return variables, jax.random.fold_in(key, 1), list(inputs)
 
     few = [int(seed) for seed in seeds[:NUM_SEEDS]]
     looked = [jax.device_get(known.look(*of(seed))) for seed in few]
-    steps = None
-    if _steps_tell(network, known.reach, first, looked):
-        each = [jax.device_get(known.steps(*of(seed))) for seed in few]
-        steps = jax.tree.map(lambda *x: np.stack(x), *each)
+    steps: list[Steps] = []
+    awaited = _awaited(network, known.reach, first, looked)
+    if awaited.zero.any() or awaited.equal.any():
+        for seed in few:
+            took = known.steps(*of(seed), awaited)
+            steps.append(took)
+            if took.all_come:
+                break
     broken = None
     bad = np.flatnonzero(first.nonfinite.any(axis=1)).tolist()
     bad += [i for i, one in enumerate(looked) if one.undefined]
@@ -123,7 +126,7 @@ def gather(
     records = [np.stack(each) for each in zip(*(x.curves for x in looked), strict=True)]
     return {
         "seeds": len(few),
-        "steps": 0 if steps is None else NUM_STEPS,
+        "steps": max((one.number for one in steps), default=0),
         "fronts": known.fronts,
         "broken": broken,
         "undefined": float(np.mean([one.undefined for one in looked])),
@@ -151,21 +154,15 @@ def _read(
             before = fronts(network)
             curves = find_curves(network, before)
             repeats = find_rolled(analysis, plan_taps(sites.numbers, sites.events))
+            # A look reads what a pass makes many times: it counts as much as steps.
+            options = quick_options(sites, 3 * NUM_SEEDS * NUM_STEPS)
             made.append(
                 _Reading(
                     curves,
                     {front.row: front.facts for front in before},
                     reach(network),
-                    jax.jit(
-                        _look(network, curves),
-                        compiler_options=quick_options(sites, NUM_SEEDS),
-                    ),
-                    take_steps(
-                        network,
-                        analysis.loss,
-                        repeats,
-                        quick_options(sites, 3 * NUM_SEEDS * NUM_STEPS),
-                    ),
+                    jax.jit(_look(network, curves), compiler_options=options),
+                    take_steps(network, analysis.loss, repeats, options),
                     find_broken(network),
                 )
             )
@@ -210,14 +207,13 @@ def _first(network: Network, raw: Raw) -> First:
     return First(np.stack(moves, 1), np.stack(nonfinite, 1), np.array(squares))
 
 
-def _steps_tell(
+def _awaited(
     network: Network, paths: Reach, first: First, looked: Sequence[Looked]
-) -> bool:
-    """Whether a gradient that might come is zero in all seeds, or units are equal."""
+) -> Awaited:
+    """Gradients that might come and are zero in all seeds, and units that are equal."""
     within = [leaf in paths.differentiable for leaf in trained_leaves(network)]
     zero = ~first.moves.any(axis=0) & np.array(within, bool)
-    equal = _apart(looked) < EQUAL
-    return bool((zero | equal).any())
+    return Awaited(zero, _apart(looked) < EQUAL)
 
 
 def _apart(looked: Sequence[Looked]) -> np.ndarray:
@@ -231,7 +227,7 @@ def _params(
     paths: Reach,
     first: First,
     looked: Sequence[Looked],
-    steps: Steps | None,
+    steps: Sequence[Steps],
 ) -> dict[str, dict[str, Any]]:
     column = {leaf: i for i, leaf in enumerate(trained_leaves(network))}
     before = _apart(looked)
@@ -251,10 +247,10 @@ def _params(
             i = column[param.leaf]
             moved = share = float(first.moves[:, i].mean())
             underflow, after = False, before[i]
-            if steps is not None:
-                moved = max(share, float(steps.moved[:, i].mean()))
-                underflow = not share and bool(steps.magnified[:, i].all())
-                after = steps.after[:, i].max()
+            if steps:
+                moved = max(share, float(np.mean([one.moved[i] for one in steps])))
+                underflow = not share and all(one.magnified[i] for one in steps)
+                after = np.max([one.after[i] for one in steps])
             entry |= {
                 "moved_first": share,
                 "moved": moved,

@@ -59,7 +59,8 @@ class Records:
         assert self._loss is not None
         places = [int(i) for i in np.flatnonzero(self._ran) if is_mine(int(i))]
         mine = Packed(self._values[places], self._loss[places].astype(np.float64))
-        self._enter(*exchanged(places, mine, len(self._seeds)))
+        everybody, arrays = exchanged(places, mine, len(self._seeds))
+        self._enter(everybody, Packed(*arrays))
 
     def finished(self) -> tuple[np.ndarray, Packed]:
         assert self._values is not None

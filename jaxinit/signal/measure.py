@@ -25,7 +25,7 @@ from jaxinit.schemes.untouched import warn_of_untouched
 from jaxinit.signal.checkpoint import Checkpoint, fingerprint
 from jaxinit.signal.checks import check_draws, nonfinite_loss
 from jaxinit.signal.engine import Engine
-from jaxinit.signal.evidence import gather
+from jaxinit.signal.evidence import NUM_SEEDS, gather
 from jaxinit.signal.extra.measure import measure_extra
 from jaxinit.signal.given import Given, given
 from jaxinit.signal.inputs import Fed
@@ -60,15 +60,17 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
         f"{jax.default_backend()}"
     )
     start, before = time.perf_counter(), programs.compile_seconds
+    again = how.seeds[:NUM_SEEDS] if prepared.options.judge else ()
+    engine = Engine(programs, draw, root, inputs, again)
     with mesh_of(inputs):
-        finished = run(Engine(programs, draw, root, inputs), how, bar, kept)
+        finished = run(engine, how, bar, kept)
     compile_seconds = programs.compile_seconds - before
     seconds = time.perf_counter() - start - compile_seconds
     settings = _settings(prepared, how, finished, origin) | {
         "compile_seconds": round(compile_seconds, 3),
         "run_seconds": round(seconds, 3),
     }
-    return _report(prepared, draw, finished, settings)
+    return _report(prepared, engine, finished, settings)
 
 
 def _draw(prepared: Prepared, scheme: Any) -> Draw:
@@ -139,7 +141,7 @@ def _settings(
 
 def _report(
     prepared: Prepared,
-    draw: Draw,
+    engine: Engine,
     finished: Finished,
     settings: dict[str, Any],
 ) -> Report:
@@ -157,36 +159,29 @@ def _report(
     theory: dict[str, np.ndarray] = {}
     with mesh_of(inputs):
         if options.judge and moves:
-            evidence = gather(
-                network,
-                draw,
-                root,
-                inputs,
-                finished.seeds.tolist(),
-                analysis,
-                finished.raw,
-            )
+            seeds = finished.seeds.tolist()
+            evidence = gather(network, engine, seeds, finished.raw)
         extra = measure_extra(
             network,
             prepared.analysis,
             options.metrics,
-            draw,
+            engine.draw,
             root,
             inputs,
             list(finished.seeds),
         )
         if options.predict:
-            theory, stopped = predicted(
+            theory, said = predicted(
                 network,
                 analysis,
-                draw,
+                engine.draw,
                 root,
                 inputs,
                 int(finished.seeds[0]),
                 tables,
             )
-            if stopped is not None:
-                notes.append(f"Predictions end where no law is known: {stopped}")
+            if said is not None:
+                notes.append(said)
     report = Report(
         rows=with_roles(tables.rows, network),
         forward=tables.forward | extra.forward,

@@ -39,11 +39,20 @@ class Seen:
 
     @cached_property
     def chan_absmax(self) -> Array:
-        return lax.reduce_max(self.size, self.others)
+        if self.is_complex:
+            largest = lax.reduce_max(self.size, self.others)
+        else:  # without the magnitudes, which XLA writes out on a CPU
+            above, below = lax.reduce_max, lax.reduce_min
+            largest = lax.abs(
+                lax.max(above(self.raw, self.others), -below(self.raw, self.others))
+            )
+        # Else XLA takes the largest of all in one more pass over the array.
+        kept: Array = lax.optimization_barrier(largest)
+        return kept
 
     @cached_property
     def absmax(self) -> Array:
-        return lax.reduce_max(self.size, tuple(range(self.size.ndim)))
+        return lax.reduce_max(self.chan_absmax, tuple(range(self.chan_absmax.ndim)))
 
     @cached_property
     def _exponent_and_unit(self) -> tuple[Array, Array]:

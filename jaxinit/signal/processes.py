@@ -7,7 +7,6 @@ import jax
 import numpy as np
 
 from jaxinit.program import versions
-from jaxinit.signal.compiled import Packed
 
 # Processes call `analyze` in the same order, so their counts agree.
 _exchanges = itertools.count()
@@ -21,13 +20,13 @@ def is_mine(place: int) -> bool:
 
 
 def exchanged(
-    places: Sequence[int], packed: Packed, total: int
-) -> tuple[list[int], Packed]:
+    places: Sequence[int], records: Sequence[np.ndarray], total: int
+) -> tuple[list[int], list[np.ndarray]]:
     """The finished seeds of all processes, bit for bit.
 
     Args:
       places: in the plan, of the seeds that this process has run.
-      packed: their records.
+      records: arrays of them, each with a leading axis over these seeds.
       total: seeds in the plan.
 
     Returns:
@@ -42,7 +41,7 @@ def exchanged(
     there = np.full(most, -1, np.int32)
     there[: len(places)] = places
     parts = [there.view(np.uint8)]
-    for array in packed:
+    for array in records:
         padded = np.zeros((most, *array.shape[1:]), array.dtype)
         padded[: len(array)] = array
         parts.append(padded.reshape(-1).view(np.uint8))
@@ -60,7 +59,7 @@ def exchanged(
     everybody = np.ascontiguousarray(found[:, : ends[0]]).view(np.int32).reshape(-1)
     ran = everybody >= 0
     arrays = []
-    for part, start, stop in zip(packed, ends[:-1], ends[1:], strict=True):
+    for part, start, stop in zip(records, ends[:-1], ends[1:], strict=True):
         bits = np.ascontiguousarray(found[:, start:stop]).view(part.dtype)
         arrays.append(bits.reshape(-1, *part.shape[1:])[ran])
-    return [int(place) for place in everybody[ran]], Packed(*arrays)
+    return [int(place) for place in everybody[ran]], arrays

@@ -3,7 +3,7 @@
 import itertools
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,30 +48,28 @@ def tabulate(analysis: Analysis, raw: Raw) -> Tables:
       The tables, with scanned layers one row each.
     """
     cells = find_cells(analysis)
+    measured = _by_cell(cells, raw.forward, _forward)
+    behind = _by_cell(cells, raw.dead, _dead)
+    gradients = _by_cell(cells, raw.backward, _gradient)
     forward: list[Arrays] = []
     backward: list[np.ndarray] = []
     counts: list[int] = []
     profiles: dict[str, Arrays] = {}
-    for cell in cells:
-        steps = _forward(_per_step(raw.forward[cell.number], cell))
-        if cell.number in raw.dead:
-            dead = _per_step(raw.dead[cell.number], cell)
-            steps["dead"] = _executed(dead[..., 0], dead[..., 1])
-        gradient = None
-        if cell.number in raw.backward:
-            gradient = _second_moment(_per_step(raw.backward[cell.number], cell))
+    for place, cell in enumerate(cells):
+        steps = measured[place] | behind.get(place, {})
+        gradient = gradients.get(place)
         count = int(np.max(steps["count"].sum(axis=1), initial=1))
         counts.append(max(count // cell.event.copies, 1))
         forward.append(_pooled(steps))
         backward.append(
-            _mean(gradient)
+            _mean(gradient["second_moment"])
             if gradient is not None
             else np.full(len(steps["mean"]), np.nan)
         )
         if any(loop.kind == "steps" for loop in cell.event.loops):
             profile = {name: steps[name] for name in PROFILED}
             if gradient is not None:
-                profile["grad_rms"] = np.sqrt(gradient)
+                profile["grad_rms"] = np.sqrt(gradient["second_moment"])
             profiles[cell.name] = profile
     rows = _rows(analysis, cells, counts)
     params, weights = _weights(analysis, raw)
@@ -130,6 +128,29 @@ def _order(event: Event, index: tuple[int, ...]) -> tuple[int, ...]:
     return (*key, event.at.equation, event.at.result)
 
 
+def _by_cell(
+    cells: Sequence[Cell],
+    records: Mapping[int, Any],
+    fields: Callable[[np.ndarray], Arrays],
+) -> dict[int, Arrays]:
+    """For the cells that have records, by their place: each field, `(seeds, steps)`.
+
+    Those with as many steps are taken together: of a thousand cells one by one the
+    calls of NumPy would take longer than the model.
+    """
+    alike: dict[int, dict[int, np.ndarray]] = {}
+    for place, cell in enumerate(cells):
+        if cell.number in records:
+            steps = _per_step(records[cell.number], cell)
+            alike.setdefault(steps.shape[1], {})[place] = steps
+    found: dict[int, Arrays] = {}
+    for group in alike.values():
+        together = fields(np.stack(list(group.values())))
+        for i, place in enumerate(group):
+            found[place] = {name: values[i] for name, values in together.items()}
+    return found
+
+
 def _per_step(records: Any, cell: Cell) -> np.ndarray:
     """A cell's records as ``(seeds, steps, fields)``."""
     x = np.asarray(records, np.float64)
@@ -153,6 +174,14 @@ def _forward(records: np.ndarray) -> Arrays:
     fields["second_moment"] = fields["chan_sq_mean"] + fields["chan_var"]
     fields["rms"] = np.sqrt(fields["second_moment"])
     return {"count": count} | {name: _executed(count, fields[name]) for name in FORWARD}
+
+
+def _dead(records: np.ndarray) -> Arrays:
+    return {"dead": _executed(records[..., 0], records[..., 1])}
+
+
+def _gradient(records: np.ndarray) -> Arrays:
+    return {"second_moment": _second_moment(records)}
 
 
 def _second_moment(records: Any) -> np.ndarray:
@@ -271,43 +300,37 @@ def _backward(
 
 def _weights(analysis: Analysis, raw: Raw) -> tuple[tuple[str, ...], Arrays]:
     names: list[str] = []
-    columns: dict[str, list[np.ndarray]] = {
-        name: [] for name in ("weight_norm", "wgrad_norm", "wgrad_rms", "wgrad_rel")
-    }
+    sizes: list[float] = []
+    weights: list[np.ndarray] = []
+    gradients: list[np.ndarray] = []
     shapes = [v.aval.shape for v in analysis.traced.apply.jaxpr.invars]
     all_parts = analysis.traced.params
     for leaf in analysis.sites.leaf_order(len(all_parts)):
-        parts = all_parts[leaf]
-        weight2 = _second_moment(raw.weights[leaf])
-        gradient = raw.gradients[leaf]
-        grad2 = (
-            np.full_like(weight2, np.nan)
-            if gradient is None
-            else _second_moment(gradient)
-        )
-        split = weight2.shape[1:]
+        weight: Any = raw.weights[leaf]
+        gradient: Any = raw.gradients[leaf]
+        if gradient is None:
+            gradient = np.full_like(weight, np.nan)
+        split = weight.shape[1:-1]
         size = math.prod(shapes[leaf]) / max(math.prod(split), 1)
         for index in itertools.product(*map(range, split)):
-            names.append(param_name(parts) + suffix(index))
-            weight = np.sqrt(_column(weight2, index) * size)
-            rms = np.sqrt(_column(grad2, index))
-            norm = rms * math.sqrt(size)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                relative = np.where(weight > 0, norm / weight, np.nan)
-            for name, column in zip(
-                columns, (weight, norm, rms, relative), strict=True
-            ):
-                columns[name].append(column)
+            names.append(param_name(all_parts[leaf]) + suffix(index))
+            sizes.append(size)
+            weights.append(weight[(slice(None), *index)])
+            gradients.append(gradient[(slice(None), *index)])
+    size = np.array(sizes)
+    norm = np.sqrt(_second_moment(_stack(weights)) * size)
     if not any(g is not None for g in raw.gradients):
-        columns = {"weight_norm": columns["weight_norm"]}
-    return tuple(names), {name: _stack(c) for name, c in columns.items()}
-
-
-def _column(x: np.ndarray, index: tuple[int, ...]) -> np.ndarray:
-    """All seeds of one layer of a scan."""
-    for i in index:
-        x = x[:, i]
-    return x
+        return tuple(names), {"weight_norm": norm}
+    rms = np.sqrt(_second_moment(_stack(gradients)))
+    gradient_norm = rms * np.sqrt(size)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        relative = np.where(norm > 0, gradient_norm / norm, np.nan)
+    return tuple(names), {
+        "weight_norm": norm,
+        "wgrad_norm": gradient_norm,
+        "wgrad_rms": rms,
+        "wgrad_rel": relative,
+    }
 
 
 def suffix(index: tuple[int, ...]) -> str:
@@ -320,7 +343,8 @@ def _stack(columns: Sequence[np.ndarray]) -> np.ndarray:
 
 
 _KNOWN = (
-    ({"erf", "erfc"}, "gelu"),
+    ({"erf", "mul_self"}, "gelu"),
+    ({"erfc", "mul_self"}, "gelu"),
     ({"tanh", "integer_pow"}, "gelu"),
     ({"logistic", "mul_self"}, "silu"),
 )
@@ -332,9 +356,7 @@ def _activation_name(event: Event) -> str | None:
         return None
     steps = event.activation.steps
     for some, name in _KNOWN:
-        if some <= set(steps) or (
-            name == "gelu" and some & set(steps) & {"erf", "erfc"}
-        ):
+        if some <= set(steps):
             return name
     linear = {"mul", "div", "add", "sub", "neg", "convert_element_type", "copy"}
     telling = [step for step in steps if step not in linear and step != "dropout"]

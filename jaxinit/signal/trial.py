@@ -3,19 +3,22 @@
 A gradient that is exactly zero at the first step may be there at the second (zero
 heads, gates that start closed), or never; units that are equal may part, or never.
 Where the first gradient reaches every parameter and no units are equal, steps tell
-nothing more, and none are taken.
+nothing more, and none are taken; nor are any once what was waited for has come.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxinit.program.plan import NO_HOOKS, Plan
 from jaxinit.program.repeats import Repeat, rolled
 from jaxinit.program.run import replay
 from jaxinit.roles.network import Network
+from jaxinit.verdict.steps import EQUAL
 
 Array = jax.Array
 
@@ -34,13 +37,51 @@ class Steps(NamedTuple):
 
     Attributes:
       moved: whether any entry of the gradient is not zero, at any step.
-      magnified: the same for a much larger loss, where the dtype is narrow.
+      magnified: the same for a much larger loss, where the dtype is narrow and
+        something that was waited for has not come.
       after: how far units are apart after the steps, as ``spreads`` says it.
+      number: how many were taken.
+      all_come: whether all has come that was waited for.
     """
 
-    moved: Array
-    magnified: Array
-    after: Array
+    moved: np.ndarray
+    magnified: np.ndarray
+    after: np.ndarray
+    number: int
+    all_come: bool
+
+
+class Awaited(NamedTuple):
+    """What the steps are taken for, each `(params,)`.
+
+    Attributes:
+      zero: parameters whose first gradient is exactly zero, and might not be.
+      equal: parameters whose units are equal.
+    """
+
+    zero: np.ndarray
+    equal: np.ndarray
+
+    def has_come(self, moved: np.ndarray, apart: Callable[[], Any]) -> bool:
+        """Whether more steps, and other seeds, would tell nothing more.
+
+        Args:
+          moved: whether a gradient has come, `(params,)`.
+          apart: tells how far units are apart now.
+        """
+        if not moved[self.zero].all() or not self.equal.any():
+            return bool(moved[self.zero].all())
+        return bool((np.asarray(apart())[self.equal] >= EQUAL).all())
+
+
+class TakeSteps(Protocol):
+    def __call__(
+        self,
+        variables: Sequence[Array],
+        key: Array,
+        inputs: Sequence[Array],
+        awaited: Awaited,
+    ) -> Steps: ...
 
 
 def take_steps(
@@ -48,8 +89,8 @@ def take_steps(
     loss: Callable[[Any], Array] | None,
     repeats: Sequence[Repeat] = (),
     options: dict[str, Any] | None = None,
-) -> Callable[[Sequence[Array], Array, Sequence[Array]], Steps]:
-    """The function ``(variables, key, inputs) -> Steps`` of one seed.
+) -> TakeSteps:
+    """The function ``(variables, key, inputs, awaited) -> Steps`` of one seed.
 
     It is not for ``jit``: a step is compiled once and called for each. In one loop of
     one program convolutions would take ten times as long on CPU.
@@ -80,15 +121,24 @@ def take_steps(
         jax.jit(part, compiler_options=options) for part in (step, magnify, apart)
     )
 
-    def run(variables: Sequence[Array], key: Array, inputs: Sequence[Array]) -> Steps:
-        last, found = list(variables), []
+    def run(
+        variables: Sequence[Array],
+        key: Array,
+        inputs: Sequence[Array],
+        awaited: Awaited,
+    ) -> Steps:
+        last, moved = list(variables), np.zeros(len(trained), bool)
+        number, come = 0, False
         for step_key in jax.random.split(key, NUM_STEPS):
-            last, moved = step(last, step_key, inputs)
-            found.append(moved)
-        magnified = jnp.zeros(len(trained), bool)
-        if _is_narrow(network):
-            magnified = magnify(list(variables), key, inputs)
-        return Steps(jnp.stack(found).any(axis=0), magnified, apart(last))
+            last, new = step(last, step_key, inputs)
+            number, moved = number + 1, moved | np.asarray(new)
+            come = awaited.has_come(moved, partial(apart, last))
+            if come:
+                break
+        magnified = np.zeros(len(trained), bool)
+        if _is_narrow(network) and not come:
+            magnified = np.asarray(magnify(list(variables), key, inputs))
+        return Steps(moved, magnified, np.asarray(apart(last)), number, come)
 
     return run
 

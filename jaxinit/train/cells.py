@@ -31,6 +31,10 @@ class Cell(NamedTuple):
     solution: tuple[np.ndarray, ...] | None = None
 
 
+Cells = dict[tuple[int, int, int], Cell]
+"""Runs by the places of their scheme, rate and seed."""
+
+
 class Store:
     """A folder of finished runs, by the names that ``name`` gives.
 

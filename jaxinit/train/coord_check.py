@@ -1,7 +1,7 @@
 """``coord_check``: do activations and their changes keep their size as width grows?"""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +15,7 @@ from jaxinit._progress import Bar
 from jaxinit.initializers._check import check_number
 from jaxinit.models.arguments import model_arguments
 from jaxinit.roles.network import Network
+from jaxinit.roles.structure import as_hints
 from jaxinit.schemes.initialize import prepare
 from jaxinit.signal.inputs import feed
 from jaxinit.train.checks import (
@@ -63,6 +64,9 @@ def coord_check(
     confidence: float = 0.95,
     key: int | jax.Array = 0,
     progress: bool | None = None,
+    output: int | str | None = None,
+    roles: Mapping[str, str] | None = None,
+    branches: Mapping[str, bool] | None = None,
     rngs: Sequence[str] = (),
     model_kwargs: dict[str, Any] | None = None,
 ) -> CoordCheck:
@@ -99,6 +103,9 @@ def coord_check(
       confidence: of the intervals.
       key: the root key.
       progress: as in ``race``.
+      output: as in ``initialize``: the main output, where there are several.
+      roles: as in ``initialize``: roles that the program does not show.
+      branches: as in ``initialize``: which sums add residual branches.
       rngs: names of random streams that a linen module uses beyond ``params`` and
         ``dropout``.
       model_kwargs: keyword arguments of the model.
@@ -132,6 +139,7 @@ def coord_check(
     tolerance = check_number("tolerance", tolerance, "It is a slope: 0.2.", low=0)
     scalar_loss(loss)  # which says so if it is none
     root, kwargs = root_key(key), model_arguments({}, model_kwargs)
+    hints = as_hints(output, roles, branches)
     given = tuple(x) if isinstance(x, tuple | list) else (x,)
     of_output = loss
     if loss is not None and y is None and num_arguments(loss) == 1:
@@ -145,7 +153,8 @@ def coord_check(
         def measure(number: int, loss_scale: float = 1.0) -> _One:
             size = sizes[number]
             bar.phase(f"{axis} {size}")
-            network, arrays = prepare(make_model(size), given, kwargs, rngs, root)
+            model = make_model(size)
+            network, arrays = prepare(model, given, kwargs, rngs, root, hints)
             inputs = _fed(network, arrays, root)
             draw = draw_of(network, scheme)
             # Each size has keys of its own: slopes of seeds are then independent.

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxinit.roles.structure import Hints
 from jaxinit.signal.analyze import analyze
 from jaxinit.train.batches import Batch
 from jaxinit.train.cells import Cell, fingerprint
@@ -45,6 +46,7 @@ def verdicts(
     root: jax.Array,
     rngs: Sequence[str],
     model_kwargs: dict[str, Any] | None,
+    hints: Hints,
 ) -> tuple[dict[str, str], dict[str, str]]:
     """What ``analyze`` says of each scheme, and why it says nothing of the others."""
     found: dict[str, str] = {}
@@ -60,6 +62,9 @@ def verdicts(
                 progress=False,
                 rngs=rngs,
                 model_kwargs=model_kwargs,
+                output=hints.output,
+                roles=dict(hints.roles),
+                branches=dict(hints.branches),
             )
         except Exception as error:  # the race is more than its verdicts
             unsaid[name] = _why(error)
@@ -78,23 +83,15 @@ def race_fingerprint(
     """
     if checkpoint is None:
         return "", ""
-    network = training.network
-    variables = network.traced.apply.jaxpr.invars[: len(network.params)]
-    shapes = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in variables]
-    rest = network.traced.apply.jaxpr.invars[len(network.params) :]
-    shapes += [
-        jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype)
-        for v in rest[: network.traced.num_state]
-    ]
 
     def step(leaves: Any, rate: Any, key: Any, batch: Any) -> Any:
         return training.step(training.start(leaves, rate), rate, key, batch)
 
     try:
-        program = str(jax.make_jaxpr(step)(shapes, jnp.float32(1), root, first))
+        program = str(jax.make_jaxpr(step)(training.kinds, jnp.float32(1), root, first))
     except Exception as error:
         return "", _why(error)
-    names = [p.name for p in network.params]
+    names = [p.name for p in training.network.params]
     data = jax.random.key_data(root)
     return fingerprint(program, (first, data), names, steps), ""
 

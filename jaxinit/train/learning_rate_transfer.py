@@ -91,7 +91,10 @@ def learning_rate_transfer(
         first = first_batch(as_source(data, batch_size, 0))
         base = sizes[0] // 2 if base_width is None else base_width
         _check_base(base, sizes)
-        parametrizations = _usual(make_model, base, optimizer, family, first[0])
+        of_model = {name: options[name] for name in _OF_MODEL if name in options}
+        parametrizations = _usual(
+            make_model, base, optimizer, family, first[0], of_model
+        )
     elif not isinstance(parametrizations, Mapping) or not parametrizations:
         raise TypeError(
             "`parametrizations` must map names to functions from a width to a scheme "
@@ -142,6 +145,7 @@ def _usual(
     optimizer: Any,
     family: Family,
     inputs: tuple[Any, ...],
+    of_model: dict[str, Any],
 ) -> dict[str, Parametrization]:
     of_rate, base = as_optimizer(optimizer), make_model(base_width)
 
@@ -150,12 +154,16 @@ def _usual(
         return None, of_rate
 
     def maximal(size: int) -> tuple[Any, Optimizer]:
-        factors = mup_multipliers(make_model(size), base, *inputs, optimizer=family)
-        return mup(base), lambda rate: optax.chain(of_rate(rate), scale_by_mup(factors))
+        model = make_model(size)
+        factors = mup_multipliers(model, base, *inputs, optimizer=family, **of_model)
+        scheme = mup(base, rngs=of_model.get("rngs", ()))
+        return scheme, lambda rate: optax.chain(of_rate(rate), scale_by_mup(factors))
 
     return {"standard": standard, "muP": maximal}
 
 
+# What ``race`` and muP's multipliers are both told of a model.
+_OF_MODEL = ("output", "roles", "branches", "rngs", "model_kwargs")
 _BASE = "It is the width that learning rates are good for."
 
 

@@ -17,12 +17,12 @@ from jaxinit._progress import Bar
 from jaxinit.initializers._check import check_number
 from jaxinit.models.arguments import model_arguments
 from jaxinit.roles.network import Network
+from jaxinit.roles.structure import as_hints
 from jaxinit.schemes.initialize import prepare
 from jaxinit.schemes.named import named_schemes
-from jaxinit.signal.interrupts import as_interrupts
 from jaxinit.signal.placement import seed_devices
 from jaxinit.train.batches import as_source
-from jaxinit.train.cells import Cell, Store
+from jaxinit.train.cells import Store
 from jaxinit.train.checks import (
     as_rates,
     as_seeds,
@@ -34,13 +34,14 @@ from jaxinit.train.checks import (
 from jaxinit.train.datasets import digits
 from jaxinit.train.evidence import optima, race_fingerprint, verdicts
 from jaxinit.train.losses import Loss, scalar_loss
-from jaxinit.train.outcomes import FAILED, NOT_RUN, judge, reference_loss
-from jaxinit.train.race_result import Race, run_name
-from jaxinit.train.runner import Course, chunk_size, run_scheme, vectorizing_pays
-from jaxinit.train.training import Programs, Training, as_optimizer, programs
+from jaxinit.train.programs import programs
+from jaxinit.train.race_result import Race
+from jaxinit.train.runner import Course, chunk_size, run_all, vectorizing_pays
+from jaxinit.train.sharing import is_shared, my_seeds
+from jaxinit.train.tabulated import tabulated
+from jaxinit.train.training import Training, as_optimizer
 
 Strategy = Literal["auto", "vmap", "loop"]
-Cells = dict[tuple[int, int, int], Cell]
 
 
 @measuring
@@ -67,6 +68,9 @@ def race(
     devices: int | Sequence[jax.Device] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
+    output: int | str | None = None,
+    roles: Mapping[str, str] | None = None,
+    branches: Mapping[str, bool] | None = None,
     rngs: Sequence[str] = (),
     model_kwargs: dict[str, Any] | None = None,
 ) -> Race:
@@ -75,6 +79,8 @@ def race(
     All runs see the same batches in the same order, and seeds are paired: seed 3 of
     one scheme draws from the same key as seed 3 of another. Runs of a scheme are
     trained at once where that pays, and the program is compiled once for all schemes.
+    Of the processes of ``jax.distributed`` each trains a share of the seeds on its own
+    devices, from data that are the same on each, and all return all.
     A run that cannot be trained ends by itself and says why; the race goes on.
     Interrupted (Ctrl-C, SIGTERM), it returns what is done.
 
@@ -123,6 +129,9 @@ def race(
         steps, rate and seed are the same.
       progress: ``None`` for a bar on a terminal, ``True`` also for lines
         elsewhere, ``False`` for nothing.
+      output: as in ``initialize``: the main output, where there are several.
+      roles: as in ``initialize``: roles that the program does not show.
+      branches: as in ``initialize``: which sums add residual branches.
       rngs: names of random streams that a linen module uses beyond ``params`` and
         ``dropout``.
       model_kwargs: keyword arguments of the model (``{"train": True}``).
@@ -163,18 +172,20 @@ def race(
     if memory_budget is not None:
         check_number("memory_budget", memory_budget, "It counts bytes.", low=0)
     schemes = named_schemes(schemes)
-    root = root_key(key)
+    root, hints = root_key(key), as_hints(output, roles, branches)
     kwargs = model_arguments({}, model_kwargs)
     source = as_source(_named(data), batch_size, _seed_of(root))
     first, notes = first_batch(source), dict[str, str]()
     with Bar(progress) as bar:
         bar.phase("tracing")
-        network, _ = prepare(model, first[0], kwargs, rngs, root)
+        network, _ = prepare(model, first[0], kwargs, rngs, root, hints)
         training = Training(network, scalar_loss(loss), as_optimizer(optimizer))
         spread = seed_devices(devices, network.traced, ())
+        together = is_shared(network, numbers)
+        at_once = len(my_seeds(numbers)) if together else len(numbers)
         size = _at_once(
             network,
-            len(rates) * len(numbers),
+            len(rates) * max(at_once, 1),
             strategy,
             chunk,
             memory_budget,
@@ -184,13 +195,15 @@ def race(
         if why:
             notes["checkpoint"] = f"nothing is kept: a step cannot be traced: {why}"
         store = Store(checkpoint if name else None, name)
-        course = Course(training, source, first, steps, root, size, solutions, store)
+        course = Course(
+            training, source, first, steps, root, size, solutions, store, together
+        )
         placed = _over(spread) if size and len(spread) > 1 else None
         runs = len(schemes) * len(rates) * len(numbers)
         compiled = programs(
             training, (loss, optimizer), bool(size), placed, 3 * steps * runs
         )
-        cells, interrupted = _run_all(course, compiled, schemes, rates, numbers, bar)
+        cells, interrupted = run_all(course, compiled, schemes, rates, numbers, bar)
     result = Race(
         model=network.traced.name,
         target=math.nan if target is None else target,
@@ -201,12 +214,14 @@ def race(
         unmatched="",
         notes=notes,
         settings=_settings(size, placed, start),
-        **_tabulated(cells, steps, list(schemes), rates, numbers, improvement),
+        **tabulated(cells, steps, list(schemes), rates, numbers, improvement),
     )
     if interrupted:
         return result
     if diagnose:
-        said, unsaid = verdicts(model, first, schemes, len(numbers), root, rngs, kwargs)
+        said, unsaid = verdicts(
+            model, first, schemes, len(numbers), root, rngs, kwargs, hints
+        )
         notes |= {f"no verdict on {name}": why for name, why in unsaid.items()}
         result = dataclasses.replace(result, verdicts=said)
     if solutions:
@@ -243,6 +258,7 @@ def _over(devices: Sequence[jax.Device]) -> NamedSharding:
 def _settings(size: int, placed: NamedSharding | None, start: float) -> dict[str, Any]:
     return {
         "devices": 1 if placed is None else placed.mesh.size,
+        "processes": jax.process_count(),
         "backend": jax.default_backend(),
         "jax": jax.__version__,
         "strategy": "vmap" if size else "loop",
@@ -254,65 +270,3 @@ def _settings(size: int, placed: NamedSharding | None, start: float) -> dict[str
 def _seed_of(root: jax.Array) -> int:
     """A number for NumPy, which draws the order of samples."""
     return int(np.asarray(jax.random.key_data(root)).astype(np.uint64).sum())
-
-
-def _run_all(
-    course: Course,
-    compiled: Programs,
-    schemes: Mapping[str, Any],
-    rates: list[float],
-    seeds: list[int],
-    bar: Bar,
-) -> tuple[Cells, bool]:
-    """All runs; those that are done if it is interrupted."""
-    kept = frozenset(seeds[: course.solutions])
-    places = [(rate, seed) for rate in rates for seed in seeds]
-    total, cells = len(schemes) * len(places), Cells()
-    try:
-        with as_interrupts():
-            for i, (name, scheme) in enumerate(schemes.items()):
-                bar.phase(name)
-                for place, cell in run_scheme(course, compiled, scheme, places, kept):
-                    where = (i, rates.index(place[0]), seeds.index(place[1]))
-                    cells[where] = cell
-                    bar.count(len(cells), total, "runs")
-    except KeyboardInterrupt:
-        return cells, True
-    return cells, False
-
-
-def _tabulated(
-    cells: Cells,
-    steps: int,
-    names: list[str],
-    rates: list[float],
-    seeds: list[int],
-    improvement: float,
-) -> dict[str, Any]:
-    shape = len(names), len(rates), len(seeds)
-    losses = np.full((*shape, steps), np.nan, np.float32)
-    accuracies = losses.copy()
-    for index, cell in cells.items():
-        losses[index], accuracies[index] = cell.losses, cell.accuracies
-    reference = reference_loss(losses)
-    outcomes = judge(losses, reference, improvement)
-    reasons = {}
-    for index in np.ndindex(*shape):
-        found = cells.get((index[0], index[1], index[2]))
-        if found is None:
-            outcomes[index] = NOT_RUN
-        elif found.reason:
-            outcomes[index] = FAILED
-            name = run_name(names[index[0]], rates[index[1]], seeds[index[2]])
-            reasons[name] = found.reason
-    return {
-        "schemes": tuple(names),
-        "learning_rates": np.asarray(rates),
-        "seeds": np.asarray(seeds),
-        "losses": losses,
-        "accuracies": accuracies,
-        "outcomes": outcomes,
-        "reasons": reasons,
-        "reference": reference,
-        "improvement": improvement,
-    }

@@ -1,19 +1,23 @@
 """Runs the cells of a race, a scheme at a time, a chunk of rates and seeds at once."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxinit._progress import Bar
 from jaxinit._resources import free_memory
 from jaxinit.roles.network import Network
+from jaxinit.signal.interrupts import as_interrupts
 from jaxinit.train.batches import Batch, DataRanOut, Source, stacked
-from jaxinit.train.cells import Cell, Store, hash_of
+from jaxinit.train.cells import Cell, Cells, Store, hash_of
 from jaxinit.train.drawing import draw_of, seed_keys
-from jaxinit.train.training import Programs, Training
+from jaxinit.train.programs import Programs
+from jaxinit.train.sharing import my_seeds, shared
+from jaxinit.train.training import Training
 
 # Batches of this many steps are on the device at once.
 _SEGMENT = 64
@@ -34,6 +38,7 @@ class Course(NamedTuple):
       chunk: how many runs at once; 0 for one after another.
       solutions: how many seeds' final parameters are kept.
       store: where finished runs are kept.
+      shared: whether each process runs a share of the seeds.
     """
 
     training: Training
@@ -44,10 +49,56 @@ class Course(NamedTuple):
     chunk: int
     solutions: int
     store: Store
+    shared: bool
 
 
 Place = tuple[float, int]
 """The rate and the seed of a run."""
+
+
+def run_all(
+    course: Course,
+    programs: Programs,
+    schemes: Mapping[str, Any],
+    rates: Sequence[float],
+    seeds: Sequence[int],
+    bar: Bar,
+) -> tuple[Cells, bool]:
+    """All runs, or those that are done if it is interrupted; which of the two, too.
+
+    Of several processes each runs its share of the seeds, and all return all.
+
+    Args:
+      course: what runs have in common.
+      programs: as ``programs`` gives.
+      schemes: by name.
+      rates: those that are tried.
+      seeds: likewise.
+      bar: is told of the progress.
+
+    Raises:
+      RuntimeError: if another process has ended.
+    """
+    kept = frozenset(seeds[: course.solutions])
+    mine = my_seeds(seeds) if course.shared else seeds
+    # All rates of a seed are neighbours: its weights are then drawn once.
+    places = [(rate, seed) for seed in mine for rate in rates]
+    total, cells, interrupted = len(schemes) * len(places), Cells(), False
+    try:
+        with as_interrupts():
+            for i, (name, scheme) in enumerate(schemes.items()):
+                bar.phase(name)
+                for place, cell in run_scheme(course, programs, scheme, places, kept):
+                    where = (i, rates.index(place[0]), seeds.index(place[1]))
+                    cells[where] = cell
+                    bar.count(len(cells), total, "runs")
+    except KeyboardInterrupt:
+        interrupted = True
+    if course.shared:
+        shape = len(schemes), len(rates), len(seeds), course.steps
+        kinds = course.training.kinds[: len(course.training.network.params)]
+        return shared(cells, interrupted, shape, course.solutions, kinds)
+    return cells, interrupted
 
 
 def run_scheme(
@@ -63,7 +114,7 @@ def run_scheme(
 
     Args:
       course: what runs have in common.
-      programs: as ``training.programs`` gives, shared by all schemes.
+      programs: as ``programs`` gives, shared by all schemes.
       scheme: how weights are drawn.
       places: the runs.
       kept: seeds whose solutions are kept.
@@ -73,8 +124,8 @@ def run_scheme(
     try:
         draw = draw_of(network, scheme)
         weights = ""
-        if store.keeps:
-            probe = seed_keys(course.root, [places[0][1]])
+        if store.keeps and places:  # of one seed's, by the program that draws them all
+            probe = seed_keys(course.root, [0] * _most_seeds(course, places))
             weights = hash_of([leaf[0] for leaf in draw.batched(probe, *inputs)])
     except Exception as error:
         yield from ((place, _failed(course, error)) for place in places)
@@ -86,13 +137,28 @@ def run_scheme(
             todo.append(place)
         else:
             yield place, found
-    size = max(course.chunk, 1)
-    for begin in range(0, len(todo), size):
-        chunk = todo[begin : begin + size]
-        for place, cell in _run_chunk(course, programs, draw, chunk, kept, inputs):
+    # As many seeds are drawn for each chunk, so that one program serves them all.
+    draws = max(_most_seeds(course, places), _most_seeds(course, todo))
+    if todo:
+        _compile_ahead(course, programs, draws)
+    for chunk in _chunks(course, todo):
+        given = chunk, draws, kept, inputs
+        for place, cell in _run_chunk(course, programs, draw, *given):
             if not cell.reason:
                 store.write(weights, *place, cell)
             yield place, cell
+
+
+def _chunks(course: Course, places: Sequence[Place]) -> list[Sequence[Place]]:
+    """The runs, as many together as are trained at once."""
+    size = max(course.chunk, 1)
+    return [places[begin : begin + size] for begin in range(0, len(places), size)]
+
+
+def _most_seeds(course: Course, places: Sequence[Place]) -> int:
+    """Of how many seeds one chunk is at most; 0 without runs."""
+    chunks = _chunks(course, places)
+    return max((len({seed for _, seed in chunk}) for chunk in chunks), default=0)
 
 
 def chunk_size(network: Network, runs: int, budget: int | None) -> int:
@@ -128,23 +194,25 @@ def _run_chunk(
     course: Course,
     programs: Programs,
     draw: Any,
-    places: list[Place],
+    places: Sequence[Place],
+    draws: int,
     kept: frozenset[int],
     inputs: tuple[Any, ...],
 ) -> Iterator[tuple[Place, Cell]]:
     # The last chunk is filled up, so that it has the shape of the others.
-    padded = places + places[-1:] * (max(course.chunk, 1) - len(places))
+    missing = max(course.chunk, 1) - len(places)
+    padded = [*places, *[places[-1]] * missing]
     rates = np.asarray([rate for rate, _ in padded], np.float32)
     # The variables of a seed are drawn once for all rates.
     seeds = list(dict.fromkeys(seed for _, seed in padded))
     where = np.asarray([seeds.index(seed) for _, seed in padded], np.int32)
     try:
-        keys = seed_keys(course.root, seeds)
+        keys = seed_keys(course.root, seeds + seeds[-1:] * (draws - len(seeds)))
         drawn = draw.batched(keys, *inputs)
         if not course.chunk:
             rates, where = rates[0], where[0]
-        run, keys = programs[0](drawn, keys, where, rates)
-        run, losses, accuracies, reason = _train(course, programs[1], run, rates, keys)
+        run, keys = programs.begin(drawn, keys, where, rates)
+        run, losses, accuracies, reason = _train(course, programs, run, rates, keys)
         leaves = [np.asarray(leaf) for leaf in run.params] if kept else []
     except Exception as error:
         yield from ((place, _failed(course, error)) for place in places)
@@ -158,7 +226,7 @@ def _run_chunk(
 
 
 def _train(
-    course: Course, segment: Callable[..., Any], run: Any, rates: Any, keys: Any
+    course: Course, programs: Programs, run: Any, rates: Any, keys: Any
 ) -> tuple[Any, np.ndarray, np.ndarray, str]:
     """All steps, or as many as there are data for, or as long as a run is finite."""
     length, done, reason = segment_length(course.steps), 0, ""
@@ -173,7 +241,7 @@ def _train(
                 break
             steps = range(done, error.number)
             batches = stacked(course.source, steps, course.first)
-        run, seen = segment(run, rates, keys, jnp.int32(done), batches)
+        run, seen = programs.segment(run, rates, keys, jnp.int32(done), batches)
         curves.append((np.asarray(seen[0]), np.asarray(seen[1])))
         done = steps.stop
         if not np.isfinite(curves[-1][0][..., -1]).any():
@@ -184,6 +252,24 @@ def _train(
         losses[..., :done] = np.concatenate([c[0] for c in curves], -1)
         accuracies[..., :done] = np.concatenate([c[1] for c in curves], -1)
     return run, losses, accuracies, reason
+
+
+def _compile_ahead(course: Course, programs: Programs, draws: int) -> None:
+    """Has segments of all lengths compiled while weights are drawn."""
+    length = segment_length(course.steps)
+    lengths = {length, course.steps % length} - {0}
+
+    def many(number: int) -> Batch:
+        return jax.tree.map(  # type: ignore[no-any-return]
+            lambda leaf: jax.ShapeDtypeStruct(
+                (number, *leaf.shape), jax.dtypes.canonicalize_dtype(leaf.dtype)
+            ),
+            course.first,
+        )
+
+    rates = jax.ShapeDtypeStruct((course.chunk,) * bool(course.chunk), np.float32)
+    batches = [many(number) for number in sorted(lengths, reverse=True)]
+    programs.compile_ahead(draws, course.root, rates, batches)
 
 
 def segment_length(steps: int) -> int:

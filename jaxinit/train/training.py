@@ -7,11 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
-from jax.sharding import NamedSharding
 
-from jaxinit._caches import Cache
-from jaxinit._configuration import configuration
-from jaxinit.draw.compiling import quick_options
 from jaxinit.roles.network import Network
 from jaxinit.train.losses import Loss, accuracy
 
@@ -71,6 +67,14 @@ class Training(NamedTuple):
     network: Network
     loss: Loss
     optimizer: Optimizer
+
+    @property
+    def kinds(self) -> list[jax.ShapeDtypeStruct]:
+        """The shapes and dtypes of the leaves of parameters and state."""
+        traced = self.network.traced
+        count = len(self.network.params) + traced.num_state
+        avals = (variable.aval for variable in traced.apply.jaxpr.invars[:count])
+        return [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in avals]
 
     def tree(self, params: Sequence[Any]) -> Any:
         """The parameters as the model's own pytree, for the optimizer."""
@@ -133,59 +137,6 @@ class Training(NamedTuple):
 
         (run, _), seen = lax.scan(body, (run, first), batches)
         return run, seen
-
-
-Programs = tuple[Callable[..., Any], Callable[..., Any]]
-
-
-def programs(
-    training: Training,
-    given: tuple[Any, ...],
-    many: bool,
-    sharding: NamedSharding | None = None,
-    passes: int | None = None,
-) -> Programs:
-    """``begin`` and ``segment``, compiled; those of an earlier call if they are equal.
-
-    Args:
-      training: what is compiled.
-      given: the loss and the optimizer as the user gave them, by which equal ones are
-        known.
-      many: whether over a leading axis of runs, which share batches.
-      sharding: how that axis is spread over devices.
-      passes: how many forward passes will be run, a gradient as two more: programs
-        with little to do are compiled in haste. ``None`` for many.
-    """
-    quick = None
-    if passes is not None:
-        quick = quick_options(training.network.sites, passes)
-    what = training.network.traced, given, many, sharding
-    name = what, bool(quick), configuration()
-    try:
-        hash(name)
-    except TypeError:
-        return _compiled(training, many, sharding, quick)
-    return _cache.get(name, lambda: _compiled(training, many, sharding, quick))
-
-
-_cache: Cache[Programs] = Cache(16)
-
-
-def _compiled(
-    training: Training,
-    many: bool,
-    sharding: NamedSharding | None,
-    quick: dict[str, Any] | None,
-) -> Programs:
-    begin: Any = training.begin
-    segment: Any = training.segment
-    if many:
-        begin = jax.vmap(begin, in_axes=(None, None, 0, 0))
-        segment = jax.vmap(segment, in_axes=(0, 0, 0, None, None))
-    # A run stays where it begins: what follows goes where its state is.
-    placed: Any = {} if sharding is None else {"out_shardings": sharding}
-    begin = jax.jit(begin, compiler_options=quick, **placed)
-    return begin, jax.jit(segment, compiler_options=quick, donate_argnums=0)
 
 
 def _accuracy(output: Any, target: Any) -> Array:

@@ -1,11 +1,11 @@
 """Which array of a source goes to which leaf."""
 
 import difflib
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from jaxinit import _patterns
+from jaxinit._warnings import warn
 from jaxinit.transfer._leaves import some
 
 NameMapping: TypeAlias = Mapping[str, str | None] | Callable[[str], str | None]
@@ -79,12 +79,11 @@ def _by_entries(
             )
         lacking = [name for name in asked if name not in held]
         if lacking and _patterns.is_pattern(pattern):
-            warnings.warn(
+            warn(
                 f"`mapping` sends {pattern!r} to {len(asked)} arrays, of which the "
                 f"source lacks {len(lacking)}: {some(lacking, 3)}. Their leaves stay "
                 "as they are. Mend the entry, or exclude them: "
                 f"{{{_first(taken, lacking)!r}: None}} before it.",
-                stacklevel=5,
             )
         names.update(taken)  # type: ignore[arg-type]
     return {target: names.get(target, target) for target in targets}

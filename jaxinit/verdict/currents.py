@@ -18,7 +18,7 @@ from jaxinit.report.measured import Measured, Row
 from jaxinit.report.numbers import compact
 from jaxinit.report.summary import log10, moments, summarize
 from jaxinit.verdict import remedies
-from jaxinit.verdict.evidence import front, has_role
+from jaxinit.verdict.evidence import front, has_role, scaled_down
 from jaxinit.verdict.trend import Trend, fit_trend, line
 
 # A slope is a finding once the line changes the rms tenfold from the first layer to
@@ -259,6 +259,8 @@ def _by_size(report: Measured, current: Current) -> list[Finding]:
     below = math.log2(GRADIENT_BELOW if gradient else RMS_BELOW)
     with np.errstate(invalid="ignore"):
         high, low = sizes > above, sizes < below
+    if gradient:
+        low[:, scaled_down(report, current.names)] = False
     for growing, hits in ((True, high), (False, low)):
         share = hits.mean(axis=0) if hits.size else np.zeros(0)
         if not (share > 0.5).any():

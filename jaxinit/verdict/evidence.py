@@ -1,6 +1,7 @@
 """Reads a report's evidence: by row, by parameter, and as findings."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,12 @@ def weight_gain(report: Measured, row: Row) -> float | None:
     return None
 
 
+def fan_in(report: Measured, row: Row) -> int:
+    """How many products a row's weight adds up, 0 if it has none."""
+    fans = [of_param(report, name).get("fan_in") for name in row.params]
+    return next((int(fan) for fan in fans if fan), 0)
+
+
 def stored_gain(report: Measured, row: Row) -> float | None:
     """The same with the fan that an initializer reads off the stored shape.
 
@@ -100,8 +107,27 @@ def leaving(report: Measured, name: str) -> float | None:
     values = report.forward.get("second_moment")
     if values is None:
         return None
-    found = float(np.median(values[:, report.layers.index(name)]))
-    return found if math.isfinite(found) else None
+    ordered = np.sort(values[:, report.layers.index(name)])  # NaN last
+    half = len(ordered) // 2
+    found = math.nan if np.isnan(ordered[-1]) else ordered[half] + ordered[-1 - half]
+    return float(found) / 2 if math.isfinite(found) else None
+
+
+def scaled_down(report: Measured, names: Sequence[str]) -> list[int]:
+    """Layers on residual branches, where small learned factors end these on purpose."""
+    gains = [row for row in report.rows if has_role(report, row, "gain")]
+    sizes = [
+        of_param(report, name).get("mean_square", 1.0)
+        for row in gains
+        for name in row.params
+    ]
+    if not 0 < min(sizes, default=1.0) < SMALL_FACTOR**2:
+        return []
+    return [i for i, name in enumerate(names) if front(report, name).get("branch")]
+
+
+# LayerScale starts at 1e-4 or 1e-6, and at 0.1 in shallow nets.
+SMALL_FACTOR = 1e-2
 
 
 def is_added(report: Measured, name: str) -> bool:

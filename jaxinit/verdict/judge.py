@@ -14,6 +14,7 @@ from jaxinit.report.numbers import compact, some
 from jaxinit.report.report import Report
 from jaxinit.report.summary import moments
 from jaxinit.verdict import remedies
+from jaxinit.verdict.causes import find_causes, unexplained
 from jaxinit.verdict.currents import (
     Current,
     comparable,
@@ -23,17 +24,9 @@ from jaxinit.verdict.currents import (
 )
 from jaxinit.verdict.few_seeds import judge_few_seeds, settled
 from jaxinit.verdict.given_weights import NOT_JUDGED, is_given, keeping
-from jaxinit.verdict.inputs import judge_inputs
-from jaxinit.verdict.memory import judge_memory
-from jaxinit.verdict.non_finite import judge_non_finite
-from jaxinit.verdict.precision import judge_precision
 from jaxinit.verdict.readout import judge_readout
-from jaxinit.verdict.saturation import judge_saturation
 from jaxinit.verdict.single_layers import MIN_SAMPLES, judge_layers
-from jaxinit.verdict.small_batch_norm import judge_batch_norm
-from jaxinit.verdict.steps import judge_steps, silent, step_remarks
-from jaxinit.verdict.steps_of_size import judge_sizes
-from jaxinit.verdict.tokens import judge_tokens
+from jaxinit.verdict.steps import silent, step_remarks
 from jaxinit.verdict.zeros import judge_zeros, zero_by_initialization
 
 # Spread over seeds, in decades of the mean square: at 0.5 nine seeds in ten span a
@@ -65,14 +58,14 @@ def judge(report: Report) -> tuple[Finding, ...]:
       that nothing can be said about gets ``unknown``.
     """
     currents = find_currents(report)
-    causes = _causes(report)
     layers = judge_layers(report)
     moved = _moved(report, currents)
+    causes = find_causes(report, moved)
     findings = layers + moved
     zeros = [] if silent(report) else judge_zeros(report)
     findings += [f for f in zeros if not _is_echo(report, f, findings)]
     findings += _seed_unstable(report, currents)
-    findings = causes + _unexplained(findings, causes)
+    findings = causes + unexplained(findings, causes)
     few = judge_few_seeds(report, currents)
     if few and not is_given(report) and not settled(findings, report, currents):
         findings = few
@@ -97,35 +90,6 @@ def _moved(report: Report, currents: list[Current]) -> list[Finding]:
             gradient = finding.metric == "grad_rms"
             found.setdefault((finding.kind, str(gradient)), finding)
     return list(found.values())
-
-
-def _causes(report: Report) -> list[Finding]:
-    """What is off by itself; where it is, sizes that follow from it are no news."""
-    inputs = judge_inputs(report)
-    found = [*judge_non_finite(report), *judge_steps(report), *inputs]
-    if not inputs:
-        found += judge_saturation(report)
-    found += [
-        *judge_tokens(report),
-        *judge_memory(report),
-        *judge_batch_norm(report),
-        *judge_precision(report),
-    ]
-    if not found:
-        found += judge_sizes(report)
-    return found
-
-
-_FOLLOWS = frozenset({"exploding", "vanishing", "seed-unstable"})
-_SETTLED = frozenset({"unreached"})
-
-
-def _unexplained(findings: list[Finding], causes: list[Finding]) -> list[Finding]:
-    """The findings that do not follow from a cause."""
-    kinds = {cause.kind for cause in causes} - _SETTLED
-    if not kinds:
-        return findings
-    return [f for f in findings if f.kind not in _FOLLOWS | kinds]
 
 
 def remarks(report: Report) -> tuple[str, ...]:
@@ -182,6 +146,8 @@ def _seed_unstable(report: Report, currents: list[Current]) -> list[Finding]:
         # In decades of the mean square: twice those of an rms.
         spread = _spread(current) * 2 / current.per_rms
         own = np.array([_own_spread(report, name) for name in current.names])
+        if current.metric == "grad_rms":
+            own = np.hypot(own, _probe_spread(report))
         # Two standard errors of the deviation itself, at this number of seeds.
         surely = spread * (1 - 2 / math.sqrt(2 * (num_seeds - 1)))
         beyond = surely > np.sqrt(UNSTABLE**2 + own**2)
@@ -304,6 +270,22 @@ def _own_spread(report: Report, name: str) -> float:
     ``2/n + 2/n^2`` for n >= 2 (4.93 at n = 1).
     """
     row = next(row for row in report.rows if row.name == name)
-    n = row.shape[-1] if row.shape else 1
+    n = max(row.channels, 1)
     variance = math.pi**2 / 2 if n == 1 else 2 / n + 2 / n**2
     return math.sqrt(variance) / math.log(10)
+
+
+def _probe_spread(report: Report) -> float:
+    """Decades by which the mean square of the probe that gradients start from varies.
+
+    It is drawn anew for each seed, and is one number where the output is.
+    """
+    relative = report.backward.get("grad_rel")
+    if report.mode != "probe" or relative is None:
+        return 0.0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        sizes = np.log10(report.backward["grad_rms"] / relative)
+    known = np.isfinite(sizes)
+    first = np.argmax(known, axis=1)
+    sizes = sizes[np.arange(len(sizes)), first][known.any(axis=1)]
+    return 2 * float(np.std(sizes, ddof=1)) if len(sizes) > 1 else 0.0

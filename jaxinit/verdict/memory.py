@@ -52,8 +52,9 @@ def judge_memory(report: Measured) -> list[Finding]:
     length = math.inf if slope >= 0 else -1 / (slope * math.log(2))
     if length > SHORTEST:
         return []
-    gated = has_role(report, row, "gate_bias", "forget_gate_bias") or any(
-        has_role(report, other, "forget_gate_bias") for other in report.rows
+    gated = any(
+        has_role(report, other, "gate_bias", "forget_gate_bias")
+        for other in report.rows
     )
     return [
         finding(

@@ -5,7 +5,7 @@ import numpy as np
 from jaxinit.report.findings import Finding
 from jaxinit.report.measured import Measured
 from jaxinit.report.numbers import compact
-from jaxinit.verdict.evidence import finding
+from jaxinit.verdict.evidence import finding, has_role
 
 # Half the distance from 1 to the next number: what is smaller is lost when added.
 _HALF_STEP = {"bfloat16": 2.0**-9, "float16": 2.0**-12, "float32": 2.0**-25}
@@ -30,6 +30,8 @@ def _swallowed(report: Measured) -> list[Finding]:
         branch = [place[n] for n in row.branch if n in place]
         if row.kind != "join" or half is None or not skip or not branch:
             continue
+        if any(has_role(report, report.rows[i], "gain") for i in branch):
+            continue  # LayerScale, ReZero: small by design, and its own gradient is not
         with np.errstate(all="ignore"):
             ratio = float(
                 np.median(rms[:, branch].max(axis=1) / rms[:, skip].max(axis=1))

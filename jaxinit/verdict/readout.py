@@ -7,7 +7,7 @@ import numpy as np
 from jaxinit.report.findings import Finding
 from jaxinit.report.measured import Measured, Row
 from jaxinit.report.numbers import compact
-from jaxinit.verdict.evidence import finding, has_role, weight_gain
+from jaxinit.verdict.evidence import finding, front, has_role, weight_gain
 
 # Healthy readouts reached a rms of 8.6 on 98 small models; tied embeddings of
 # deviation 1 and heads drawn from N(0, 1) start at 16. A gain beyond 16 is four times
@@ -28,9 +28,10 @@ def judge_readout(report: Measured) -> list[Finding]:
         return []
     i = readouts[-1]
     row = report.rows[i]
-    rms = float(np.median(report.forward["rms"][:, i]))
-    gain = weight_gain(report, row) or 0.0
-    classes = row.shape[-1] if row.shape else 0
+    behind = front(report, row.name).get("behind", 1.0)
+    rms = float(np.median(report.forward["rms"][:, i])) * behind
+    gain = (weight_gain(report, row) or 0.0) * behind**2
+    classes = row.channels
     large = rms > LOGITS or (gain > GAIN and rms > LEAST)
     if classes < 2 or not large or not math.isfinite(rms) or row.activation:
         return []

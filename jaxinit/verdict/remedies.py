@@ -113,6 +113,13 @@ def for_slope(report: Measured, slope: float, *, gradient: bool) -> str:
     between = _between(report)
     if between is not None:
         return between
+    if _normed(report):
+        bits = slope if gradient else slope / 2
+        factor = 2.0 ** min(max(-bits, -60.0), 60.0)
+        return (
+            f"h = h * {_digits(factor)}  # behind each layer: its weight is divided by "
+            "its largest singular value, which takes its own scale away"
+        )
     name = common_activation(report)
     growing = slope > 0
     usual = for_flow(report, gradient=gradient, growing=growing)
@@ -144,6 +151,13 @@ def for_slope(report: Measured, slope: float, *, gradient: bool) -> str:
         f'kernel_init=jaxinit.variance_scaling({_digits(scale)}, "fan_in", "normal")  '
         "# the kernels have the usual scale: this makes up for what lies between them"
     )
+
+
+def _normed(report: Measured) -> bool:
+    """Whether most weights are divided by their norm before they are used."""
+    fronts = [front(report, row.name) for row in report.rows]
+    known = [bool(facts["normed"]) for facts in fronts if "normed" in facts]
+    return sum(known) > len(known) / 2
 
 
 def _between(report: Measured) -> str | None:

@@ -13,10 +13,15 @@ from jaxinit.verdict.evidence import (
     row_called,
     weight_gain,
 )
+from jaxinit.verdict.remedies import CALLABLES
 
 # The mean of (f'/max f')^2. For z ~ N(0, s^2) it is near 0.53/s for tanh and 1.06/s
 # for the logistic function: these are deviations of 3.5 and 7.
 TANH, LOGISTIC = 0.15, 0.15
+# Of other functions it is compared with what normal arguments of their own width give,
+# as 0.15 of tanh with 0.46.
+OF_USUAL = 1 / 3
+_SQUASHING = ("tanh", "logistic", "squashing")
 # Gates may be closed or open on purpose, by a bias. What none is meant to be is closed
 # for some values and open for others at random: for z ~ N(0, s^2), s > 3.4.
 BOTH_ENDS = 0.1
@@ -35,7 +40,7 @@ def judge_saturation(report: Measured) -> list[Finding]:
         if row is not None and curve["spread"] < SPREAD:
             found.append(_softmax(report, row, curve))
             break
-    for curve in [*curves(report, "tanh"), *curves(report, "logistic")]:
+    for curve in (c for what in _SQUASHING for c in curves(report, what)):
         row = row_called(report, curve["row"])
         if row is not None and _is_flat(curve):
             found.append(_squashing(report, row, curve))
@@ -44,10 +49,15 @@ def judge_saturation(report: Measured) -> list[Finding]:
 
 
 def _is_flat(curve: dict[str, Any]) -> bool:
-    if curve["gate"] and curve["what"] == "logistic":
+    if curve["gate"] and curve["what"] != "tanh":
         return bool(min(curve["low"], curve["high"]) > BOTH_ENDS)
-    limit = TANH if curve["what"] == "tanh" else LOGISTIC
-    return bool(curve["slope"] < limit)
+    limits = {"tanh": TANH, "logistic": LOGISTIC}
+    return bool(curve["slope"] < limits.get(curve["what"], OF_USUAL * _usual(curve)))
+
+
+def _usual(curve: dict[str, Any]) -> float:
+    """What normal arguments give: of deviation 1, or of the function's own width."""
+    return float(curve.get("usual", 0.46 if curve["what"] == "tanh" else 0.68))
 
 
 def _squashing(report: Measured, row: Row, curve: dict[str, Any]) -> Finding:
@@ -57,15 +67,25 @@ def _squashing(report: Measured, row: Row, curve: dict[str, Any]) -> Finding:
         if one_sided
         else "what enters is too large, which is up to the kernel in front"
     )
-    name = "jnp.tanh" if curve["what"] == "tanh" else "jax.nn.sigmoid"
+    called = {"tanh": "jnp.tanh", "logistic": "jax.nn.sigmoid"}
+    name = called.get(curve["what"]) or CALLABLES.get(row.activation or "", "f")
+    what = curve["what"]
+    if what == "squashing":
+        what = row.activation or "the function"
+    width = curve.get("width", 1.0)
+    argument = (
+        "a standard normal argument gives"
+        if math.isclose(width, 1.0, rel_tol=1e-2)
+        else f"normal arguments of deviation {compact(width)} give"
+    )
     return finding(
         "saturated",
         "slope",
         row.name,
         curve["slope"],
-        f"{curve['what']} behind {row.name} has lost its slope: its mean square is "
-        f"{compact(curve['slope'])} of the largest (a standard normal argument gives "
-        f"{'0.46' if curve['what'] == 'tanh' else '0.68'}); {cause}.",
+        f"{what} behind {row.name} has lost its slope: its mean square is "
+        f"{compact(curve['slope'])} of the largest ({argument} "
+        f"{_usual(curve):.2f}); {cause}.",
         "bias_init=jaxinit.zeros" if one_sided else _smaller(report, row, name),
     )
 

@@ -25,6 +25,8 @@ DEAD_CHANNELS = 0.75
 MIN_SAMPLES = 8
 # Seeds in which a whole layer is dead, born dead: a tenth of them is too many.
 BORN_DEAD_SEEDS = 0.1
+# All of them, but for rounding: n times 1/n is not always 1.
+ENTIRELY = 1 - 1e-6
 
 # Pre-activations beyond which the slope is below a hundredth of its maximum:
 # tanh' = 1 - tanh^2, logistic' = s (1 - s) with maximum 1/4.
@@ -106,8 +108,8 @@ def _dead(report: Measured) -> list[Finding]:
             continue
         with np.errstate(invalid="ignore"):
             mostly = float((dead[:, i] >= DEAD_CHANNELS).mean())
-            entirely = float((dead[:, i] >= 1.0).mean())
-        many = row.shape[-1] > 1 if row.shape else False
+            entirely = float((dead[:, i] > ENTIRELY).mean())
+        many = row.channels > 1
         if mostly <= 0.5 and not (many and entirely >= BORN_DEAD_SEEDS):
             continue
         share = mostly if mostly > 0.5 else entirely

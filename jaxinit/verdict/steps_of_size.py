@@ -17,6 +17,7 @@ from jaxinit.report.numbers import compact
 from jaxinit.verdict import operations, remedies
 from jaxinit.verdict.evidence import (
     entering,
+    fan_in,
     finding,
     front,
     has_role,
@@ -32,6 +33,10 @@ LARGEST, SMALLEST = 6.0, 1 / 8
 JUMP = 100.0
 # Dropout of rate 0.9 multiplies a square by ten, behind a ReLU's half by five.
 DROPPED = 5.0
+# What comes out of a jump with as small a square has an ordinary size.
+ORDINARY = 10.0
+# Where a few coordinates meet a wide layer, Glorot's law is usual: 2 n / (n + width).
+COORDINATES, GLOROT = 8, 1 / 8
 # A mean over n positions divides by n.
 FALL = 1e-4
 # What a kernel has multiplied counts if it is still there in front of the next ones,
@@ -65,12 +70,15 @@ def _at_kernel(report: Measured, row: Row, rows: Sequence[Row]) -> Finding | Non
     last = not followers
     kept = max(sizes, default=after) / before
     if gain > LARGEST and ratio > LARGEST:
-        if last and math.sqrt(after) > PERSISTS:
+        behind = front(report, row.name).get("behind", 1.0)
+        if last and math.sqrt(after) * behind > PERSISTS:
             return _kernel(report, row.name, gain, ratio, last=True)
         if not last and (kept > PERSISTS or _drowns(report, row)):
             return _kernel(report, row.name, gain, ratio, last=False)
     plain = not remedies.num_joins(report) and not remedies.has_norms(report)
-    if gain < SMALLEST and ratio < SMALLEST and kept < SMALLEST and plain and not last:
+    few = not front(report, row.name)["after"] and fan_in(report, row) <= COORDINATES
+    smallest = SMALLEST * (GLOROT if few else 1.0)
+    if gain < smallest and ratio < smallest and kept < smallest and plain and not last:
         return _kernel(report, row.name, gain, ratio, last=False)
     return None
 
@@ -101,7 +109,10 @@ def _in_front(report: Measured, row: Row) -> Finding | None:
     # Kernels may be small, or large, to make up for the operation.
     entered = [entering(report, name) for name in names]
     start = max((size for size in entered if size), default=before)
-    most = DROPPED if front(report, row.name).get("random") else JUMP
+    dropped = front(report, row.name).get("random")
+    if ratio > 1 and inside < ORDINARY and not dropped:
+        return None  # a norm, noise or positions, behind what is small
+    most = DROPPED if dropped else JUMP
     if most > inside / start > FALL:
         return None
     by = front(report, row.name)["by"]

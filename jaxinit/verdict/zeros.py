@@ -168,9 +168,8 @@ def _has_zero_weight(report: Measured, row: Row) -> bool:
     norms = report.weights.get("weight_norm")
     if norms is None:
         return False
-    index = {name: j for j, name in enumerate(report.params)}
     return any(
-        bool((norms[:, index[name]] == 0).all())
+        bool((norms[:, report.params.index(name)] == 0).all())
         for name in row.params
-        if name in index and not is_added(report, name)
+        if name in report.params and not is_added(report, name)
     )

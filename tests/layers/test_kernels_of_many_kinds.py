@@ -74,6 +74,47 @@ def test_a_kernel_in_the_frequency_domain():
     assert row.fan_in == 8  # each output sums eight products
 
 
+POINTS = 6
+FOURIER = jnp.exp(-2j * jnp.pi * jnp.outer(jnp.arange(6), jnp.arange(6)) / POINTS)
+
+
+def by_frequency(p, x):
+    """A convolution over the cyclic group: frequencies are multiplied."""
+    x, k = (v.astype(complex) @ FOURIER for v in (x, p["k"]))
+    product = jnp.einsum("bin,oin->bon", x, k)
+    return (product @ FOURIER.conj() / POINTS).real
+
+
+def by_blocks(p, x):
+    """As over a group whose representations are matrices: two numbers, one of 2x2."""
+    x, k = (v.astype(complex) @ FOURIER for v in (x, p["k"]))
+    numbers = jnp.einsum("bin,oin->bon", x[..., :2], k[..., :2])
+    x, k = (v[..., 2:].reshape(*v.shape[:2], 2, 2) for v in (x, k))
+    matrices = jnp.einsum("bilm,oimp->bolp", x, k).reshape(*numbers.shape[:2], 4)
+    return jnp.concatenate([numbers, matrices], -1).real
+
+
+def by_outputs(p, x):
+    """Only the outputs are mixed."""
+    mixed = p["k"].astype(complex) @ FOURIER
+    return jnp.einsum("bin,oip->bop", x.astype(complex), mixed).real
+
+
+@pytest.mark.internals
+@pytest.mark.parametrize(
+    ("apply", "fans"),
+    [(by_frequency, (18, 30)), (by_blocks, (18, 30)), (by_outputs, (3, 30))],
+)
+def test_a_kernel_over_a_group_that_a_constant_transforms(apply, fans):
+    x = jax.random.normal(jax.random.key(0), (200, 3, POINTS))
+    row = explained({"k": (5, 3, POINTS)}, apply, x)["k"]
+
+    assert (row.fan_in, row.fan_out) == fans
+    if apply is by_frequency:  # each output sums over all points of three channels
+        k = jax.random.normal(jax.random.key(1), (50, 3, POINTS)) / np.sqrt(row.fan_in)
+        assert apply({"k": k}, x).var() == pytest.approx(1, rel=0.1)
+
+
 def test_a_kernel_rounded_to_integers():
     def apply(p, x):
         def whole(v):
@@ -93,6 +134,56 @@ def test_a_kernel_rounded_to_integers():
 
 
 @pytest.mark.internals
+def heads(q, k, r):
+    positions = jnp.einsum("bhk,shk->bhs", q, r)
+    return positions.sum(-1) + jnp.einsum("bhk,chk->bhc", q, k).sum(-1)
+
+
+STACKS = {
+    "of two layers": (
+        {"w": (8, 3, 5), "v": (3, 5, 6), "gate": (8, 3)},
+        lambda p, x: jnp.einsum(
+            "beg,be->bg",
+            jnp.einsum(
+                "beh,ehg->beg",
+                jax.nn.relu(jnp.einsum("bd,deh->beh", x, p["w"])),
+                p["v"],
+            ),
+            x @ p["gate"],
+        ),
+        {"w": (8, 5), "v": (5, 6)},
+    ),
+    "of one layer, experts first": (
+        {"w": (3, 8, 5), "gate": (8, 3)},
+        lambda p, x: jnp.einsum(
+            "ebh,be->bh",
+            jax.nn.relu(jnp.einsum("bd,edh->ebh", x, p["w"])),
+            x @ p["gate"],
+        ),
+        {"w": (8, 5), "gate": (8, 3)},
+    ),
+    # Positions as in Transformer-XL: each head meets its own before those of the keys.
+    "of heads": (
+        {"w": (8, 2, 5), "k": (8, 2, 5), "r": (7, 2, 5)},
+        lambda p, x: heads(
+            jnp.einsum("bd,dhk->bhk", x, p["w"]),
+            jnp.einsum("bd,dhk->bhk", x, p["k"]),
+            p["r"],
+        ),
+        {"w": (8, 10), "k": (8, 10)},
+    ),
+}
+
+
+@pytest.mark.parametrize("what", STACKS)
+def test_experts_side_by_side_have_fans_of_their_own(what):
+    shapes, apply, fans = STACKS[what]
+    rows = explained(shapes, apply)
+
+    for name, expected in fans.items():
+        assert (rows[name].fan_in, rows[name].fan_out) == expected, name
+
+
 def test_a_layer_that_nothing_needs_gets_no_row():
     def apply(p, x):
         def step(h, _):

@@ -109,6 +109,15 @@ class Residual(nn.Module):
         return shortcut + h
 
 
+def test_gates_of_kernels_side_by_side_are_named_apart():
+    *_, names = read(ZOO["lstm"].make(), *ZOO["lstm"].args())
+
+    assert [name for name in names if name.endswith("+")] == [
+        *(f"OptimizedLSTMCell_0/i{gate}+" for gate in "ifgo"),
+        "OptimizedLSTMCell_0/if++",
+    ]
+
+
 def test_joins_tell_skip_from_branch():
     events, sites, names = read(Residual(), jnp.ones((2, 8)))
     of = dict(zip(sites.numbers, names, strict=True))
@@ -228,3 +237,23 @@ def test_scanned_layers_are_rows_and_recurrent_ones_have_profiles():
     assert (profile["second_moment"][:, 0] == 0).all()  # the carry starts at zero
     pooled = report.forward["second_moment"][:, report.layers.index("cell/recurrent")]
     assert pooled == pytest.approx(profile["second_moment"].mean(axis=1))
+
+
+def test_a_layer_whose_output_is_averaged_over_a_named_axis_is_measured_before_it():
+    def normalized(params, x):
+        def one(row):
+            hidden = row @ params["w"]
+            return hidden - jax.lax.pmean(hidden, "batch")
+
+        return jax.vmap(one, axis_name="batch")(x)
+
+    x = jax.random.normal(jax.random.key(0), (6, 8))
+    model = jaxinit.Functional(
+        lambda key, x: {"w": jax.random.normal(key, (8, 4))}, normalized
+    )
+
+    report = jaxinit.analyze(model, x, seeds=2)
+
+    for i, found in enumerate(report.forward["second_moment"][:, 0]):
+        plain = x @ model.init(report.key(i), x)["w"]
+        assert found == pytest.approx(float(jnp.square(plain).mean()))

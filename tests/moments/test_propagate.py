@@ -101,6 +101,23 @@ def _dropout(x):
     return jnp.where(keep, x / 0.8, 0.0)
 
 
+def _noise_of_split_keys(x):
+    one, two = jax.random.split(jax.random.key(3))
+    noise = jax.random.normal(one, x.shape) + jax.random.normal(two, x.shape)
+    return jnp.tanh(x + noise)
+
+
+def _over_a_named_axis(x):
+    """Batch norm as Equinox has it, and the largest of a batch."""
+
+    def one(row):
+        centered = row - lax.pmean(row, "batch")
+        scale = lax.rsqrt(lax.pmean(jnp.square(centered), "batch") + 1e-6)
+        return jax.nn.relu(centered * scale) + lax.pmax(row, "batch")
+
+    return jax.vmap(one, axis_name="batch")(x)
+
+
 def _pooled(x, operation, start):
     return lax.reduce_window(x, start, operation, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
 
@@ -141,6 +158,8 @@ CASES = {
     ),
     "padded": (lambda x: jnp.pad(jnp.exp(x), ((0, 0), (8, 0))), [MATRIX], 1e-3),
     "dropout": (_dropout, [MATRIX], 0.02),
+    "noise of split keys": (_noise_of_split_keys, [MATRIX], 0.02),
+    "over a named axis": (_over_a_named_axis, [MATRIX], 0.02),
     "average": (lambda x: jax.nn.relu(x).mean(0), [MATRIX], 0),
     "function of average": (lambda x: jax.nn.relu(x.mean(0)), [SMALL], 1e-3),
     "average of shared": (

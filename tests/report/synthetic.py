@@ -28,7 +28,7 @@ def row(
         name=name,
         kind=kind,
         operation=operation,
-        shape=(64, width) if shape is None else shape,
+        shape=(samples, width) if shape is None else shape,
         dtype=dtype,
         params=(f"{name}/kernel",) if params is None else params,
         activation=activation,

@@ -155,7 +155,7 @@ def test_a_line_shows_the_worst_of_its_rows():
     (line,) = [x for x in lines if "fc[41..43]" in x]
     low, middle = (compact(np.quantile(moment[:, 41], q)) for q in (0.05, 0.5))
 
-    assert line.split()[1:4] == ["3", "dot", "64x256"]
+    assert line.split()[1:4] == ["3", "dot", "4096x256"]
     assert f" {middle}  {low} .. 1.00 " in line
     assert line.split()[-2:] == ["75%/4.1k", "0.250..4.00"]
     text = " ".join(report.table().split())

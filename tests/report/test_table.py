@@ -39,7 +39,7 @@ def test_one_line_per_row_with_its_numbers():
     assert names == ["Dense_0", "Dense_1", "Dense_2"]
     # Median 1, 5% at 0.91 and 95% at 1.09, 25% of channels dead over 4096 values.
     assert line_of(text, "Dense_1").split() == [
-        *("Dense_1", "dot", "64x256", "1.00", "0.910", "..", "1.09"),
+        *("Dense_1", "dot", "4096x256", "1.00", "0.910", "..", "1.09"),
         *("██", "25%/4.1k", "0.250"),
     ]
 

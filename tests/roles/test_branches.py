@@ -230,3 +230,91 @@ def test_numbers_follow_execution(reverse):
 
     for position, (place, *index) in enumerate(order):
         assert numbers[place][tuple(index)] == position
+
+
+def spike(v):
+    return v + jax.lax.stop_gradient((v > 0) - v)
+
+
+def fires(p, state, x):
+    """A layer of neurons that leak, get a current, and fire."""
+    state = 0.9 * state + x @ p["w"] + p["b"] - spike(state - 1)
+    return state, spike(state - 1)
+
+
+def fires_on_its_own_spikes(p, state, x):
+    state = 0.9 * state + x @ p["w"] + spike(state - 1) @ p["r"]
+    return state, spike(state - 1)
+
+
+def leaks(p, state, x):
+    state = 0.9 * state + 0.1 * jnp.tanh(x @ p["w"] + state @ p["r"])
+    return state, state
+
+
+def gains(p, state, x):
+    state = p["b"] * state + x @ p["w"]
+    return state, jnp.tanh(state)
+
+
+@pytest.mark.parametrize("written_out", [True, False])
+@pytest.mark.parametrize("cell", [fires, fires_on_its_own_spikes, leaks, gains])
+def test_the_state_of_a_recurrence_is_no_residual_stream(cell, written_out):
+    """Neither as a loop nor written out, with two layers one behind the other."""
+
+    def apply(p, x):
+        def step(states, x):
+            own = [{name[1:]: p[name] for name in p if name[0] == n} for n in "12"]
+            first, x = cell(own[0], states[0], x)
+            second, x = cell(own[1], states[1], x)
+            return (first, second), x
+
+        states, outputs = (jnp.zeros((4, 8)), jnp.zeros((4, 8))), []
+        if not written_out:
+            return jax.lax.scan(step, states, x)[1]
+        for t in range(4):
+            states, output = step(states, x[t])
+            outputs.append(output)
+        return jnp.stack(outputs)
+
+    one = {"w": (8, 8), "r": (8, 8), "b": (8,)}
+    shapes = {number + name: one[name] for number in "12" for name in one}
+    found = read(function(shapes, apply), jnp.ones((4, 4, 8)))
+
+    assert listed(found) == []
+    assert not found.structure.unclear
+
+
+@pytest.mark.parametrize("injected", [True, False])
+def test_a_tied_block_written_out_is_a_branch_each_time(injected):
+    def apply(p, x):
+        given, x = x, x @ p["enter"]
+        for _ in range(3):
+            x = x + jax.nn.relu(x @ p["up"]) @ p["down"]
+            x = x + given @ p["enter"] if injected else x
+        return x
+
+    shapes = {"enter": (8, 8), "up": (8, 16), "down": (16, 8)}
+    found = read(function(shapes, apply), X)
+
+    assert found.structure.num_branches == 3
+
+
+def log_of_product(p, x):
+    """As in flows: the logarithm of a product of matrices that are logarithms."""
+    a, b = p["b"][:1], jnp.tanh(x @ p["a"])[:, :, None]
+    first = jax.lax.stop_gradient(a.max(-1, keepdims=True))
+    second = jax.lax.stop_gradient(b.max(-2, keepdims=True))
+    return jnp.log(jnp.exp(a - first) @ jnp.exp(b - second)) + first + second
+
+
+def log_of_mixture(p, x):
+    h = x @ p["a"]
+    largest = h.max(-1, keepdims=True)
+    return jnp.log(jnp.exp(h - largest) @ p["c"][:, None]) + largest
+
+
+@pytest.mark.parametrize("apply", [log_of_product, log_of_mixture])
+def test_the_logarithm_of_a_sum_is_one_function_and_no_branch(apply):
+    shapes = {"a": (8, 8), "b": (8, 8), "c": (8,)}
+    assert listed(read(function(shapes, apply), jnp.ones((4, 8)))) == []

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from tests.roles.structures import function, read
+from tests.roles.structures import function, network_of, read
 
 X = jax.ShapeDtypeStruct((2, 5, 8), jnp.float32)
 
@@ -37,6 +37,22 @@ def swiglu(p, x):
 def geglu(p, x):
     up, gate = jnp.moveaxis(jnp.einsum("btd,dcf->btcf", x, p["w"]), 2, 0)
     return jax.nn.gelu(gate, approximate=False) * up
+
+
+def cut_before(p, x):
+    """Kernels stored (out, in), cut before data meet them."""
+    q, k, v = (x @ w.T for w in jnp.split(p["w"], 3, 0))
+    return attend(*(h.reshape(2, 5, 2, 4) for h in (q, k, v)))
+
+
+def cut_in_two_before(p, x):
+    q = x @ p["w"][:, :8]
+    k, v = jnp.split(x @ p["w"][:, 8:], 2, -1)
+    return attend(*(h.reshape(2, 5, 2, 4) for h in (q, k, v)))
+
+
+def swiglu_cut_before(p, x):
+    return jax.nn.silu(x @ p["w"][:, :6]) * (x @ p["w"][:, 6:])
 
 
 def rotary(p, x):
@@ -104,6 +120,9 @@ CASES = {
     strided: ((8, 24), [tuple(range(i, 24, 3)) for i in range(3)], QKV),
     beside_a_gate: ((8, 32), [*THIRDS, rows((24, 32))], (*QKV, None)),
     swiglu: ((8, 12), [rows((0, 6)), rows((6, 12))], GATES),
+    cut_before: ((24, 8), THIRDS, QKV),
+    cut_in_two_before: ((8, 24), THIRDS, QKV),
+    swiglu_cut_before: ((8, 12), [rows((0, 6)), rows((6, 12))], GATES),
     geglu: ((8, 2, 6), [rows((0, 6)), rows((6, 12))], GATES[::-1]),
 }
 
@@ -117,6 +136,30 @@ def test_the_parts_of_a_fused_kernel(apply):
     assert [(p.outputs, p.roles) for p in found] == [
         *zip(outputs, expected, strict=True)
     ]
+
+
+@pytest.mark.parametrize("shape", [(8, 12), (8, 24)], ids=["two", "four"])
+def test_a_kernel_cut_before_use_has_the_fans_of_one_cut_behind(shape):
+    def before(p, x):
+        return sum(x @ w for w in jnp.split(p["w"], shape[1] // 6, 1))
+
+    def behind(p, x):
+        return sum(jnp.split(x @ p["w"], shape[1] // 6, -1))
+
+    first, second = (
+        network_of(function({"w": shape}, f), X).params[0] for f in (before, behind)
+    )
+    assert first.use == second.use
+    assert first.parts == second.parts
+    assert len(first.parts) == shape[1] // 6
+
+
+def test_a_kernel_used_twice_is_whole():
+    def apply(p, x):
+        return jnp.tanh(x @ p["w"]) @ p["w"] + x @ p["w"][:, :4] @ p["o"]
+
+    found = read(function({"w": (8, 8), "o": (4, 8)}, apply), X)
+    assert found.structure.parts == {}
 
 
 def test_gates_of_a_cell_whose_two_kernels_are_added():

@@ -136,6 +136,32 @@ def test_an_lstm_by_hand():
     assert gates_of(found) == {"bx": gates, "bh": gates}
 
 
+def test_an_lstm_whose_parameters_are_cut_before_use():
+    def apply(p, x):
+        into, back = jnp.split(p["w"], 4, 1), jnp.split(p["r"], 4, 1)
+        bias = [p["b"][6 * i : 6 * i + 6] for i in range(4)]
+
+        def step(state, x):
+            h, c = state
+            i, f, g, o = (
+                x @ w + h @ r + b for w, r, b in zip(into, back, bias, strict=True)
+            )
+            c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+            h = jax.nn.sigmoid(o) * jnp.tanh(c)
+            return (h, c), None
+
+        start = (jnp.zeros((2, 6)),) * 2
+        return jax.lax.scan(step, start, jnp.moveaxis(x, 1, 0))[0][0]
+
+    found = read(function({"w": (8, 24), "r": (6, 24), "b": (24,)}, apply), X)
+
+    kinds = ("input", "forget", "cell", "output")
+    assert gates_of(found) == {
+        "b": tuple(Gate(kind, 6 * i, 6 * i + 6) for i, kind in enumerate(kinds))
+    }
+    assert {len(parts) for parts in found.structure.parts.values()} == {4}
+
+
 def gru_by_update(p, x):
     """``h = (1 - z) h + z n``: here a large z forgets."""
 

@@ -339,6 +339,19 @@ def test_a_weight_that_only_zeros_reach_is_named():
         initialize(Zero(), autoinit(), 0, vectors(24))
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_a_weight_that_meets_no_finite_moment_is_named():
+    def model(params, x):
+        return jnp.exp(100 * (x @ params["w"])) @ params["head"]
+
+    def init(key, x):
+        return {"w": jax.random.normal(key, (8, 8)), "head": jnp.ones((8, 3))}
+
+    x = jax.random.normal(jax.random.key(0), (4, 8))
+    with pytest.raises(ValueError, match=r"no finite second moment .* head"):
+        initialize(Functional(init, model), autoinit(), 0, x)
+
+
 def test_integers_of_unknown_law_are_refused():
     class Timed(nn.Module):
         @nn.compact

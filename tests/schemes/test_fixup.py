@@ -128,6 +128,7 @@ def test_three_weights_in_a_branch_beside_two():
     )
 
 
+@pytest.mark.filterwarnings("ignore:.*without normalization:UserWarning")
 @pytest.mark.parametrize("name", ["resnet", "nnx_scanned"])
 def test_logits_of_the_zoo_are_zero(name):
     entry, variables = _zoo(name, fixup())
@@ -138,7 +139,11 @@ def test_logits_of_the_zoo_are_zero(name):
 @pytest.mark.parametrize("name", ["gpt", "gpt_scanned"])
 def test_attention_has_four_weights(name):
     entry = ZOO[name]
-    drawn = models.assigned(entry.make(), fixup(), *entry.args())
+    normed = (
+        r"for residual networks without normalization, and \w*GPT normalizes in its "
+    )
+    with pytest.warns(UserWarning, match=rf"fixup\(\) is {normed}blocks: block.*ln_1"):
+        drawn = models.assigned(entry.make(), fixup(), *entry.args())
 
     def pooled(part):
         found = [x.ravel() for path, x in drawn.items() if path.endswith(part)]
@@ -157,6 +162,27 @@ def test_attention_has_four_weights(name):
     assert "wte/embedding" not in drawn
 
 
+class PostNorm(nn.Module):
+    """Norms on the stream, between its branches, and one behind the last."""
+
+    between: bool
+
+    @nn.compact
+    def __call__(self, x):
+        for i in range(2):
+            x = x + nn.Dense(8)(nn.relu(nn.Dense(16)(x)))
+            x = nn.LayerNorm(name=f"norm_{i}")(x) if self.between or i else x
+        return nn.Dense(3)(x)
+
+
+def test_norms_of_the_stream_are_named_but_for_the_last():
+    x = jnp.ones((4, 8))
+    with pytest.warns(UserWarning, match=r"in its blocks: norm_0/scale\. Norms"):
+        jaxinit.explain(PostNorm(True), fixup(), x)
+    jaxinit.explain(PostNorm(False), fixup(), x)
+
+
+@pytest.mark.filterwarnings("ignore:.*without normalization:UserWarning")
 def test_fused_projections_have_the_law_of_separate_ones():
     x = models.vectors()[None]
     model = models.Attending(64, fused=True)
@@ -166,6 +192,7 @@ def test_fused_projections_have_the_law_of_separate_ones():
     assert_moments(kernel, mean=0.0, std=std)
 
 
+@pytest.mark.filterwarnings("ignore:.*without normalization:UserWarning")
 def test_parallel_paths_are_counted_apart():
     model = models.SideBySide()
     drawn = models.assigned(model, fixup(), models.vectors()[None])

@@ -199,20 +199,12 @@ def test_what_cannot_be_drawn():
         mimetic(beta_vo=math.nan)
 
 
-def fused_keys_and_values(p, x):
-    k, v = jnp.split(x @ p["kv"], 2, -1)
-    h = jax.nn.softmax((x @ p["q"]) @ jnp.swapaxes(k, 1, 2)) @ v
-    return x + h @ p["o"]
-
-
-SHAPES = {"q": (8, 8), "kv": (8, 16), "o": (8, 8)}
 REFUSED = {
-    "shared keys": (lambda: nn.Sequential([_Shared()]), "needs as many keys as"),
-    "fused": (fused, r"qkv of shape \(2, 8, 24\) is several"),
-    "keys and values": (
-        lambda: function(SHAPES, fused_keys_and_values),
-        r"kv of shape \(8, 16\) is several",
+    "no room": (
+        lambda: nn.MultiHeadDotProductAttention(2, qkv_features=32),
+        "which share 16 channels: at most 8",
     ),
+    "fused": (fused, r"qkv of shape \(2, 8, 24\) is several"),
 }
 
 
@@ -225,13 +217,140 @@ def test_the_line_for_what_is_refused_works_as_printed(name):
     line = str(raised.value).split("of their own: ")[1].rstrip(".")
     scheme = eval(line, {"jaxinit": jaxinit, "override": override, "mimetic": mimetic})
     for kernel in jax.tree.leaves(initialize(model, scheme, 0, x)):
-        assert kernel.size <= 8 or kernel.any()  # the small ones are biases
+        assert kernel.size <= 32 or kernel.any()  # the small ones are biases
 
 
-class _Shared(nn.Module):
+D = 8
+
+
+def attend(x, q, k, v, out):
+    """Attention of two heads of four channels."""
+    q, k, v = (h.reshape(*x.shape[:2], 2, 4) for h in (q, k, v))
+    h = jax.nn.dot_product_attention(q, k, v)
+    return x + h.reshape(x.shape) @ out
+
+
+def in_order(p, x):
+    return attend(x, *jnp.split(x @ p["w"], 3, -1), p["o"])
+
+
+def by_head(p, x):
+    h = (x @ p["w"]).reshape(*x.shape[:2], 2, 3, 4)
+    return attend(x, *(h[..., part, :] for part in range(3)), p["o"])
+
+
+def einsum(p, x):
+    q, k, v = jnp.moveaxis(jnp.einsum("btd,dche->btche", x, p["w"]), 2, 0)
+    return attend(x, q, k, v, p["o"])
+
+
+def keys_and_values(p, x):
+    k, v = jnp.split(x @ p["w"], 2, -1)
+    return attend(x, x @ p["q"], k, v, p["o"])
+
+
+def beside_an_mlp(p, x):
+    q, k, v, h = jnp.split(x @ p["w"], 4, -1)
+    return attend(x, q, k, v, p["o"]) + jax.nn.gelu(h) @ p["m"]
+
+
+def thirds(w):
+    return np.split(w.reshape(D, -1)[:, : 3 * D], 3, -1)
+
+
+FUSED = {
+    "in order": (in_order, {"w": (D, 24)}, lambda p: thirds(p["w"])),
+    "by head": (
+        by_head,
+        {"w": (D, 24)},
+        lambda p: np.moveaxis(p["w"].reshape(D, 2, 3, 4), 2, 0),
+    ),
+    "einsum": (einsum, {"w": (D, 3, 2, 4)}, lambda p: thirds(p["w"])),
+    "keys and values": (
+        keys_and_values,
+        {"q": (D, D), "w": (D, 16)},
+        lambda p: (p["q"], *np.split(p["w"], 2, -1)),
+    ),
+    "beside an MLP": (
+        beside_an_mlp,
+        {"w": (D, 32), "m": (D, D)},
+        lambda p: thirds(p["w"]),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FUSED)
+def test_fused_kernels_are_drawn_by_part(name):
+    apply, shapes, parts = FUSED[name]
+    model, x = function({**shapes, "o": (D, D)}, apply), jnp.ones((1, 4, D))
+
+    p = jax.tree.map(np.asarray, initialize(model, mimetic(alpha_vo=0.0), 0, x))
+
+    query, key, value = (np.asarray(part).reshape(D, 2, 4) for part in parts(p))
+    for head in range(2):
+        q, k = query[:, head], key[:, head]
+        gram = q.T @ q  # W_Q = U sqrt(S), W_K = V sqrt(S)
+        np.testing.assert_allclose(gram, k.T @ k, atol=1e-5)
+        assert np.abs(np.tril(gram, -1)).max() < 1e-5 < gram.diagonal().min()
+    np.testing.assert_allclose(
+        value.reshape(D, D) @ p["o"], -0.4 * np.eye(D), atol=1e-5
+    )
+    noise = query[:, 0] @ key[:, 0].T - query[:, 1] @ key[:, 1].T
+    assert np.abs(noise).max() > 0.1  # heads have noise of their own
+    if name == "beside an MLP":
+        own = jax.tree.map(np.asarray, model.init(jax.random.key(0), x))
+        np.testing.assert_array_equal(p["w"][:, 24:], own["w"][:, 24:])
+
+
+class Grouped(nn.Module):
+    """Heads of queries that share keys and values."""
+
+    heads: int
+    shared: int
+    size: int
+
     @nn.compact
     def __call__(self, x):
-        q = nn.DenseGeneral((2, 4))(x)
-        k, v = nn.DenseGeneral((1, 4))(x), nn.DenseGeneral((1, 4))(x)
-        out = jax.nn.dot_product_attention(q, k, v)
-        return x + nn.DenseGeneral(8, axis=(-2, -1))(out)
+        q = nn.DenseGeneral((self.heads, self.size), name="q")(x)
+        k = nn.DenseGeneral((self.shared, self.size), name="k")(x)
+        v = nn.DenseGeneral((self.shared, self.size), name="v")(x)
+        h = jax.nn.dot_product_attention(q, k, v)
+        return x + nn.DenseGeneral(x.shape[-1], axis=(-2, -1), name="o")(h)
+
+
+def grouped(heads, shared, size, width, **options):
+    x = jnp.ones((1, 4, width))
+    p = initialize(Grouped(heads, shared, size), mimetic(**options), 0, x)["params"]
+    return [np.asarray(p[n]["kernel"], np.float64) for n in "qkvo"]
+
+
+def test_a_group_of_heads_that_can_have_all_it_wants_has_it():
+    """Heads as wide as the stream: each W_Q W_K' = b I, and W_V sum W_O = -b I."""
+    q, k, v, o = grouped(2, 1, D, D, alpha_qk=0, beta_qk=0.5, alpha_vo=0, beta_vo=0.3)
+
+    for head in range(2):
+        np.testing.assert_allclose(q[:, head] @ k[:, 0].T, 0.5 * np.eye(D), atol=1e-6)
+    np.testing.assert_allclose(v[:, 0] @ o.sum(0), -0.3 * np.eye(D), atol=1e-6)
+
+
+def test_keys_are_the_best_for_all_heads_of_their_group():
+    """By Eckart and Young, factors of one decomposition of the group's targets."""
+    heads, shared, size, width = 6, 2, 4, 24
+    q, k, v, o = grouped(heads, shared, size, width)
+
+    for group in range(shared):
+        own = q[:, 3 * group : 3 * group + 3]
+        gram = sum(own[:, h].T @ own[:, h] for h in range(3))
+        shape = k[:, group].T @ k[:, group]
+        # Each head of queries is as large as the keys that it shares.
+        np.testing.assert_allclose(gram, 3 * shape, rtol=1e-4, atol=1e-4)
+        assert np.abs(np.tril(gram, -1)).max() < 1e-4
+        for h in range(3):
+            assert np.trace(own[:, h] @ k[:, group].T) > 0
+    assert np.abs(q[:, 0] - q[:, 1]).max() > 0.1
+    # The values of both groups make the best part of rank 8 of one matrix.
+    through = sum(v[:, h // 3] @ o[h] for h in range(heads))
+    assert np.linalg.matrix_rank(through, tol=1e-4) == shared * size
+    assert np.trace(through) < 0
+    for h in range(1, 3):
+        np.testing.assert_array_equal(o[h], o[0])

@@ -140,3 +140,13 @@ def test_parameters_are_explained_in_the_order_of_data():
     names = [row.name for row in ji.explain(Deep(), ji.he_normal(), X).rows]
     assert names[::2] == [f"Dense_{i}/kernel" for i in range(12)]
     assert names[1::2] == [f"Dense_{i}/bias" for i in range(12)]
+
+
+@pytest.mark.parametrize("around", [lambda f, key: f(key), jax.eval_shape])
+def test_the_warning_names_the_users_line(around):
+    model, key = HIDDEN["no data"], jax.random.key(0)
+
+    with pytest.warns(UntouchedWarning) as found:
+        around(lambda key: ji.initialize(model, ji.lecun_normal(), key, X), key)
+
+    assert [warning.filename for warning in found] == [__file__]

@@ -32,6 +32,7 @@ def test_an_initializer_gives_every_weight_its_fans(name):
     assert kept <= set(explained.unmatched)
 
 
+@pytest.mark.filterwarnings("ignore:.*without normalization:UserWarning")
 @pytest.mark.parametrize(
     ("scheme", "tolerance"),
     [

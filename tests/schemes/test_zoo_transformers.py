@@ -169,6 +169,7 @@ def weight_of(model: str, path: str) -> Weight | None:
     return Weight(part, block, DEPTHS[model], place == "decoder", paired)
 
 
+@pytest.mark.filterwarnings("ignore:.*without normalization:UserWarning")
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("model", DEPTHS)
 def test_std_of_each_role(model, scheme):

@@ -1,5 +1,6 @@
 """What a user does wrong, and what must survive whatever the user does."""
 
+import contextlib
 import re
 import threading
 import time
@@ -347,6 +348,23 @@ def test_model_without_float_output():
     assert np.isfinite(report.forward["second_moment"]).all()
 
 
+def test_an_output_that_is_a_number():
+    def with_loss(params, x):
+        return jnp.tanh(x @ params["w"]), 0.0
+
+    def init(key, x):
+        return {"w": jax.random.normal(key, (x.shape[-1], 4))}
+
+    model = jaxinit.Functional(init, with_loss)
+    mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Explicit,))
+    for context in (contextlib.nullcontext(), jax.set_mesh(mesh)):
+        with context:
+            report = jaxinit.analyze(model, X, seeds=2)
+
+        assert report.layers == ("w",)
+        assert np.isfinite(report.backward["grad_rms"]).all()
+
+
 def test_keyword_that_cannot_be_hashed():
     plain = jaxinit.analyze(MLP(), X, seeds=2)
     report = jaxinit.analyze(MLP(), X, seeds=2, options={"a": [1, {2}]})
@@ -387,6 +405,7 @@ def test_an_nnx_model_tells_its_inputs(factory, fed):
 
     assert note(report, "Fed args[0]").startswith(f"Fed args[0]: {fed}, drawn")
     assert report.settings["seeds_requested"] == 1
+    assert report.settings["model"] in ("Net", "Embed", "Conv")
 
 
 class Autoencoder(nn.Module):

@@ -109,6 +109,32 @@ def test_folders_of_two_runs_are_one_run(whole, ran, tmp_path):
     assert ran == []
 
 
+def repeating(params, x):
+    for kernel in params.values():
+        x = jnp.tanh(x @ kernel)
+    return x
+
+
+def test_seeds_kept_by_a_loop_over_blocks_are_read_without_one(ran, tmp_path):
+    def drawn(key, x):
+        keys = jax.random.split(key, 12)
+        return {f"{i:02}": jax.random.normal(k, (3, 3)) for i, k in enumerate(keys)}
+
+    model = jaxinit.Functional(drawn, repeating)
+    kept = jaxinit.analyze(model, X, seeds=2, roll=True, checkpoint=tmp_path)
+    plain = jaxinit.analyze(model, X, seeds=2, roll=False)
+    ran.clear()
+
+    report = jaxinit.analyze(
+        model, X, seeds=2, roll=False, checkpoint=tmp_path, remedies="none"
+    )
+
+    assert kept.settings["rolled"]
+    assert not report.settings["rolled"]
+    assert ran == []
+    assert_same_statistics(report, plain, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -66,15 +66,48 @@ def test_gradients_grow_by_fan_out_and_slope(joined):
         assert abs(chi - 0.5) < 0.02
 
 
+def test_cosines_are_those_of_the_correlation_map(joined):
+    agrees(joined, "cos", joined.layers)
+    # Norms and kernels keep the cosine; behind a sum the streams weigh by their size.
+    cos = dict(zip(joined.layers, joined.predicted["cos"], strict=True))
+    assert cos["Dense_1"] == pytest.approx(cos["Dense_0"], abs=1e-6)
+    c = cos["Dense_1"]
+    behind = (np.sqrt(1 - c**2) + c * (np.pi - np.arccos(c))) / np.pi
+    assert cos["Dense_2"] == pytest.approx(behind, abs=1e-4)
+    size = dict(zip(joined.layers, joined.predicted["second_moment"], strict=True))
+    parts = [cos[n] * size[n] for n in ("Dense_0", "Dense_2")]
+    assert cos["Dense_2+"] == pytest.approx(sum(parts) / size["Dense_2+"], abs=1e-6)
+
+
 def tanh_net(x):
     for _ in range(3):
         x = jnp.tanh(nn.Dense(128, bias_init=nn.initializers.constant(0.5))(x))
     return nn.Dense(5)(x)
 
 
+def _of_pairs(f, mean, variance, covariance):
+    """E f(u) f(u') of two normal variables, by quadrature over both."""
+    z, w = np.polynomial.hermite_e.hermegauss(60)
+    w = w / w.sum()
+    rho = covariance / variance
+    one = mean + np.sqrt(variance) * z[:, None]
+    rest = np.sqrt(max(1 - rho**2, 0)) * z[None, :]
+    other = mean + np.sqrt(variance) * (rho * z[:, None] + rest)
+    return float((w[:, None] * w * f(one) * f(other)).sum())
+
+
 def test_slopes_of_tanh_with_biases():
     report = predicted(tanh_net, X)
     agrees(report, "second_moment", report.layers)
+    agrees(report, "cos", report.layers)
+    cos = report.predicted["cos"]
+    q = report.predicted["second_moment"]
+    for i in range(2):
+        # Of normal variables around the bias, with the bias in common.
+        both = _of_pairs(np.tanh, 0.5, q[i] - 0.25, cos[i] * q[i] - 0.25)
+        realized = (q[i + 1] - 0.25) / _of_pairs(np.tanh, 0.5, *[q[i] - 0.25] * 2)
+        expected = (0.25 + realized * both) / q[i + 1]
+        assert cos[i + 1] == pytest.approx(expected, abs=1e-5)
 
     # By quadrature, apart from the machine: u ~ N(1/2, q) behind each kernel.
     z, w = np.polynomial.hermite_e.hermegauss(80)
@@ -98,8 +131,93 @@ def test_pooling_and_attention_have_no_law():
     images = jax.random.normal(jax.random.key(1), (4, 6, 6, 3))
     report = predicted(pooled, images, seeds=8)
 
-    # Behind the norm the size is known again; of the pooled mean it is not.
+    # Behind the norm the size is known again; of the pooled mean it is not. Behind
+    # the layer that takes it, theory goes on from what was measured there.
     agrees(report, "second_moment", ["Conv_0", "LayerNorm_0", "Dense_0"])
+    agrees(report, "cos", ["Conv_0", "LayerNorm_0", "Dense_0"])
+    (note,) = [n for n in report.notes if n.startswith("Predictions behind Dense_1 ")]
+    assert "rest on the moments that were measured there" in note
+    at = report.layers.index
+    start = report.forward["cos"][:, at("Dense_1")].mean()
+    assert report.predicted["cos"][at("LayerNorm_0")] == pytest.approx(start, abs=0.01)
+
+
+def test_theory_goes_on_behind_an_operation_without_a_law():
+    def sorted_units(x):
+        x = jnp.tanh(nn.Dense(128)(x))
+        x = jnp.sort(jnp.fft.irfft(jnp.fft.rfft(x), n=128))
+        x = nn.relu(nn.Dense(128)(x))
+        return nn.Dense(64)(nn.relu(nn.Dense(128)(x)))
+
+    report = predicted(sorted_units, X)
+    agrees(report, "second_moment", ["Dense_0", "Dense_2", "Dense_3"])
+    agrees(report, "cos", ["Dense_0", "Dense_2", "Dense_3"])
+    agrees(report, "chi", ["Dense_1", "Dense_3"])  # the readout's name comes first
+
+    # relu halves what was measured at the layer behind the operation.
+    start = report.forward["second_moment"][:, 1].mean()
+    assert report.predicted["second_moment"][2] / start == pytest.approx(0.5, rel=0.03)
+    said = " ".join(report.notes)
+    assert "Predictions end where no law is known" in said
+    assert "Predictions behind Dense_1 rest on the moments" in said
+
+
+def test_lookups_dropout_and_norms_over_samples():
+    class Model(nn.Module):
+        @nn.compact
+        def __call__(self, tokens):
+            x = nn.Embed(8, 128)(tokens) + nn.Embed(6, 128)(jnp.arange(6))
+            x = nn.Dropout(0.5, deterministic=False)(nn.relu(nn.Dense(256)(x)))
+            return nn.Dense(64)(x)
+
+    tokens = jax.random.randint(jax.random.key(1), (8, 6), 0, 8)
+    report = jaxinit.analyze(
+        *(Model(), tokens),
+        rngs=("dropout",),
+        seeds=24,
+        predict=True,
+        judge=False,
+        progress=False,
+    )
+    agrees(report, "second_moment", report.layers)
+    agrees(report, "cos", report.layers)
+    first, both, dense, last = report.predicted["cos"]
+    # Pairs of samples have one token in common; positions are in all.
+    t = np.asarray(tokens)
+    pairs = [(t[i] == t[j]).mean() for i in range(8) for j in range(i)]
+    assert first == pytest.approx(np.mean(pairs), abs=0.02)
+    assert both == pytest.approx((1 + first) / 2, abs=0.02)
+    # Dropout of a half doubles the size and keeps what samples have in common.
+    behind = (np.sqrt(1 - dense**2) + dense * (np.pi - np.arccos(dense))) / np.pi
+    assert last == pytest.approx(behind / 2, abs=1e-3)
+
+
+def test_norms_over_samples_leave_pairs_at_one_over_their_number():
+    def normed(x):
+        for _ in range(2):
+            x = nn.Dense(256, kernel_init=nn.initializers.he_normal())(x)
+            x = nn.relu(nn.BatchNorm(use_running_average=False)(x))
+        return nn.Dense(64)(x)
+
+    report = predicted(normed, X)
+    cos = dict(zip(report.layers, report.predicted["cos"], strict=True))
+
+    agrees(report, "second_moment", report.layers)
+    assert np.isfinite(report.predicted["cos"]).all()
+    for name in ("BatchNorm_0", "BatchNorm_1"):
+        assert cos[name] == pytest.approx(-1 / 31, rel=1e-3)
+        at = report.layers.index(name)
+        assert abs(report.predicted["cos_z"][at]) < 4
+    c = -1 / 31
+    behind = (np.sqrt(1 - c**2) + c * (np.pi - np.arccos(c))) / np.pi
+    assert cos["Dense_1"] == pytest.approx(behind, abs=1e-4)
+
+
+def test_of_one_sample_there_are_no_cosines():
+    report = predicted(residual, X[:1], seeds=3)
+
+    assert np.isnan(report.predicted["cos"]).all()
+    assert np.isfinite(report.predicted["second_moment"]).all()
 
 
 def test_taps_in_a_padding_are_not_counted():

@@ -1,4 +1,4 @@
-"""What others published comes out: isometry and residual streams."""
+"""What others published comes out: isometry, residual streams, places of norms."""
 
 import numpy as np
 
@@ -21,3 +21,13 @@ def test_streams_grow_as_brock_and_de_found():
     for line in lines:
         # Width 256 and 4 seeds: sqrt(5 / 256 / 4) = 7% of a second moment.
         np.testing.assert_allclose(line.measured, line.published, rtol=0.1)
+
+
+def test_last_gradients_change_with_depth_as_xiong_found():
+    post, pre = published.norms(short=8, long=32, width=64, seeds=4)
+
+    assert (post.published, pre.published) == (1, 0.5)
+    # What the stream begins with, 1 beside 8/2 at least, is 5% of the ratio; so is the
+    # error of four seeds.
+    for line in (post, pre):
+        np.testing.assert_allclose(line.measured, line.published, rtol=0.15)

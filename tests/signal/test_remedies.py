@@ -154,6 +154,26 @@ def test_a_scheme_is_printed_where_no_layer_has_a_keyword():
     assert abs(float(jnp.square(drawn).mean()) * 16 / 2 - 1) < 0.4
 
 
+@pytest.mark.parametrize("judge", [True, False])
+def test_a_finding_names_a_scheme_where_no_layer_has_a_keyword(judge):
+    def init(key, x):
+        keys = jax.random.split(key, 21)
+        return [0.1 * jax.random.normal(k, (16, 16)) for k in keys]
+
+    def apply(weights, x):
+        for w in weights[:-1]:
+            x = jax.nn.relu(x @ w)
+        return x @ weights[-1]
+
+    model = jaxinit.Functional(init, apply)
+    finding = analyze(model, X, judge=judge, remedies="none").findings[0]
+    scheme = evaluated(finding.remedy.partition("  # ")[0].removeprefix("scheme="))
+
+    assert finding.kind == "vanishing"
+    healed = analyze(model, X, scheme=scheme, remedies="none")
+    assert "vanishing" not in {found.kind for found in healed.findings}
+
+
 @pytest.fixture(scope="module")
 def vanishing():
     return analyze(Chain(nn.initializers.lecun_normal(), dense, 12), X)

@@ -6,6 +6,7 @@ A share of the planted set; ``benchmarks/verdict.py`` runs all of it.
 import pytest
 
 from jaxinit.report.report import Report
+from jaxinit.signal.trial import NUM_STEPS
 from tests.verdict.planted import FAULTY, HEALTHY, analyze, is_right
 
 FAULTS = {planted.name: planted for planted in FAULTY}
@@ -81,12 +82,20 @@ def test_steps_are_taken_only_where_they_tell_something():
 
     assert healthy.evidence["steps"] == 0
     assert all(e["moved_first"] == 1 for e in healthy.evidence["params"].values())
-    assert head.evidence["steps"] > 1
+    assert head.evidence["steps"] == 2  # the second gradient is there: no more are
     first = {e["moved_first"] for e in head.evidence["params"].values()}
     assert (first, {e["moved"] for e in head.evidence["params"].values()}) == (
         {0.0, 1.0},
         {1.0},
     )
+
+
+def test_steps_go_on_while_something_has_not_come():
+    trapped = FAULTS["two zero layers"]
+
+    report = analyze(trapped.body, trapped.x, seeds=2)
+
+    assert report.evidence["steps"] == NUM_STEPS
 
 
 def test_evidence_survives_json():

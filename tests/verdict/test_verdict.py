@@ -662,14 +662,30 @@ def test_seed_unstable():
     assert finding.value == pytest.approx(0.8, abs=5 * 0.8 / math.sqrt(126))
 
 
-def test_one_channel_may_vary():
+@pytest.mark.parametrize("shape", [(4096, 1), (1, 4096)])  # channels last, first
+def test_one_channel_may_vary(shape):
     # The square of one normal has a log10 deviation of pi / sqrt(2) / ln 10 = 0.965.
     rng = np.random.default_rng(12)
-    rows = (*dense_rows(3), row("value", width=1, activation=None))
+    rows = (*dense_rows(3), row("value", shape=shape, activation=None))
     bits = np.zeros((64, 4))
     bits[:, 3] = np.log2(rng.standard_normal(64) ** 2)
 
     assert kinds(make_report(rows, log2_moment=bits, num_seeds=64)) == ["ok"]
+
+
+def test_a_probe_of_one_number_may_vary():
+    def critic(params, x):
+        return jnp.tanh(x @ params["in"]) @ params["out"]
+
+    def init(key, x):
+        one, two = jax.random.split(key)
+        draw = jaxinit.lecun_normal()
+        return {"in": draw(one, (8, 256)), "out": draw(two, (256, 1))}
+
+    one_sample = jax.random.normal(jax.random.key(1), (1, 8))
+    report = jaxinit.analyze(jaxinit.Functional(init, critic), one_sample, seeds=32)
+
+    assert report.verdict == "ok"
 
 
 def test_seeds_needed_for_ten_percent():

@@ -49,7 +49,8 @@ def lsuv(
     One pass is exact as far as outputs are linear in the kernel. Where they are not
     (a kernel shared by the steps of a recurrent loop, or ``target="activation"``),
     passes are repeated until every such variance is within ``tolerance`` of 1, at
-    most ``max_iterations`` times. A kernel with several uses is scaled by the first.
+    most ``max_iterations`` times. A kernel with several uses is scaled by the first;
+    if another one is off, a warning says so.
     A layer whose output does not vary keeps its kernel, with a warning that names it
     (under ``jax.jit`` without one).
 

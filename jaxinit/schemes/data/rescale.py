@@ -257,14 +257,13 @@ class Pass:
         error = jnp.zeros(())
         complaints: dict[str, Array] = {}
         for layer in self.layers:
-            if layer.follows:
-                continue
             measured = self._over_steps(records[layer.number], layer)
             mean, variance = measured[..., 0, :], measured[..., 1, :]
             far = jnp.where(variance > 0, jnp.abs(variance - 1), 0)
             if not layer.event.conditional:
-                complaints |= self._complaints(layer, variance, far)
-            if not layer.scaled:
+                for message, holds in self._complaints(layer, variance, far).items():
+                    complaints[message] = complaints.get(message, False) | holds
+            if layer.follows or not layer.scaled:
                 continue
             if not layer.exact or self.point == "activation":
                 error = jnp.maximum(error, far.max())
@@ -292,6 +291,15 @@ class Pass:
     ) -> dict[str, Array]:
         """What may be wrong with a layer, and whether it is."""
         name = self.network.params[layer.handles[0]].name
+        if layer.follows:
+            again = (
+                f"the {self.point} of the layer with {name} is off where the kernel is "
+                f"used again: its variance is not within {self.tolerance:g} of 1. "
+                "A kernel has one scale, and its first use sets it."
+            )
+            # The other way round it is a decoder's, or a derivative's: not for data.
+            alike = _alike(self.network.event(layer.leader), layer)
+            return {again: jnp.any(far > self.tolerance)} if alike else {}
         off = (
             f"the {self.point} of the layer with {name} is off: its variance is not "
             f"within {self.tolerance:g} of 1 after all passes. "
@@ -326,6 +334,12 @@ class Pass:
         return jnp.stack(
             [mean.mean(steps), variance.mean(steps) + mean.var(steps)], axis=-2
         )
+
+
+def _alike(ahead: Event, layer: Layer) -> bool:
+    """Whether a layer uses a kernel in the direction in which an earlier one does."""
+    first = {(use.leaf, use.in_axis) for use in ahead.uses}
+    return any((use.leaf, use.in_axis) in first for use in layer.event.uses)
 
 
 def _channel_axes(parameter: Parameter) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from jaxinit.schemes.residual.structure import (
     num_weights,
     readouts,
     residual_branches,
+    warn_of_norms,
 )
 from jaxinit.schemes.scheme import Assignment, Scheme, drawn
 
@@ -47,6 +48,9 @@ def fixup(*, mode: Mode = "fan_out") -> Scheme:
     Returns:
       A scheme.
 
+    Warns:
+      UserWarning: when used, if the model normalizes in or between its branches.
+
     Raises:
       ValueError: if ``mode`` is unknown; when used, if the network has no residual
         branches, or one weight is in several that ask different things of it.
@@ -79,6 +83,7 @@ class _Fixup(Scheme):
 
     def assign(self, network: Network) -> list[Assignment]:
         factors = _factors(network)
+        warn_of_norms(network, "fixup()")
         last = readouts(network)
         found = []
         for weight in network.having("weight"):

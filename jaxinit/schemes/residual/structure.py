@@ -1,12 +1,12 @@
 """A network's residual branches, as schemes and users see them."""
 
 import math
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from jaxinit._configuration import measuring
+from jaxinit._warnings import warn
 from jaxinit.layers.event import Event
 from jaxinit.models.arguments import model_arguments
 from jaxinit.roles.network import Network, Parameter
@@ -149,13 +149,11 @@ def residual_branches(network: Network, name: str) -> tuple[Branch, ...]:
     for _, sides in network.structure.unclear:
         ends = tuple(_names(kernels(network, side)) for side in sides)
         last = next((names[-1] for names in ends if names), "a/kernel")
-        warnings.warn(
+        warn(
             f"{name}() takes {_sum_of(ends)} in {network.traced.name} for no residual "
             "branch: both paths have weights and a nonlinearity. Say which it is with "
             f"branches={{{last!r}: True}} (this path is a branch) or False (neither "
             "is).",
-            UserWarning,
-            stacklevel=2,
         )
     if not network.structure.branches:
         raise ValueError(
@@ -164,6 +162,28 @@ def residual_branches(network: Network, name: str) -> tuple[Branch, ...]:
             "at residual_structure(model, *args)."
         )
     return network.structure.branches
+
+
+def warn_of_norms(network: Network, call: str) -> None:
+    """Warns of norms in or between branches, for a scheme whose laws presume none."""
+    numbers: dict[int, None] = {}
+    for branch in network.structure.branches:
+        numbers |= dict.fromkeys([*branch.norms, *network.event(branch.join).skip])
+    names = [
+        network.params[leaf].name
+        for number in numbers
+        for leaf in network.event(number).params
+        if is_norm_scale(network.params[leaf])
+    ]
+    if names:
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        warn(
+            f"{call} is for residual networks without normalization, and "
+            f"{network.traced.name} normalizes in its blocks: {', '.join(names[:3])}"
+            f"{more}. Norms rescale what its factors balance; take them out of the "
+            "model, or choose a scheme for networks that have them, such as gpt2() or "
+            "zero_gamma().",
+        )
 
 
 def kernels(network: Network, numbers: Iterable[int]) -> list[Parameter]:

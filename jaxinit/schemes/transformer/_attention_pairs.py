@@ -1,19 +1,18 @@
-"""The pairs of kernels that attention multiplies: its layouts, head by head."""
+"""The pairs of kernels that attention multiplies, head by head."""
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxinit.roles.network import Network, Parameter
 from jaxinit.roles.structure import Attention
+from jaxinit.schemes.transformer._attention_kernels import Kernel
 from jaxinit.schemes.transformer._head_size import HeadSizes
 
 Array = jax.Array
-_NAMES = ("query", "key", "value", "attention_output")
+_ROLES = ("query", "key", "value", "attention_output")
 
 
 class Pair(NamedTuple):
@@ -23,18 +22,25 @@ class Pair(NamedTuple):
       left: makes queries, or values.
       right: makes keys, or takes what the values give.
       width: the number of channels of the stream.
-      heads: into how many heads the shared channels are divided.
-      size: the number of shared channels of one head.
-      is_output: whether this is a pair of value and output, whose product is over all
-        heads; that of query and key is for each.
+      heads: of keys, or of values.
+      size: the number of channels of one head.
+      group: how many heads of queries share one of keys and values.
     """
 
-    left: Parameter
-    right: Parameter
+    left: Kernel
+    right: Kernel
     width: int
     heads: int
     size: int
-    is_output: bool
+    group: int
+
+    @property
+    def is_output(self) -> bool:
+        """Whether the product of value and output, which is over all heads.
+
+        That of query and key is for each head of the keys.
+        """
+        return self.left.role == "value"
 
     @property
     def rank(self) -> int:
@@ -44,53 +50,51 @@ class Pair(NamedTuple):
     @property
     def num_products(self) -> int:
         """How many products the arrays hold, over heads and layers of a scan."""
-        return self._num_layers * (1 if self.is_output else self.heads)
+        return self.left.num_layers * (1 if self.is_output else self.heads)
 
     @property
-    def _num_layers(self) -> int:
-        assert self.left.use is not None
-        return math.prod(self.left.shape[a] for a in self.left.use.batch_axis)
+    def num_targets(self) -> int:
+        """How many matrices one product is to come near: those of a group's heads."""
+        return 1 if self.is_output else self.group
 
-    def stored(self, drawn: Array, parameter: Parameter) -> Array:
-        """A kernel of a pair in the layout that it is stored in.
+    def stored(
+        self, left: Array, right: Array, old_left: Array, old_right: Array
+    ) -> tuple[Array, Array]:
+        """Both kernels in the layouts that they are stored in.
+
+        A group's heads take what its values give in equal parts, and all kernels of a
+        pair have the same size head by head.
 
         Args:
-          drawn: ``(num_products, width, rank)``: the stream's channels, then those
-            that are shared.
-          parameter: one of the two.
-
-        Returns:
-          The array for the parameter.
+          left: ``(num_products, num_targets, width, rank)``: a group's heads, the
+            stream's channels, then those that are shared.
+          right: ``(num_products, width, rank)``.
+          old_left: the array that holds the left kernel, before.
+          old_right: likewise for the right one.
         """
-        use = parameter.use
-        assert use is not None
-        takes = self.is_output and parameter is self.right
-        shape: tuple[int, ...] = (self._num_layers, self.heads, self.width, self.size)
+        layers, even = self.left.num_layers, self.group**0.25
         if self.is_output:
-            shape = (self._num_layers, self.width, self.heads, self.size)
-            x = drawn.reshape(shape)
+            by_head = (layers, self.width, self.heads, self.size)
+            left, right = left.reshape(by_head) / even, right.reshape(by_head)
+            right = jnp.repeat(right * (even / self.group), self.group, 2)
         else:
-            x = jnp.swapaxes(drawn.reshape(shape), 1, 2)
-        # An equation may list the axes that it sums over in any order.
-        shared = tuple(sorted(use.in_axis)) if takes else use.out_axis
-        sizes = tuple(parameter.shape[axis] for axis in shared)
-        if sizes == (self.size, self.heads) and self.size != self.heads:
-            x = jnp.swapaxes(x, 2, 3)
-        x = x.reshape(self._num_layers, self.width, self.heads * self.size)
-        order = (*use.batch_axis, *use.in_axis, *use.out_axis)
-        if takes:
-            x = jnp.swapaxes(x, 1, 2)
-            order = (*use.batch_axis, *shared, *use.out_axis)
-        x = x.reshape([parameter.shape[axis] for axis in order])
-        return jnp.transpose(x, np.argsort(order).tolist()).astype(parameter.dtype)
+            heads = self.heads * self.group
+            left = left.reshape(layers, heads, self.width, self.size) * even
+            right = right.reshape(layers, self.heads, self.width, self.size) / even
+            left, right = jnp.swapaxes(left, 1, 2), jnp.swapaxes(right, 1, 2)
+        new = self.left.stored(left, old_left)
+        if self.right.parameter.leaf == self.left.parameter.leaf:
+            new = self.right.stored(right, new)
+            return new, new
+        return new, self.right.stored(right, old_right)
 
 
 def find_pairs(network: Network) -> list[Pair]:
     """The pairs of a network's self-attentions, in the order of data.
 
     Raises:
-      ValueError: if there is no self-attention, or one whose kernels are not two by
-        two of one shape.
+      ValueError: if there is no self-attention, or one whose kernels do not fit two by
+        two.
     """
     own = [a for a in network.structure.attentions if not a.cross]
     if not own:
@@ -98,19 +102,17 @@ def find_pairs(network: Network) -> list[Pair]:
             f"mimetic() is for self-attention, and {network.traced.name} has none."
         )
     sizes = HeadSizes(network)
-    pairs: list[Pair] = []
-    seen = set[int]()
+    pairs: dict[str, Pair] = {}  # blocks may share their weights
     troubles: list[_NoPair] = []
     for attention in own:
         for pair in _pairs_of(network, attention, sizes):
             if isinstance(pair, _NoPair):
                 troubles.append(pair)
-            elif pair.left.leaf not in seen:  # blocks may share their weights
-                seen.add(pair.left.leaf)
-                pairs.append(pair)
+            else:
+                pairs.setdefault(pair.left.name, pair)
     if troubles:
         raise ValueError(_refused(troubles))
-    return pairs
+    return list(pairs.values())
 
 
 class _NoPair(NamedTuple):
@@ -133,82 +135,112 @@ def _refused(troubles: Sequence[_NoPair]) -> str:
 def _pairs_of(
     network: Network, attention: Attention, sizes: HeadSizes
 ) -> Iterator[Pair | _NoPair]:
-    found = {
-        name: _kernel(network, events, name)
-        for name, events in zip(_NAMES, (*attention[:3], attention.output), strict=True)
-    }
-    query, key, value, output = (found[name] for name in _NAMES)
-    leaves = [parameter.leaf for parameter in found.values()]
-    for left, right, names in ((query, key, _NAMES[:2]), (value, output, _NAMES[2:])):
-        taken = [p for p in (left, right) if p.leaf in network.taken]
-        if len(taken) == 2:
-            continue
-        several = [p for p in found.values() if leaves.count(p.leaf) > 1]
-        if several:
+    held = [
+        _array(network, events, role)
+        for role, events in zip(_ROLES, (*attention[:3], attention.output), strict=True)
+    ]
+    leaves = [parameter.leaf for parameter in held]
+    kernels: list[Kernel] = []
+    for role, parameter in zip(_ROLES, held, strict=True):
+        outputs = _outputs(parameter, role)
+        several = leaves.count(parameter.leaf) > 1 and not outputs
+        if several and parameter.leaf not in network.taken:
             yield _NoPair(
                 f"mimetic() draws queries, keys, values and outputs as two pairs of "
-                f"kernels, and {several[0].name} of shape {several[0].shape} is "
-                "several of them. Make them layers of their own in the model.",
-                tuple(found.values()),
+                f"kernels, and {parameter.name} of shape {parameter.shape} is several "
+                "of them, in an order that the program does not tell. Make them layers "
+                "of their own in the model.",
+                tuple(held),
             )
             return
+        kernels.append(Kernel(parameter, role, outputs))
+    (event,) = attention.query
+    size = sizes.of(event)
+    for left, right, make in (
+        (kernels[0], kernels[1], _of_heads),
+        (kernels[2], kernels[3], _of_all),
+    ):
+        both = left.parameter, right.parameter
+        taken = [p for p in both if p.leaf in network.taken]
+        if len(taken) == 2:
+            continue
         if taken:
             raise ValueError(
-                f"mimetic() draws {left.name} and {right.name} together, and a rule "
-                f"takes only {taken[0].name}. Give rules for both of them, or for none."
+                f"mimetic() draws {both[0].name} and {both[1].name} together, and a "
+                f"rule takes only {taken[0].name}. Give rules for both of them, or for "
+                "none."
             )
-        (event,) = attention.query
-        if names[0] == "query":
-            yield _of_heads(left, right, sizes.of(event))
-        else:
-            yield _of_all(left, right, sizes.of(event))
+        yield make(left, right, size, kernels)
 
 
-def _of_heads(query: Parameter, key: Parameter, size: int) -> Pair | _NoPair:
-    width, inner = _sizes(query)
-    if not size or inner % size or (width, inner) != _sizes(key):
+def _outputs(parameter: Parameter, role: str) -> tuple[int, ...] | None:
+    """Which outputs of a fused array have the role; ``None`` if it is not told."""
+    parts = [part for part in parameter.parts if role in part.roles]
+    if not parts or any(part.roles.intersection(_ROLES) != {role} for part in parts):
+        return None
+    return tuple(number for part in parts for number in part.outputs)
+
+
+def _of_heads(
+    query: Kernel, key: Kernel, size: int, kernels: Sequence[Kernel]
+) -> Pair | _NoPair:
+    del kernels
+    (width, inner), (key_width, shared) = query.sizes, key.sizes
+    if not size or width != key_width or shared % size or inner % shared:
         return _NoPair(
-            f"mimetic() needs as many keys as queries, got {query.name} of shape "
-            f"{query.shape} and {key.name} of shape {key.shape}, for heads of size "
-            f"{size}.",
-            (query, key),
+            f"mimetic() needs as many keys as queries, or heads of keys that groups of "
+            f"queries share, got {inner} queries of {query.parameter.name} and "
+            f"{shared} keys of {key.parameter.name}, for heads of size {size}.",
+            (query.parameter, key.parameter),
         )
     if size > width:
         return _no_room(query, key, size, width)
-    return Pair(query, key, width, inner // size, size, False)
+    return Pair(query, key, width, shared // size, size, inner // shared)
 
 
-def _of_all(value: Parameter, output: Parameter, size: int) -> Pair | _NoPair:
-    width, inner = _sizes(value)
-    if (inner, width) != _sizes(output):
+def _of_all(
+    value: Kernel, output: Kernel, size: int, kernels: Sequence[Kernel]
+) -> Pair | _NoPair:
+    (width, inner), (taken, out_width) = value.sizes, output.sizes
+    heads = kernels[1].sizes[1] // size if size else 0
+    group = taken // inner
+    if (
+        taken % inner
+        or width != out_width
+        or (group > 1 and (not heads or inner % heads))
+    ):
         return _NoPair(
-            f"mimetic() needs values as many as the output takes, and an output as "
-            f"wide as what they are made of, got {value.name} of shape {value.shape} "
-            f"and {output.name} of shape {output.shape}.",
-            (value, output),
+            f"mimetic() needs values as many as the output takes, or as many for each "
+            f"head of a group, and an output as wide as what they are made of, got "
+            f"{value.parameter.name} of {width} to {inner} channels and "
+            f"{output.parameter.name} of {taken} to {out_width}.",
+            (value.parameter, output.parameter),
         )
     if inner > width:
         return _no_room(value, output, inner, width)
-    if not size or inner % size:  # values of another size than keys
+    if group > 1:
+        size = inner // heads
+    elif not size or inner % size:  # values of another size than keys
         size = inner
-    return Pair(value, output, width, inner // size, size, True)
+    return Pair(value, output, width, inner // size, size, group)
 
 
-def _no_room(left: Parameter, right: Parameter, inner: int, width: int) -> _NoPair:
+def _no_room(left: Kernel, right: Kernel, inner: int, width: int) -> _NoPair:
     return _NoPair(
-        f"mimetic() factors a {width} x {width} matrix into {left.name} and "
-        f"{right.name}, which share {inner} channels: at most {width} are possible.",
-        (left, right),
+        f"mimetic() factors a {width} x {width} matrix into {left.parameter.name} and "
+        f"{right.parameter.name}, which share {inner} channels: at most {width} are "
+        "possible.",
+        (left.parameter, right.parameter),
     )
 
 
-def _kernel(network: Network, events: frozenset[int], name: str) -> Parameter:
-    """The one kernel of a part of an attention."""
+def _array(network: Network, events: frozenset[int], role: str) -> Parameter:
+    """The one array that holds a kernel of an attention."""
     uses = [use for number in events for use in network.event(number).uses]
     if len(uses) != 1:
         names = sorted(network.params[use.leaf].name for use in uses)
         raise ValueError(
-            f"mimetic() needs one layer for each {name}, and an attention of "
+            f"mimetic() needs one layer for each {role}, and an attention of "
             f"{network.traced.name} has {len(uses)}: {', '.join(names) or 'none'}."
         )
     (use,) = uses
@@ -220,12 +252,3 @@ def _kernel(network: Network, events: frozenset[int], name: str) -> Parameter:
             f"mimetic() cannot draw it."
         )
     return parameter
-
-
-def _sizes(parameter: Parameter) -> tuple[int, int]:
-    use = parameter.use
-    assert use is not None
-    return (
-        math.prod(parameter.shape[axis] for axis in use.in_axis),
-        math.prod(parameter.shape[axis] for axis in use.out_axis),
-    )

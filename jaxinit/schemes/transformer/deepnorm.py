@@ -1,7 +1,7 @@
 """DeepNorm, for transformers of a thousand layers, and Sub-LN."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ from jaxinit.initializers import scale, variance_scaling
 from jaxinit.initializers._check import check_count
 from jaxinit.models.arguments import model_arguments
 from jaxinit.roles.network import Network, Parameter
+from jaxinit.roles.structure import as_hints
 from jaxinit.schemes.fitted import fitted, real_fans
 from jaxinit.schemes.initialize import prepare
 from jaxinit.schemes.scheme import Assignment, Scheme
@@ -101,6 +102,9 @@ def deepnorm_constants(
 def deepnorm_alpha(
     model: Any,
     *args: Any,
+    output: int | str | None = None,
+    roles: Mapping[str, str] | None = None,
+    branches: Mapping[str, bool] | None = None,
     rngs: Sequence[str] = (),
     model_kwargs: dict[str, Any] | None = None,
     **kwargs: Any,
@@ -115,6 +119,9 @@ def deepnorm_alpha(
     Args:
       model: as in ``initialize``.
       *args: the model's inputs; shapes will do.
+      output: as in ``initialize``.
+      roles: as in ``initialize``.
+      branches: as in ``initialize``.
       rngs: as in ``initialize``.
       model_kwargs: as in ``initialize``.
       **kwargs: further keyword arguments of the model.
@@ -145,7 +152,9 @@ def deepnorm_alpha(
     References:
       Wang et al., "DeepNet: Scaling Transformers to 1,000 Layers", 2022, figure 2.
     """
-    network, _ = prepare(model, args, model_arguments(kwargs, model_kwargs), rngs)
+    given = model_arguments(kwargs, model_kwargs)
+    hints = as_hints(output, roles, branches)
+    network, _ = prepare(model, args, given, rngs, hints=hints)
     blocks = read_blocks(network)
     need_attention(network, blocks, "deepnorm()")
     return _constants(blocks)

@@ -42,6 +42,12 @@ def mimetic(
     heads, :math:`W_V = U \sqrt S` and :math:`W_O = \sqrt S V^\top`, which is exact if
     the heads together are as wide as the stream.
 
+    Kernels inside a fused one are drawn where they lie in it. Where :math:`g` heads of
+    queries share a head of keys and values, side by side as is usual, which the paper
+    does not treat, each head has its own :math:`Z_1`, the shared :math:`W_K` is the
+    best for all of them at once, and :math:`W_O` takes the heads of a group in equal
+    parts: :math:`W_V \sum_h W_{O,h}` is then the best approximation of its rank.
+
     All other parameters, cross-attention included, keep what the model's own init
     draws. The scheme is meant for small data sets, with sinusoidal positions of a
     scale like that of the patches.
@@ -53,15 +59,14 @@ def mimetic(
       beta_vo: :math:`\beta_2`, the size of the negative diagonal there.
 
     Returns:
-      A scheme for models with self-attention whose queries, keys, values and outputs
-      are layers of their own, scanned ones included. The decompositions take
-      :math:`O(d^3)` for each head.
+      A scheme for models with self-attention, scanned layers included. The
+      decompositions take :math:`O(d^3)` for each head.
 
     Raises:
       TypeError: if an argument is no number.
       ValueError: if one is not finite; when used, if the model has no self-attention,
-        a layer makes several of queries, keys and values, heads share keys and values,
-        or the sizes leave no room for the products.
+        a layer makes several of queries, keys and values and the program does not tell
+        which outputs are which, or the sizes leave no room for the products.
 
     Examples:
       >>> import jax, jax.numpy as jnp, jaxinit
@@ -105,20 +110,27 @@ class _Mimetic(Scheme):
         return False
 
     def assign(self, network: Network) -> list[Assignment]:
-        assignments = []
+        found: dict[int, Assignment] = {}
         for pair in find_pairs(network):
             a, b = self._sizes(pair)
             rule = "values and outputs" if pair.is_output else "queries and keys"
             law = f"product {a:g} normal {b:+g} identity"
-            assignments += [
-                Assignment(p.leaf, zeros, rule, law) for p in (pair.left, pair.right)
-            ]
-        return assignments
+            for kernel in (pair.left, pair.right):
+                leaf = kernel.parameter.leaf
+                if kernel.outputs is None:
+                    found[leaf] = Assignment(leaf, zeros, rule, law)
+                elif leaf not in found:  # what else lies in it keeps its own values
+                    found[leaf] = Assignment(leaf, None, rule, law, _kept)
+                elif found[leaf].rule != rule:
+                    both = "queries, keys and values", "products by parts"
+                    found[leaf] = Assignment(leaf, None, *both, _kept)
+        return list(found.values())
 
     def refine(self, network: Network) -> Refine:
-        alike: dict[tuple[int, int, bool], list[Pair]] = {}
+        alike: dict[tuple[int, int, int, bool], list[Pair]] = {}
         for pair in find_pairs(network):
-            alike.setdefault((pair.width, pair.rank, pair.is_output), []).append(pair)
+            size = pair.width, pair.rank, pair.num_targets, pair.is_output
+            alike.setdefault(size, []).append(pair)
 
         def refine(
             params: list[Array],
@@ -139,8 +151,10 @@ class _Mimetic(Scheme):
                 for pair, left, right in zip(
                     pairs, *(jnp.split(x, ends) for x in drawn), strict=True
                 ):
-                    params[pair.left.leaf] = pair.stored(left, pair.left)
-                    params[pair.right.leaf] = pair.stored(right, pair.right)
+                    one, two = pair.left.parameter.leaf, pair.right.parameter.leaf
+                    params[one], params[two] = pair.stored(
+                        left, right, params[one], params[two]
+                    )
             return params
 
         return refine
@@ -151,21 +165,30 @@ class _Mimetic(Scheme):
         return self.alpha_qk, self.beta_qk
 
 
+def _kept(old: Array) -> Array:
+    return old
+
+
 def _pair_key(key: Array, pair: Pair) -> Array:
     """The pair's key, by the path of its first kernel alone."""
-    return jax.random.fold_in(key, zlib.crc32("/".join(pair.left.path).encode()))
+    return jax.random.fold_in(key, zlib.crc32(pair.left.name.encode()))
 
 
 def _drawn(keys: Array, pair: Pair, noise: float, shift: float) -> tuple[Array, Array]:
-    """Two ``(width, rank)`` factors of ``noise Z + shift I`` for each key."""
-    d, rank = pair.width, pair.rank
-    dtype = jnp.promote_types(jnp.float32, pair.left.dtype)
+    """Two factors of ``noise Z + shift I`` for each key.
+
+    The first is ``(keys, num_targets, width, rank)``, the second, which all targets
+    share, ``(keys, width, rank)``.
+    """
+    d, rank, count = pair.width, pair.rank, pair.num_targets
+    dtype = jnp.promote_types(jnp.float32, pair.left.parameter.dtype)
 
     def one(key: Array) -> tuple[Array, Array]:
-        z = jax.random.normal(key, (d, d), dtype) / math.sqrt(d)
-        u, s, vt = jnp.linalg.svd(noise * z + shift * jnp.eye(d, dtype=dtype))
+        z = jax.random.normal(key, (count, d, d), dtype) / math.sqrt(d)
+        targets = noise * z + shift * jnp.eye(d, dtype=dtype)
+        u, s, vt = jnp.linalg.svd(targets.reshape(count * d, d), full_matrices=False)
         root = jnp.sqrt(s[:rank])
-        return u[:, :rank] * root, vt[:rank].T * root
+        return (u[:, :rank] * root).reshape(count, d, rank), vt[:rank].T * root
 
     # One after the other, since a stack of d x d matrices may be large.
     left, right = jax.lax.map(one, keys)

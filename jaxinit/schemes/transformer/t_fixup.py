@@ -8,6 +8,7 @@ from jaxinit.initializers import glorot_uniform, scale
 from jaxinit.initializers._check import check_flag
 from jaxinit.roles.network import Network, Parameter
 from jaxinit.schemes.fitted import fitted, real_fans
+from jaxinit.schemes.residual.structure import warn_of_norms
 from jaxinit.schemes.scheme import Assignment, Scheme
 from jaxinit.schemes.transformer._blocks import Blocks, Layer, read_blocks
 from jaxinit.schemes.transformer._transformer_scheme import (
@@ -51,6 +52,9 @@ def t_fixup(*, reference_qk_gain: bool = False) -> Scheme:
     Returns:
       A scheme for transformers, scanned ones included.
 
+    Warns:
+      UserWarning: when used, if the model normalizes in or between its branches.
+
     Raises:
       TypeError: if ``reference_qk_gain`` is no bool.
       ValueError: when used, if the model has no attention inside a residual branch, or
@@ -89,6 +93,7 @@ class _TFixup(TransformerScheme):
     def blocks(self, network: Network) -> Blocks:
         blocks = read_blocks(network)
         need_attention(network, blocks, self.call)
+        warn_of_norms(network, self.call)
         return blocks
 
     def inside(self, layer: Layer, blocks: Blocks) -> Assignment:

@@ -15,7 +15,10 @@ def base_network(
     base_args: Sequence[Any] | None,
     rngs: Sequence[str],
 ) -> Network:
-    """The base model, traced with the target's arguments or with its own."""
+    """The base model, traced with the target's arguments or with its own.
+
+    What the user said of the target holds for it as well.
+    """
     given = network.given
     if base_args is not None:
         _, kwargs = given.call(given.shapes)
@@ -28,7 +31,7 @@ def base_network(
             "it takes others, pass them as `base_args=(...)`."
         )
         raise
-    return read_network(traced, given)
+    return read_network(traced, given, network.hints)
 
 
 def positional(base_args: Sequence[Any]) -> tuple[Any, ...]:

@@ -1,12 +1,13 @@
 """CompleteP: hyperparameters that carry over to other widths and depths at once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import optax
 
 from jaxinit.models.arguments import model_arguments
+from jaxinit.roles.structure import as_hints
 from jaxinit.schemes.initialize import prepare
 from jaxinit.schemes.width.depth_mup import depth_mup_factors, inside_branches
 from jaxinit.schemes.width.mup import Readout
@@ -77,6 +78,9 @@ def complete_p(
     exponent: float = 1.0,
     readout: Readout = "small",
     base_args: Sequence[Any] | None = None,
+    output: int | str | None = None,
+    roles: Mapping[str, str] | None = None,
+    branches: Mapping[str, bool] | None = None,
     rngs: Sequence[str] = (),
     model_kwargs: dict[str, Any] | None = None,
     **kwargs: Any,
@@ -108,6 +112,9 @@ def complete_p(
       exponent: :math:`\alpha`, between 0.5 (depth-muP) and 1 (CompleteP).
       readout: as given to ``mup``.
       base_args: as in ``mup``.
+      output: as in ``initialize``.
+      roles: as in ``initialize``.
+      branches: as in ``initialize``.
       rngs: as in ``initialize``.
       model_kwargs: as in ``initialize``.
       **kwargs: further keyword arguments of both models.
@@ -124,7 +131,9 @@ def complete_p(
       transformers", 2025, table 1 (from memory; the product of learning rate and decay
       is tested, and that a coordinate check is flat).
     """
-    network, _ = prepare(model, args, model_arguments(kwargs, model_kwargs), rngs)
+    given = model_arguments(kwargs, model_kwargs)
+    hints = as_hints(output, roles, branches)
+    network, _ = prepare(model, args, given, rngs, hints=hints)
     inside = inside_branches(network)
     factors = depth_mup_factors(
         network.structure.num_branches, base_branches, exponent=exponent
@@ -132,8 +141,11 @@ def complete_p(
     options: dict[str, Any] = {
         "readout": readout,
         "base_args": base_args,
+        "output": output,
+        "roles": roles,
+        "branches": branches,
         "rngs": rngs,
-        "model_kwargs": model_arguments(kwargs, model_kwargs),
+        "model_kwargs": given,
     }
 
     def deep(factor: float) -> Any:

@@ -1,11 +1,12 @@
 """Factors under which hyperparameters carry over to other depths."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jaxinit.initializers._check import check_count, check_number
 from jaxinit.models.arguments import model_arguments
 from jaxinit.roles.network import Network
+from jaxinit.roles.structure import as_hints
 from jaxinit.schemes.initialize import prepare
 from jaxinit.schemes.width.mup_optimizer import (
     Optimizer,
@@ -108,6 +109,9 @@ def depth_mup_multipliers(
     base_branches: int = 1,
     exponent: float = 0.5,
     optimizer: Optimizer = "adam",
+    output: int | str | None = None,
+    roles: Mapping[str, str] | None = None,
+    branches: Mapping[str, bool] | None = None,
     rngs: Sequence[str] = (),
     model_kwargs: dict[str, Any] | None = None,
     **kwargs: Any,
@@ -123,6 +127,9 @@ def depth_mup_multipliers(
       base_branches: as in ``depth_mup_factors``.
       exponent: as in ``depth_mup_factors``.
       optimizer: as in ``depth_mup_factors``.
+      output: as in ``initialize``.
+      roles: as in ``initialize``.
+      branches: as in ``initialize``.
       rngs: as in ``initialize``.
       model_kwargs: as in ``initialize``.
       **kwargs: further keyword arguments of the model.
@@ -151,7 +158,9 @@ def depth_mup_multipliers(
     References:
       As ``depth_mup_factors``.
     """
-    network, _ = prepare(model, args, model_arguments(kwargs, model_kwargs), rngs)
+    given = model_arguments(kwargs, model_kwargs)
+    hints = as_hints(output, roles, branches)
+    network, _ = prepare(model, args, given, rngs, hints=hints)
     inside = inside_branches(network)
     factors = depth_mup_factors(
         network.structure.num_branches,

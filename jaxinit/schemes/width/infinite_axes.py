@@ -1,11 +1,12 @@
 """Which axes of a model's parameters grow with its width, and how much."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from jaxinit.models.arguments import model_arguments
 from jaxinit.roles.network import Network, Parameter
+from jaxinit.roles.structure import as_hints
 from jaxinit.schemes.initialize import prepare
 from jaxinit.schemes.width.base_network import base_network
 
@@ -47,6 +48,9 @@ def mup_widths(
     base: Any,
     *args: Any,
     base_args: Sequence[Any] | None = None,
+    output: int | str | None = None,
+    roles: Mapping[str, str] | None = None,
+    branches: Mapping[str, bool] | None = None,
     rngs: Sequence[str] = (),
     model_kwargs: dict[str, Any] | None = None,
     **kwargs: Any,
@@ -63,6 +67,9 @@ def mup_widths(
         class, factory or module; or a ``Functional``.
       *args: the target's inputs; shapes will do.
       base_args: the base's positional inputs, if their shapes are not the target's.
+      output: as in ``initialize``.
+      roles: as in ``initialize``.
+      branches: as in ``initialize``.
       rngs: as in ``initialize``.
       model_kwargs: as in ``initialize``.
       **kwargs: further keyword arguments of both models.
@@ -92,7 +99,9 @@ def mup_widths(
       Yang et al., "Tensor Programs V: Tuning Large Neural Networks via Zero-Shot
       Hyperparameter Transfer", 2022, appendix B.
     """
-    network, _ = prepare(model, args, model_arguments(kwargs, model_kwargs), rngs)
+    given = model_arguments(kwargs, model_kwargs)
+    hints = as_hints(output, roles, branches)
+    network, _ = prepare(model, args, given, rngs, hints=hints)
     narrow = base_network(base, network, base_args, rngs)
     return tuple(find_widths(network, narrow).values())
 

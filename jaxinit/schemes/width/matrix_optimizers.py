@@ -6,11 +6,12 @@ times sqrt(out / in): the spectral condition. What is missing is the factor here
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxinit.models.arguments import model_arguments
 from jaxinit.roles.network import Parameter
+from jaxinit.roles.structure import as_hints
 from jaxinit.schemes.initialize import prepare
 from jaxinit.schemes.width.infinite_axes import Width
 
@@ -18,6 +19,9 @@ from jaxinit.schemes.width.infinite_axes import Width
 def muon_matrices(
     model: Any,
     *args: Any,
+    output: int | str | None = None,
+    roles: Mapping[str, str] | None = None,
+    branches: Mapping[str, bool] | None = None,
     rngs: Sequence[str] = (),
     model_kwargs: dict[str, Any] | None = None,
     **kwargs: Any,
@@ -33,6 +37,9 @@ def muon_matrices(
     Args:
       model: as in ``initialize``.
       *args: the model's inputs; shapes will do.
+      output: as in ``initialize``.
+      roles: as in ``initialize``.
+      branches: as in ``initialize``.
       rngs: as in ``initialize``.
       model_kwargs: as in ``initialize``.
       **kwargs: further keyword arguments of the model.
@@ -58,7 +65,9 @@ output_axis=(1,))}
     """
     from optax.contrib import MuonDimensionNumbers
 
-    network, _ = prepare(model, args, model_arguments(kwargs, model_kwargs), rngs)
+    given = model_arguments(kwargs, model_kwargs)
+    hints = as_hints(output, roles, branches)
+    network, _ = prepare(model, args, given, rngs, hints=hints)
     found: list[Any] = []
     for parameter in network.params:
         if is_matrix(parameter):

@@ -1,9 +1,10 @@
 """Adam's epsilon under muP, one for each parameter."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxinit.models.arguments import model_arguments
+from jaxinit.roles.structure import as_hints
 from jaxinit.schemes.initialize import prepare
 from jaxinit.schemes.width.base_network import base_network
 from jaxinit.schemes.width.infinite_axes import find_widths
@@ -17,6 +18,9 @@ def mup_epsilons(
     *args: Any,
     readout: Readout = "small",
     base_args: Sequence[Any] | None = None,
+    output: int | str | None = None,
+    roles: Mapping[str, str] | None = None,
+    branches: Mapping[str, bool] | None = None,
     rngs: Sequence[str] = (),
     model_kwargs: dict[str, Any] | None = None,
     **kwargs: Any,
@@ -45,6 +49,9 @@ def mup_epsilons(
       *args: the target's inputs; shapes will do.
       readout: as given to ``mup``.
       base_args: as in ``mup``.
+      output: as in ``initialize``.
+      roles: as in ``initialize``.
+      branches: as in ``initialize``.
       rngs: as in ``initialize``.
       model_kwargs: as in ``initialize``.
       **kwargs: further keyword arguments of both models.
@@ -70,7 +77,9 @@ def mup_epsilons(
       CompleteP enables compute-efficient deep transformers", 2025, table 1.
     """
     check_readout(readout)
-    network, _ = prepare(model, args, model_arguments(kwargs, model_kwargs), rngs)
+    given = model_arguments(kwargs, model_kwargs)
+    hints = as_hints(output, roles, branches)
+    network, _ = prepare(model, args, given, rngs, hints=hints)
     widths = find_widths(network, base_network(base, network, base_args, rngs))
     ends = check_ends(network, widths, readout)
     lifted = ends if readout == "multiplier" else frozenset()

@@ -1,7 +1,7 @@
 """The learning rates of muP, one for each parameter, for optax."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import jax
@@ -11,6 +11,7 @@ import optax
 from jaxinit.models.arguments import model_arguments
 from jaxinit.models.trace import Traced
 from jaxinit.roles.network import Parameter
+from jaxinit.roles.structure import as_hints
 from jaxinit.schemes.initialize import prepare
 from jaxinit.schemes.width.base_network import base_network
 from jaxinit.schemes.width.infinite_axes import Width, find_widths
@@ -29,6 +30,9 @@ def mup_multipliers(
     optimizer: Optimizer = "adam",
     readout: Readout = "small",
     base_args: Sequence[Any] | None = None,
+    output: int | str | None = None,
+    roles: Mapping[str, str] | None = None,
+    branches: Mapping[str, bool] | None = None,
     rngs: Sequence[str] = (),
     model_kwargs: dict[str, Any] | None = None,
     **kwargs: Any,
@@ -68,6 +72,9 @@ def mup_multipliers(
         scale of the gradient, entry by entry; ``"muon"``; or ``"shampoo"``.
       readout: as given to ``mup``.
       base_args: as in ``mup``.
+      output: as in ``initialize``.
+      roles: as in ``initialize``.
+      branches: as in ``initialize``.
       rngs: as in ``initialize``.
       model_kwargs: as in ``initialize``.
       **kwargs: further keyword arguments of both models.
@@ -97,7 +104,9 @@ def mup_multipliers(
     """
     check_readout(readout)
     check_optimizer(optimizer)
-    network, _ = prepare(model, args, model_arguments(kwargs, model_kwargs), rngs)
+    given = model_arguments(kwargs, model_kwargs)
+    hints = as_hints(output, roles, branches)
+    network, _ = prepare(model, args, given, rngs, hints=hints)
     widths = find_widths(network, base_network(base, network, base_args, rngs))
     ends = check_ends(network, widths, readout)
     lifted = ends if readout == "multiplier" else frozenset()

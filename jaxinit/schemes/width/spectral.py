@@ -1,7 +1,7 @@
 """The spectral parametrization: every kernel with the spectral norm that suits it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -9,6 +9,7 @@ from jaxinit._typing import Initializer
 from jaxinit.initializers import normal, spectral_orthogonal
 from jaxinit.models.arguments import model_arguments
 from jaxinit.roles.network import Network, Parameter
+from jaxinit.roles.structure import as_hints
 from jaxinit.schemes.fitted import by_part, fitted, kernels_of
 from jaxinit.schemes.initialize import prepare
 from jaxinit.schemes.scheme import Assignment, Scheme, drawn
@@ -77,6 +78,9 @@ def spectral_multipliers(
     model: Any,
     *args: Any,
     optimizer: Optimizer = "sgd",
+    output: int | str | None = None,
+    roles: Mapping[str, str] | None = None,
+    branches: Mapping[str, bool] | None = None,
     rngs: Sequence[str] = (),
     model_kwargs: dict[str, Any] | None = None,
     **kwargs: Any,
@@ -100,6 +104,9 @@ def spectral_multipliers(
       optimizer: as in ``mup_multipliers``. Of ``"shampoo"`` all factors, of ``"muon"``
         those of matrices are :math:`\sqrt{\text{out}/\text{in}}`, less what optax
         multiplies by itself.
+      output: as in ``initialize``.
+      roles: as in ``initialize``.
+      branches: as in ``initialize``.
       rngs: as in ``initialize``.
       model_kwargs: as in ``initialize``.
       **kwargs: further keyword arguments of the model.
@@ -122,7 +129,9 @@ def spectral_multipliers(
       sections 3 and 4.
     """
     check_optimizer(optimizer)
-    network, _ = prepare(model, args, model_arguments(kwargs, model_kwargs), rngs)
+    given = model_arguments(kwargs, model_kwargs)
+    hints = as_hints(output, roles, branches)
+    network, _ = prepare(model, args, given, rngs, hints=hints)
     rates = []
     for parameter in network.params:
         matrix = _matrix(parameter, network)

@@ -1,7 +1,7 @@
 """u-muP: muP in units, so that no base model is needed and rates are near one."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ from jaxinit.initializers import normal
 from jaxinit.models.arguments import model_arguments
 from jaxinit.models.functional import Functional
 from jaxinit.roles.network import Network, Parameter
+from jaxinit.roles.structure import as_hints
 from jaxinit.schemes.initialize import prepare
 from jaxinit.schemes.residual.structure import readouts
 from jaxinit.schemes.scheme import Assignment, Scheme, drawn
@@ -56,6 +57,9 @@ def unit_mup() -> Scheme:
 def unit_mup_factors(
     model: Any,
     *args: Any,
+    output: int | str | None = None,
+    roles: Mapping[str, str] | None = None,
+    branches: Mapping[str, bool] | None = None,
     rngs: Sequence[str] = (),
     model_kwargs: dict[str, Any] | None = None,
     **kwargs: Any,
@@ -84,6 +88,9 @@ def unit_mup_factors(
     Args:
       model: as in ``initialize``.
       *args: the model's inputs; shapes will do.
+      output: as in ``initialize``.
+      roles: as in ``initialize``.
+      branches: as in ``initialize``.
       rngs: as in ``initialize``.
       model_kwargs: as in ``initialize``.
       **kwargs: further keyword arguments of the model.
@@ -107,9 +114,10 @@ def unit_mup_factors(
       Blake et al., "u-muP: The Unit-Scaled Maximal Update Parametrization", 2024,
       table 2; the learning rates are those of its code's ``lr_scale_func_adam``.
     """
-    network, _ = prepare(model, args, model_arguments(kwargs, model_kwargs), rngs)
-    branches = network.structure.branches
-    inside = inside_branches(network) if branches else set()
+    given = model_arguments(kwargs, model_kwargs)
+    hints = as_hints(output, roles, branches)
+    network, _ = prepare(model, args, given, rngs, hints=hints)
+    inside = inside_branches(network) if network.structure.branches else set()
     slower = 1 / math.sqrt(max(network.structure.num_branches, 1))
     forward, rates = [], []
     for parameter in network.params:

@@ -12,7 +12,7 @@ from jaxinit.verdict.evidence import curves
 
 Found = Iterator[Candidate | None]
 
-_BIASES = ("bias", "gate_bias", "forget_gate_bias")
+_BIASES = ("bias", "norm_bias", "gate_bias", "forget_gate_bias")
 _ROLES_OF = {
     "scale_init": ("gain",),
     "recurrent_kernel_init": ("recurrent",),

@@ -10,7 +10,7 @@ from jaxinit.report.numbers import some
 from jaxinit.signal.remedies import laws
 from jaxinit.signal.remedies.as_named import Found, as_named
 from jaxinit.signal.remedies.candidate import NORMALIZE, Candidate
-from jaxinit.verdict.evidence import params, weight_gain
+from jaxinit.verdict.evidence import front, params, weight_gain
 from jaxinit.verdict.given_weights import is_given
 from jaxinit.verdict.remedies import common_activation, num_joins
 from jaxinit.verdict.steps_of_size import LARGEST, SMALLEST
@@ -92,8 +92,12 @@ def _jump(report: Measured, finding: Finding, names: list[str]) -> Found:
     if row is None or gain is None or not math.isfinite(finding.value):
         return
     if not SMALLEST < gain < LARGEST:
+        off = [n for n in laws.having(report, "weight") if _is_off(report, n)]
         for law in laws.for_activation(row.activation):
             yield laws.kernels(report, names, law)
+            yield laws.kernels(report, off, law)
+        if any("exp" in front(report, r.name).get("by", ()) for r in report.rows):
+            yield laws.drawn(report, off, "jaxinit.zeros")  # a flow starts as identity
     factor = 2.0 ** min(max(finding.value / 2, -60.0), 60.0)
     change = laws.changed(report, names, f"w / {factor:.3g}")
     line, _, where = (finding.remedy or "").partition("  # ")
@@ -106,6 +110,13 @@ def _jump(report: Measured, finding: Finding, names: list[str]) -> Found:
         )
     else:
         yield change
+
+
+def _is_off(report: Measured, name: str) -> bool:
+    """Whether a kernel's mean square is far from what any scheme draws."""
+    known = params(report)[name]
+    square = known.get("mean_square", 0.0) * (known.get("fan_in") or 0)
+    return not SMALLEST < square < LARGEST
 
 
 def _branches(report: Measured) -> Found:
@@ -138,8 +149,8 @@ def _rescaled(report: Measured, finding: Finding) -> Found:
 
 
 def _dead(report: Measured, finding: Finding) -> Found:
-    yield _biases(report, laws.params_of(report, finding.row, "bias"))
-    yield _biases(report, laws.having(report, "bias"))
+    yield _biases(report, laws.params_of(report, finding.row, "bias", "norm_bias"))
+    yield _biases(report, laws.having(report, "bias", "norm_bias"))
     yield _normalized(report)
     yield from _everywhere(report)
 

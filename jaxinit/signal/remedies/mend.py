@@ -1,7 +1,7 @@
 """``mend``: the best remedy that was tried, as a scheme, with its evidence."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,10 +14,12 @@ from jaxinit.report.remedy import Remedy
 from jaxinit.report.report import Report
 from jaxinit.report.text import visible
 from jaxinit.roles.network import Network, Parameter
+from jaxinit.roles.structure import as_hints
 from jaxinit.schemes.scheme import Assignment, Refine, Scheme, as_scheme
 from jaxinit.signal.checks import check_switch
 from jaxinit.signal.measure import measure
 from jaxinit.signal.prepare import Options, Prepared, prepare
+from jaxinit.signal.remedies.as_scheme import speaking
 from jaxinit.signal.remedies.by_cause import candidates
 from jaxinit.signal.remedies.candidate import Candidate
 from jaxinit.signal.remedies.outcome import Tried, ranked, spreads
@@ -118,6 +120,9 @@ def mend(
     key: int | jax.Array = 0,
     scheme: Any = None,
     loss: Callable[[Any], jax.Array] | None = None,
+    output: int | str | None = None,
+    roles: Mapping[str, str] | None = None,
+    branches: Mapping[str, bool] | None = None,
     progress: bool | None = None,
     rngs: Sequence[str] = (),
     model_kwargs: dict[str, Any] | None = None,
@@ -137,6 +142,9 @@ def mend(
       key: the root key, or an integer that makes one.
       scheme: mends the model as ``initialize`` would initialize it by this scheme.
       loss: where gradients start, as in ``analyze``.
+      output: as in ``initialize``: the main output, where there are several.
+      roles: as in ``initialize``: roles that the program does not show.
+      branches: as in ``initialize``: which sums add residual branches.
       progress: whether to show progress; by default on a terminal.
       rngs: names of random streams that a linen module uses beyond ``params`` and
         ``dropout``.
@@ -165,7 +173,8 @@ def mend(
     """
     check_switch("progress", progress, none=True)
     given = model_arguments(kwargs, model_kwargs)
-    options = Options(seeds, key, loss, "auto", None, None, None, rngs)
+    hints = as_hints(output, roles, branches)
+    options = Options(seeds, key, loss, "auto", None, None, None, rngs, hints=hints)
     with Bar(progress) as bar:
         bar.phase("tracing")
         prepared = prepare(model, args, given, options)
@@ -179,6 +188,7 @@ def _best(prepared: Prepared, before: Report, scheme: Any, bar: Bar) -> Mended:
     """Tries all candidates, and the best of them on all seeds."""
     own = None if scheme is None else "scheme"
     found = [candidate.over(own) for candidate in candidates(before)]
+    before = speaking(before)
     if own is None and before.evidence:
         found += [Candidate("", "", (), text) for text in _WHOLE]
     tried: list[Tried] = []

@@ -52,7 +52,7 @@ def verdict(report: Report) -> Kind:
 
 
 def ranked(report: Report, tried: Sequence[Tried]) -> tuple[Remedy, ...]:
-    """Remedies, the best first: those that mend, what is named, what helps."""
+    """Remedies, the best first: those that mend, surely and barely; named; helping."""
     before = verdict(report)
     spread = spreads(report)
     remedies = {
@@ -71,11 +71,12 @@ def ranked(report: Report, tried: Sequence[Tried]) -> tuple[Remedy, ...]:
     }
     mending = [one for one in tried if one.surely_mends]
     better = helping(report, tried)
+    barely = [one for one in better if one.kind == "ok"]
     listed = _refuted(tried) | {_code(one.candidate.line) for one in mending + better}
     return (
-        *(remedies[id(one)] for one in mending),
+        *(remedies[id(one)] for one in mending + barely),
         *(r for r in _as_written(report) if _code(r.line) not in listed),
-        *(remedies[id(one)] for one in better),
+        *(remedies[id(one)] for one in better if one.kind != "ok"),
     )
 
 

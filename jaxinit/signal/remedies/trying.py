@@ -14,6 +14,7 @@ from jaxinit.report.report import Report
 from jaxinit.signal.inputs import Fed
 from jaxinit.signal.measure import measure
 from jaxinit.signal.prepare import Prepared
+from jaxinit.signal.remedies.as_scheme import speaking
 from jaxinit.signal.remedies.by_cause import candidates
 from jaxinit.signal.remedies.candidate import Candidate, evaluated
 from jaxinit.signal.remedies.outcome import Tried, helping, named, ranked, told
@@ -58,9 +59,10 @@ def with_remedies(
       of what the findings named without trying.
     """
     if how == "none" or report.verdict == "ok" or report.interrupted:
-        return report
+        return speaking(report)
     own = None if scheme is None else "scheme"
     found = [candidate.over(own) for candidate in candidates(report)]
+    report = speaking(report)
     if how == "named" or jax.process_count() > 1:
         return named(report, found)
     start = time.perf_counter()

@@ -8,10 +8,11 @@ from tests.verdict.models import (
     linen_models,
     nnx_models,
     rare,
+    strangers,
 )
 from tests.verdict.models.case import Faulty, Healthy
 
-_PAGES = (linen_models, nnx_models, functional_models, faults, healthy, rare)
+_PAGES = (linen_models, nnx_models, functional_models, faults, healthy, rare, strangers)
 
 
 def _faulty(case: planted.Planted) -> Faulty:

@@ -23,6 +23,11 @@ def between(operation):
 HEALTHY_PAIR = between(jnp.tanh)
 
 
+def gated(bias):
+    """One half of the units opens and closes the other, all alike."""
+    return lambda h: jnp.tile(h[:, :16] * jax.nn.hard_sigmoid(h[:, 16:] + bias), 2)
+
+
 def broken(name, operation):
     return Faulty(name, between(operation), (X,), "non-finite", "a", HEALTHY_PAIR)
 
@@ -124,6 +129,22 @@ FAULTY = [
         HEALTHY_PAIR,
     ),
     Faulty(
+        "x / (1 + |x|) of 20 z",
+        between(lambda h: jax.nn.soft_sign(20 * h)),
+        (X,),
+        "saturated",
+        "a",
+        between(jax.nn.soft_sign),
+    ),
+    Faulty(
+        "hard sigmoid of 50 z",
+        between(lambda h: jax.nn.hard_sigmoid(50 * h)),
+        (X,),
+        "saturated",
+        "a",
+        between(lambda h: jax.nn.hard_sigmoid(3 * h)),
+    ),
+    Faulty(
         "large inputs, linear",
         lambda m, x: D(5)(x),
         (20 * X,),
@@ -189,4 +210,11 @@ FAULTY = [
         Scanned(True),
     ),
 ]
-HEALTHY = [Healthy("critic, bounded actions", critic, (X, jnp.tanh(drawn(32, 4))))]
+HEALTHY = [
+    Healthy("critic, bounded actions", critic, (X, jnp.tanh(drawn(32, 4)))),
+    # Bounded functions that have kept their slope, and those that have none to keep.
+    Healthy("relu6, most of it zero", between(lambda h: jax.nn.relu6(h - 0.7)), (X,)),
+    Healthy("sin, as in SIREN", between(lambda h: jnp.sin(3 * h)), (X,)),
+    Healthy("clipped far away", between(lambda h: relu(jnp.clip(h, -20, 2))), (X,)),
+    Healthy("a gate of hard sigmoid, closed", between(gated(-4.0)), (X,)),
+]
