@@ -328,8 +328,9 @@ def sum_of_units(x: Array, sample: int | None) -> tuple[Array, Array]:
     norm2 = lax.reduce_sum(x * x, others)
     inverse = lax.select(norm2 == 0, jnp.zeros_like(norm2), lax.rsqrt(norm2))
     # As a product: on CPU a weighted sum over the leading axis is ten times slower
-    # (benchmarks/compiler.py). And as one of two rows there: a library has products of matrices ready, while code
-    # for a vector's is written anew, which takes longer than all else of a record.
+    # (benchmarks/compiler.py). And as one of two rows there: a library has products of
+    # matrices ready, while code for a vector's is written anew, which takes longer than
+    # all else of a record.
     rows = [inverse]
     if jax.default_backend() == "cpu":
         rows.append(jnp.zeros_like(inverse))
