@@ -24,8 +24,6 @@ Array = jax.Array
 _STEPS = (primitives.ELEMENTWISE | primitives.IDENTITIES) - frozenset(
     "stop_gradient complex conj real imag".split()
 )
-# What may be done to a constant on its way to a step.
-_OF_CONSTANTS = _STEPS | {"broadcast_in_dim"}
 
 # Where functions are looked at: near 0, and far from it, at uneven distances.
 _NEAR = np.linspace(-10.0, 10.0, 4001)
@@ -127,10 +125,10 @@ def find_functions(flow: Flow) -> list[Function]:
         (result,) = node.results
         moving = [v for v in node.operands if not fixed[v]]
         if not moving:
-            fixed[result] = node.primitive in _OF_CONSTANTS
+            fixed[result] = _is_step(node) or node.primitive == "broadcast_in_dim"
             continue
         of = {v if origin[v] is None else origin[v] for v in moving}
-        known = node.primitive in _STEPS and all(flow.data[v] for v in moving)
+        known = _is_step(node) and all(flow.data[v] for v in moving)
         if known and len(of) == 1:
             origin[result] = of.pop()
             bends[result] = any(bends[v] for v in moving) or _bends(node, fixed)
@@ -149,6 +147,11 @@ def find_functions(flow: Flow) -> list[Function]:
             )
         )
     ]
+
+
+def _is_step(node: Node) -> bool:
+    """Whether it is elementwise by itself, not a way into a loop or ``shard_map``."""
+    return node.primitive in _STEPS and node.equation.primitive.name in _STEPS
 
 
 def _bends(node: Node, fixed: Sequence[bool]) -> bool:

@@ -156,7 +156,9 @@ def _is_random(network: Network, node: Node) -> bool:
 def _is_state(network: Network, node: Node) -> bool:
     """Whether a node combines data with nothing but the model's state."""
     flow = network.anchors.flow
-    return any(flow.state[v] and not flow.leaves[v] for v in node.operands)
+    return any(
+        flow.state[v] and not flow.data[v] and not flow.leaves[v] for v in node.operands
+    )
 
 
 def _factor(network: Network, node: Node) -> float:
