@@ -114,10 +114,12 @@ def plan_run(
 
 
 def kept_bytes(analysis: Analysis) -> int:
-    """Bytes that a backward pass keeps of the forward one, the weights apart.
+    """Bytes that a backward pass takes besides weights and inputs.
 
-    They are what the derivative of the plain model holds, as jax says it: nothing is
-    computed for it. A scan or a checkpoint keeps what it says that it keeps.
+    They are what the derivative of the plain model keeps of the forward pass, as jax
+    says it, and, of what the backward pass makes, at least one cotangent of the largest
+    of that and the largest weight's gradient: nothing is computed for it. A scan or a
+    checkpoint keeps what it says that it keeps.
     """
     if not analysis.backward:
         return _largest(analysis.traced.forward)
@@ -128,14 +130,15 @@ def kept_bytes(analysis: Analysis) -> int:
         result, pull = jax.vjp(lambda p: forward(p, rest), params)
         given = {id(x) for x in (*params, *rest)}
         held = {id(x): x for x in jax.tree.leaves(pull) if id(x) not in given}
-        inside.append(sum(map(bytes_of, held.values())))
+        sizes = [bytes_of(x) for x in held.values()]
+        inside.append(sum(sizes) + max(sizes, default=0))
         return result
 
     try:
         jax.eval_shape(keep, params, rest)
     except (ValueError, TypeError, NotImplementedError):  # it cannot be differentiated
         return _largest(analysis.traced.forward)
-    return inside[-1]
+    return inside[-1] + max(map(bytes_of, params), default=0)
 
 
 def _largest(region: Region) -> int:

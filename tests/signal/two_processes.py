@@ -33,7 +33,7 @@ def main() -> None:
     port, index, file, *rest = sys.argv[1:]
     # The other process is to notice within a minute.
     jax.distributed.initialize(
-        f"localhost:{port}", 2, int(index), heartbeat_timeout_seconds=20
+        f"localhost:{port}", 2, int(index), heartbeat_timeout_seconds=10
     )
     ran: set[int] = set()
     batched = Engine.run_batched

@@ -56,7 +56,7 @@ def main() -> None:
     file, *rest = sys.argv[1:]
     if rest:  # the other process is to notice within a minute
         jax.distributed.initialize(
-            f"localhost:{rest[0]}", 2, int(rest[1]), heartbeat_timeout_seconds=20
+            f"localhost:{rest[0]}", 2, int(rest[1]), heartbeat_timeout_seconds=10
         )
     ran: set[int] = set()
     run = runner._run_chunk
