@@ -33,3 +33,11 @@ def printed(devices: int, *arguments: str) -> str:
     )
     assert done.returncode == 0, done.stderr[-4000:]
     return done.stdout
+
+
+def assert_told_of_death(codes: list[int], errors: list[str]) -> None:
+    """Of two processes the second has died with status 9, and the first says so."""
+    assert codes[1] == 9
+    assert codes[0] not in (0, 9)
+    told = ("one of them has ended", "another task died")  # ours, or jax's own
+    assert any(text in errors[0] for text in told), errors[0]
