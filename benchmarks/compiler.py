@@ -11,7 +11,6 @@ tracing to the executable, with jax's caches cleared.
 
 import argparse
 import operator
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from benchmarks.machine import machine
 from benchmarks.models import WORKLOADS
 from jaxinit.draw.compiling import _LEAST, _LITTLE
 from jaxinit.initializers._threefry import fast_key
@@ -180,11 +180,9 @@ def main() -> None:
         "--save", action="store_true", help="write results/compiler-*.txt"
     )
     options = parser.parse_args()
-    backend, device = jax.default_backend(), jax.devices()[0].device_kind
     lines = [
         "two ways to the same numbers: the time of the one not taken over the other's",
-        f"{backend}: {device}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, "
-        f"jax {jax.__version__}",
+        machine(),
     ]
     print("\n".join(lines), flush=True)
     for choices in (
@@ -199,7 +197,9 @@ def main() -> None:
             print(lines[-1], flush=True)
     if options.save:
         RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"compiler-{backend}.txt").write_text("\n".join(lines) + "\n")
+        (RESULTS / f"compiler-{jax.default_backend()}.txt").write_text(
+            "\n".join(lines) + "\n"
+        )
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ cores worked in it.
 
 import argparse
 import operator
-import os
 import statistics
 import time
 from collections.abc import Callable
@@ -22,6 +21,7 @@ import jax.numpy as jnp
 import optax
 
 import jaxinit
+from benchmarks.machine import machine
 from examples.gpt import GPT, inputs
 
 RESULTS = Path(__file__).parent / "results"
@@ -127,17 +127,17 @@ def main() -> None:
         "--save", action="store_true", help="write results/observe-*.txt"
     )
     options = parser.parse_args()
-    backend, device = jax.default_backend(), jax.devices()[0].device_kind
     lines = [
         "a training step with jaxinit.observe in it",
-        f"{backend}: {device}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, "
-        f"jax {jax.__version__}",
+        machine(),
         *measure(options),
     ]
     print("\n".join(lines))
     if options.save:
         RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"observe-{backend}.txt").write_text("\n".join(lines) + "\n")
+        (RESULTS / f"observe-{jax.default_backend()}.txt").write_text(
+            "\n".join(lines) + "\n"
+        )
 
 
 if __name__ == "__main__":
