@@ -33,10 +33,11 @@ from jaxinit.train.checks import (
 )
 from jaxinit.train.datasets import digits
 from jaxinit.train.evidence import optima, race_fingerprint, verdicts
+from jaxinit.train.layout import chunk_size, layout, vectorizing_pays
 from jaxinit.train.losses import Loss, scalar_loss
 from jaxinit.train.programs import programs
 from jaxinit.train.race_result import Race
-from jaxinit.train.runner import Course, chunk_size, run_all, vectorizing_pays
+from jaxinit.train.runner import Course, run_all
 from jaxinit.train.sharing import is_shared, my_seeds
 from jaxinit.train.tabulated import tabulated
 from jaxinit.train.training import Training, as_optimizer
@@ -199,10 +200,9 @@ def race(
             training, source, first, steps, root, size, solutions, store, together
         )
         placed = _over(spread) if size and len(spread) > 1 else None
+        lies = layout(size, placed is not None) if size else None
         runs = len(schemes) * len(rates) * len(numbers)
-        compiled = programs(
-            training, (loss, optimizer), bool(size), placed, 3 * steps * runs
-        )
+        compiled = programs(training, (loss, optimizer), lies, placed, 3 * steps * runs)
         cells, interrupted = run_all(course, compiled, schemes, rates, numbers, bar)
     result = Race(
         model=network.traced.name,
@@ -246,7 +246,7 @@ def _at_once(
     """How many runs are trained at once, alike on all devices; 0 for one by one."""
     if strategy == "loop" or (strategy == "auto" and not vectorizing_pays(network)):
         return 0
-    size = min(chunk or chunk_size(network, runs, memory_budget), runs)
+    size = min(chunk, runs) if chunk else chunk_size(network, runs, memory_budget)
     return -(-size // devices) * devices
 
 

@@ -1,6 +1,5 @@
 """Runs the cells of a race, a scheme at a time, a chunk of rates and seeds at once."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -9,21 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinit._progress import Bar
-from jaxinit._resources import free_memory
-from jaxinit.roles.network import Network
 from jaxinit.signal.interrupts import as_interrupts
 from jaxinit.train.batches import Batch, DataRanOut, Source, stacked
 from jaxinit.train.cells import Cell, Cells, Store, hash_of
 from jaxinit.train.drawing import draw_of, seed_keys
-from jaxinit.train.programs import Programs
+from jaxinit.train.programs import Part, Programs
 from jaxinit.train.sharing import my_seeds, shared
 from jaxinit.train.training import Training
 
 # Batches of this many steps are on the device at once.
 _SEGMENT = 64
-# Per run: weights, gradients and up to three accumulators, and one for what is built
-# while another lives. Activations live until the backward pass, with their gradients.
-_WEIGHT_COPIES, _ACTIVATION_COPIES = 6, 4
 
 
 class Course(NamedTuple):
@@ -161,35 +155,6 @@ def _most_seeds(course: Course, places: Sequence[Place]) -> int:
     return max((len({seed for _, seed in chunk}) for chunk in chunks), default=0)
 
 
-def chunk_size(network: Network, runs: int, budget: int | None) -> int:
-    """How many runs fit into memory at once, by an estimate.
-
-    Args:
-      network: the model.
-      runs: how many there are.
-      budget: bytes; by default a half of what is free.
-
-    Returns:
-      Between 1 and ``runs``.
-    """
-    budget = free_memory() // 2 if budget is None else budget
-    weights = sum(math.prod(p.shape) * p.dtype.itemsize for p in network.params)
-    activations = sum(
-        4 * math.prod(event.shape) * math.prod(max(lp.length, 1) for lp in event.loops)
-        for event in network.sites.events
-    )
-    each = _WEIGHT_COPIES * weights + _ACTIVATION_COPIES * activations
-    fits = max(1, budget // max(each, 1))
-    # Chunks of one size, so that one program serves them all.
-    return math.ceil(runs / math.ceil(runs / min(fits, runs)))
-
-
-def vectorizing_pays(network: Network) -> bool:
-    """Not for convolutions on CPU: those of several kernels at once are slow there."""
-    convolves = any("conv" in event.operation for event in network.sites.events)
-    return jax.default_backend() != "cpu" or not convolves
-
-
 def _run_chunk(
     course: Course,
     programs: Programs,
@@ -211,9 +176,9 @@ def _run_chunk(
         drawn = draw.batched(keys, *inputs)
         if not course.chunk:
             rates, where = rates[0], where[0]
-        run, keys = programs.begin(drawn, keys, where, rates)
-        run, losses, accuracies, reason = _train(course, programs, run, rates, keys)
-        leaves = [np.asarray(leaf) for leaf in run.params] if kept else []
+        parts = programs.begin(drawn, keys, where, rates)
+        parts, losses, accuracies, reason = _train(course, programs, parts, rates)
+        leaves = programs.params(parts) if kept else []
     except Exception as error:
         yield from ((place, _failed(course, error)) for place in places)
         return
@@ -226,8 +191,8 @@ def _run_chunk(
 
 
 def _train(
-    course: Course, programs: Programs, run: Any, rates: Any, keys: Any
-) -> tuple[Any, np.ndarray, np.ndarray, str]:
+    course: Course, programs: Programs, parts: list[Part], rates: Any
+) -> tuple[list[Part], np.ndarray, np.ndarray, str]:
     """All steps, or as many as there are data for, or as long as a run is finite."""
     length, done, reason = segment_length(course.steps), 0, ""
     curves: list[tuple[np.ndarray, np.ndarray]] = []
@@ -241,8 +206,8 @@ def _train(
                 break
             steps = range(done, error.number)
             batches = stacked(course.source, steps, course.first)
-        run, seen = programs.segment(run, rates, keys, jnp.int32(done), batches)
-        curves.append((np.asarray(seen[0]), np.asarray(seen[1])))
+        parts, seen = programs.segment(parts, jnp.int32(done), batches)
+        curves.append(seen)
         done = steps.stop
         if not np.isfinite(curves[-1][0][..., -1]).any():
             break  # nothing finite comes of it
@@ -251,7 +216,7 @@ def _train(
     if curves:
         losses[..., :done] = np.concatenate([c[0] for c in curves], -1)
         accuracies[..., :done] = np.concatenate([c[1] for c in curves], -1)
-    return run, losses, accuracies, reason
+    return parts, losses, accuracies, reason
 
 
 def _compile_ahead(course: Course, programs: Programs, draws: int) -> None:
