@@ -2,9 +2,10 @@
 
 The loop is what a user would write: for each scheme and seed it draws weights once, and
 for each rate calls a compiled step as often as there are steps; the step is compiled
-once and takes the learning rate as an argument.
+once, for later loops too, and takes the learning rate as an argument.
 """
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -58,10 +59,8 @@ def by_race(model: nn.Module, data: Any, seeds: int, steps: int) -> np.ndarray:
     return result.losses
 
 
-def by_loop(model: nn.Module, data: Any, seeds: int, steps: int) -> np.ndarray:
-    """The same losses by a plain loop."""
-    source = as_source(data, BATCH, 0)
-    batches = [source(step) for step in range(steps)]
+def compiled_step(model: nn.Module) -> Any:
+    """One step of training."""
 
     @jax.jit
     def step(params: Any, state: Any, rate: Any, x: Any, y: Any) -> Any:
@@ -73,6 +72,15 @@ def by_loop(model: nn.Module, data: Any, seeds: int, steps: int) -> np.ndarray:
         updates, state = optax.adam(rate).update(gradients, state, params)
         return optax.apply_updates(params, updates), state, value
 
+    return step
+
+
+def by_loop(
+    step: Any, model: nn.Module, data: Any, seeds: int, steps: int
+) -> np.ndarray:
+    """The same losses by a plain loop over ``compiled_step``."""
+    source = as_source(data, BATCH, 0)
+    batches = [source(step) for step in range(steps)]
     losses = np.zeros((len(schemes()), len(RATES), seeds, steps), np.float32)
     for i, scheme in enumerate(schemes().values()):
         for k in range(seeds):
@@ -91,7 +99,7 @@ def by_loop(model: nn.Module, data: Any, seeds: int, steps: int) -> np.ndarray:
 def prepare(way: str, depth: int, width: int, seeds: int, steps: int) -> Any:
     """What races once and tells the losses of the first half of the steps."""
     model, data = MLP(depth, width), digits()
-    race = {"race": by_race, "loop": by_loop}[way]
+    race = by_race if way == "race" else partial(by_loop, compiled_step(model))
     jax.block_until_ready(jax.numpy.zeros(1) + 1)  # the backend is up
 
     def run() -> dict[str, Any]:
