@@ -5,7 +5,7 @@ import math
 import os
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,7 +16,6 @@ from jaxinit._keys import root_key
 from jaxinit._progress import Bar
 from jaxinit.initializers._check import check_number
 from jaxinit.models.arguments import model_arguments
-from jaxinit.roles.network import Network
 from jaxinit.roles.structure import as_hints
 from jaxinit.schemes.initialize import prepare
 from jaxinit.schemes.named import named_schemes
@@ -33,7 +32,7 @@ from jaxinit.train.checks import (
 )
 from jaxinit.train.datasets import digits
 from jaxinit.train.evidence import optima, race_fingerprint, verdicts
-from jaxinit.train.layout import chunk_size, layout, vectorizing_pays
+from jaxinit.train.layout import Layout, Strategy, laid_out
 from jaxinit.train.losses import Loss, scalar_loss
 from jaxinit.train.programs import programs
 from jaxinit.train.race_result import Race
@@ -41,8 +40,6 @@ from jaxinit.train.runner import Course, run_all
 from jaxinit.train.sharing import is_shared, my_seeds
 from jaxinit.train.tabulated import tabulated
 from jaxinit.train.training import Training, as_optimizer
-
-Strategy = Literal["auto", "vmap", "loop"]
 
 
 @measuring
@@ -119,8 +116,9 @@ def race(
       diagnose: whether to ask ``analyze`` about each scheme, and say whether its
         verdict predicted what came.
       key: the root key.
-      strategy: ``"vmap"`` trains a chunk of runs at once, ``"loop"`` one after another;
-        ``"auto"`` loops for convolutions on CPU alone.
+      strategy: ``"vmap"`` makes one product of several runs, on a CPU of a few on each
+        core; ``"loop"`` trains one run after another; ``"auto"`` does the former, but
+        for convolutions on a CPU, where each core trains a run by itself.
       chunk: runs at once; by default as many as fit by an estimate.
       memory_budget: bytes for a chunk; by default half of what is free.
       devices: over which the runs of a chunk are spread, or how many of the local
@@ -183,26 +181,19 @@ def race(
         training = Training(network, scalar_loss(loss), as_optimizer(optimizer))
         spread = seed_devices(devices, network.traced, ())
         together = is_shared(network, numbers)
-        at_once = len(my_seeds(numbers)) if together else len(numbers)
-        size = _at_once(
-            network,
-            len(rates) * max(at_once, 1),
-            strategy,
-            chunk,
-            memory_budget,
-            max(len(spread), 1),
-        )
+        mine = len(my_seeds(numbers)) if together else len(numbers)
+        share, over = len(rates) * max(mine, 1), max(len(spread), 1)
+        lies = laid_out(network, share, strategy, chunk, memory_budget, over)
         name, why = race_fingerprint(training, first, root, steps, checkpoint)
         if why:
             notes["checkpoint"] = f"nothing is kept: a step cannot be traced: {why}"
         store = Store(checkpoint if name else None, name)
-        course = Course(
-            training, source, first, steps, root, size, solutions, store, together
-        )
-        placed = _over(spread) if size and len(spread) > 1 else None
-        lies = layout(size, placed is not None) if size else None
-        runs = len(schemes) * len(rates) * len(numbers)
-        compiled = programs(training, (loss, optimizer), lies, placed, 3 * steps * runs)
+        placed = _over(spread) if lies.group and len(spread) > 1 else None
+        sizes = steps, root, *lies, solutions
+        course = Course(training, source, first, *sizes, store, together)
+        passes = 3 * steps * len(schemes) * len(rates) * len(numbers)
+        given = training, (loss, optimizer), lies.group, placed, passes
+        compiled = programs(*given)
         cells, interrupted = run_all(course, compiled, schemes, rates, numbers, bar)
     result = Race(
         model=network.traced.name,
@@ -213,7 +204,7 @@ def race(
         pairs=(),
         unmatched="",
         notes=notes,
-        settings=_settings(size, placed, start),
+        settings=_settings(lies, placed, start),
         **tabulated(cells, steps, list(schemes), rates, numbers, improvement),
     )
     if interrupted:
@@ -228,26 +219,11 @@ def race(
         pairs, why = optima(course, cells, result)
         records = tuple(pair._asdict() for pair in pairs)
         result = dataclasses.replace(result, pairs=records, unmatched=why)
-    return dataclasses.replace(result, settings=_settings(size, placed, start))
+    return dataclasses.replace(result, settings=_settings(lies, placed, start))
 
 
 def _named(data: Any) -> Any:
     return digits() if isinstance(data, str) and data == "digits" else data
-
-
-def _at_once(
-    network: Network,
-    runs: int,
-    strategy: Strategy,
-    chunk: int | None,
-    memory_budget: int | None,
-    devices: int,
-) -> int:
-    """How many runs are trained at once, alike on all devices; 0 for one by one."""
-    if strategy == "loop" or (strategy == "auto" and not vectorizing_pays(network)):
-        return 0
-    size = min(chunk, runs) if chunk else chunk_size(network, runs, memory_budget)
-    return -(-size // devices) * devices
 
 
 def _over(devices: Sequence[jax.Device]) -> NamedSharding:
@@ -255,14 +231,17 @@ def _over(devices: Sequence[jax.Device]) -> NamedSharding:
     return NamedSharding(Mesh(np.asarray(devices), ("runs",)), PartitionSpec("runs"))
 
 
-def _settings(size: int, placed: NamedSharding | None, start: float) -> dict[str, Any]:
+def _settings(
+    lies: Layout, placed: NamedSharding | None, start: float
+) -> dict[str, Any]:
     return {
         "devices": 1 if placed is None else placed.mesh.size,
         "processes": jax.process_count(),
         "backend": jax.default_backend(),
         "jax": jax.__version__,
-        "strategy": "vmap" if size else "loop",
-        "chunk": size,
+        "strategy": "vmap" if lies.group else "loop",
+        "chunk": lies.chunk,
+        "group": lies.group,
         "seconds": round(time.perf_counter() - start, 3),
     }
 

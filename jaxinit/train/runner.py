@@ -12,7 +12,7 @@ from jaxinit.signal.interrupts import as_interrupts
 from jaxinit.train.batches import Batch, DataRanOut, Source, stacked
 from jaxinit.train.cells import Cell, Cells, Store, hash_of
 from jaxinit.train.drawing import draw_of, seed_keys
-from jaxinit.train.programs import Part, Programs
+from jaxinit.train.programs import Group, Programs
 from jaxinit.train.sharing import my_seeds, shared
 from jaxinit.train.training import Training
 
@@ -29,7 +29,8 @@ class Course(NamedTuple):
       first: the first batch.
       steps: how many steps a run takes.
       root: the root key.
-      chunk: how many runs at once; 0 for one after another.
+      chunk: how many runs are drawn, and trained, at once.
+      group: how many of them are one product; 0 if each is trained by itself.
       solutions: how many seeds' final parameters are kept.
       store: where finished runs are kept.
       shared: whether each process runs a share of the seeds.
@@ -41,6 +42,7 @@ class Course(NamedTuple):
     steps: int
     root: jax.Array
     chunk: int
+    group: int
     solutions: int
     store: Store
     shared: bool
@@ -145,7 +147,7 @@ def run_scheme(
 
 def _chunks(course: Course, places: Sequence[Place]) -> list[Sequence[Place]]:
     """The runs, as many together as are trained at once."""
-    size = max(course.chunk, 1)
+    size = course.chunk
     return [places[begin : begin + size] for begin in range(0, len(places), size)]
 
 
@@ -165,7 +167,7 @@ def _run_chunk(
     inputs: tuple[Any, ...],
 ) -> Iterator[tuple[Place, Cell]]:
     # The last chunk is filled up, so that it has the shape of the others.
-    missing = max(course.chunk, 1) - len(places)
+    missing = course.chunk - len(places)
     padded = [*places, *[places[-1]] * missing]
     rates = np.asarray([rate for rate, _ in padded], np.float32)
     # The variables of a seed are drawn once for all rates.
@@ -174,25 +176,20 @@ def _run_chunk(
     try:
         keys = seed_keys(course.root, seeds + seeds[-1:] * (draws - len(seeds)))
         drawn = draw.batched(keys, *inputs)
-        if not course.chunk:
-            rates, where = rates[0], where[0]
-        parts = programs.begin(drawn, keys, where, rates)
-        parts, losses, accuracies, reason = _train(course, programs, parts, rates)
-        leaves = programs.params(parts) if kept else []
+        groups = programs.begin(drawn, keys, where, rates)
+        groups, losses, accuracies, reason = _train(course, programs, groups, rates)
+        leaves = programs.params(groups) if kept else []
     except Exception as error:
         yield from ((place, _failed(course, error)) for place in places)
         return
-    if not course.chunk:
-        losses, accuracies = losses[None], accuracies[None]
-        leaves = [leaf[None] for leaf in leaves]
     for i, place in enumerate(places):
         solution = tuple(leaf[i] for leaf in leaves) if place[1] in kept else None
         yield place, Cell(losses[i], accuracies[i], reason, solution)
 
 
 def _train(
-    course: Course, programs: Programs, parts: list[Part], rates: Any
-) -> tuple[list[Part], np.ndarray, np.ndarray, str]:
+    course: Course, programs: Programs, groups: list[Group], rates: Any
+) -> tuple[list[Group], np.ndarray, np.ndarray, str]:
     """All steps, or as many as there are data for, or as long as a run is finite."""
     length, done, reason = segment_length(course.steps), 0, ""
     curves: list[tuple[np.ndarray, np.ndarray]] = []
@@ -206,17 +203,17 @@ def _train(
                 break
             steps = range(done, error.number)
             batches = stacked(course.source, steps, course.first)
-        parts, seen = programs.segment(parts, jnp.int32(done), batches)
+        groups, seen = programs.segment(groups, jnp.int32(done), batches)
         curves.append(seen)
         done = steps.stop
         if not np.isfinite(curves[-1][0][..., -1]).any():
             break  # nothing finite comes of it
-    shape = (*np.shape(rates), course.steps)
+    shape = (len(rates), course.steps)
     losses, accuracies = np.full(shape, np.nan, "f4"), np.full(shape, np.nan, "f4")
     if curves:
         losses[..., :done] = np.concatenate([c[0] for c in curves], -1)
         accuracies[..., :done] = np.concatenate([c[1] for c in curves], -1)
-    return parts, losses, accuracies, reason
+    return groups, losses, accuracies, reason
 
 
 def _compile_ahead(course: Course, programs: Programs, draws: int) -> None:
@@ -232,7 +229,7 @@ def _compile_ahead(course: Course, programs: Programs, draws: int) -> None:
             course.first,
         )
 
-    rates = jax.ShapeDtypeStruct((course.chunk,) * bool(course.chunk), np.float32)
+    rates = jax.ShapeDtypeStruct((course.group,) * bool(course.group), np.float32)
     batches = [many(number) for number in sorted(lengths, reverse=True)]
     programs.compile_ahead(draws, course.root, rates, batches)
 
