@@ -121,10 +121,10 @@ STUDY = Study(
     {
         "full": {
             "length": 150,
-            "width": 100,
-            "rates": (3e-4, 1e-3, 3e-3),
-            "steps": 3000,
-            "seeds": 3,
+            "width": 64,
+            "rates": (1e-3, 3e-3),
+            "steps": 2500,
+            "seeds": 2,
         },
         "quick": {
             "length": 50,
