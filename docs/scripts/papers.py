@@ -1,6 +1,6 @@
 """Writes the pages' tables of what papers published beside what was measured.
 
-    python -m examples.papers --quick --keep && python docs/scripts/papers.py
+    python -m examples.papers --keep && python docs/scripts/papers.py
 
 From the records in `benchmarks/results/papers/` alone. `docs/papers.md` shows all of
 them; other pages quote some, between markers that name the study and the claim's place:
@@ -26,8 +26,11 @@ such; a small network that disagrees with a paper does not refute it. What a pap
 itself reports is quoted from memory: look it up before you cite it. This page is made
 from the records of those runs by `python docs/scripts/papers.py`.
 
-| paper | claims that hold here |
-|---|---|
+The full sizes ran one after another on one core. Seconds are by the clock, of machines
+that did other work at the same time: they bound what a study costs.
+
+| paper | claims that hold here | size | seconds |
+|---|---|---|---|
 """
 
 
@@ -44,7 +47,8 @@ def papers_page() -> str:
     for name, record in found.items():
         held = sum(claim["holds"] for claim in record["claims"])
         title = _title(record["paper"])
-        text += f"| [{title}](#{name}) | {held} of {len(record['claims'])} |\n"
+        text += f"| [{title}](#{name}) | {held} of {len(record['claims'])} | "
+        text += f"{record['mode']} | {record['seconds']:.0f} |\n"
     for name, record in found.items():
         text += (
             f"\n## {name}\n\n{record['paper']}.\n\n"
@@ -52,8 +56,8 @@ def papers_page() -> str:
             "| | published | measured | |\n|---|---|---|---|\n"
             + "".join(_row(claim) for claim in record["claims"])
             + f"\nScaled down: {record['scaled']} Run with `python -m examples.papers."
-            f"{name}{_flag(record)}`, {_size(record)}; {record['machine']}, jax "
-            f"{record['jax']}.\n"
+            f"{name}{_flag(record)}`: the {record['mode']} size, {_size(record)}; "
+            f"{record['seconds']:.0f} s, {record['machine']}, jax {record['jax']}.\n"
         )
     return text
 
