@@ -1,14 +1,15 @@
 """Times `jaxinit.race` beside a plain loop of jitted training.
 
-    python -m benchmarks.race [--quick] [--seeds 8 32] [--steps 100]
+    python -m benchmarks.race [--quick] [--widths 64 16 128] [--seeds 8 32]
 
 Each runs in processes of its own, with all that it imports and the data loaded before
 the clock starts: cold is the first call, with all that it traces and compiles, warm a
-later one. Medians over `--repeats` processes are printed and written to
-`benchmarks/results/race.txt`, and how far the losses are apart.
+later one. Medians over `--repeats` processes, by the clock and on all cores, are
+printed and written to `benchmarks/results/race.txt`, and how far losses are apart.
 """
 
 import argparse
+import itertools
 import os
 import statistics
 import sys
@@ -20,35 +21,40 @@ import numpy as np
 from benchmarks.serve import ROOT, Worker
 
 WAYS = ("race", "loop")
+COLUMNS = ("cold s", "warm s", "cold cores", "warm cores")
 
 
 def measured(spec: dict[str, Any], repeats: int) -> dict[str, dict[str, Any]]:
     """By way, seconds of a cold and of a warm call, and the losses."""
-    found: dict[str, dict[str, Any]] = {way: {"cold": [], "warm": []} for way in WAYS}
+    found: dict[str, dict[str, Any]] = {
+        way: {column: [] for column in COLUMNS} for way in WAYS
+    }
     for _ in range(repeats):
         for way in WAYS:
             given = "race_worker", {**spec, "way": way}, sys.executable, 900.0
             worker = Worker(*given, env={"JAX_ENABLE_COMPILATION_CACHE": "false"})
-            first, second = worker.run(), worker.run()
+            calls = worker.run(), worker.run()
             worker.end()
-            found[way]["cold"].append(first["wall"])
-            found[way]["warm"].append(second["wall"])
-            found[way]["losses"] = np.asarray(second["losses"])
+            seconds = [call[kind] for kind in ("wall", "cores") for call in calls]
+            for column, value in zip(COLUMNS, seconds, strict=True):
+                found[way][column].append(value)
+            found[way]["losses"] = np.asarray(calls[1]["losses"])
     return found
 
 
 def lines_of(spec: dict[str, Any], found: dict[str, dict[str, Any]]) -> list[str]:
     """A table of one size."""
     what = "MLP {depth} x {width}, 2 schemes x 3 rates x {seeds} seeds, {steps} steps"
-    lines = ["", what.format(**spec), f"  {'':6}{'cold s':>9}{'warm s':>9}"]
+    head = "".join(f"{column:>12}" for column in COLUMNS)
+    lines = ["", what.format(**spec), f"  {'':6}{head}"]
     medians = {
-        way: [statistics.median(found[way][when]) for when in ("cold", "warm")]
+        way: [statistics.median(found[way][column]) for column in COLUMNS]
         for way in WAYS
     }
-    for way, (cold, warm) in medians.items():
-        lines.append(f"  {way:6}{cold:9.2f}{warm:9.2f}")
-    ratios = [a / b for a, b in zip(*(medians[way] for way in WAYS), strict=True)]
-    lines.append(f"  {'ratio':6}{ratios[0]:9.2f}{ratios[1]:9.2f}")
+    race, loop = (medians[way] for way in WAYS)
+    ratios = [a / b for a, b in zip(race, loop, strict=True)]
+    for name, values in {**medians, "ratio": ratios}.items():
+        lines.append(f"  {name:6}" + "".join(f"{value:12.2f}" for value in values))
     apart = np.abs(found["race"]["losses"] - found["loop"]["losses"]).max()
     return [*lines, f"  largest difference of a loss in the first half: {apart:.2g}"]
 
@@ -57,13 +63,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small and once")
     parser.add_argument("--depth", type=int, default=6)
-    parser.add_argument("--width", type=int, default=64)
+    parser.add_argument("--widths", type=int, nargs="+", default=[64, 16, 128])
     parser.add_argument("--seeds", type=int, nargs="+", default=[8, 32])
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     if options.quick:
-        options.depth, options.width, options.seeds = 3, 32, [4]
+        options.depth, options.widths, options.seeds = 3, [32], [4]
         options.steps, options.repeats = 50, 1
     cores = len(os.sched_getaffinity(0))
     lines = [
@@ -71,8 +77,8 @@ def main() -> None:
         f"{os.getloadavg()[0]:.1f}, jax {version('jax')}, median of {options.repeats}"
     ]
     print(lines[0])
-    for seeds in options.seeds:
-        spec = {"depth": options.depth, "width": options.width}
+    for width, seeds in itertools.product(options.widths, options.seeds):
+        spec = {"depth": options.depth, "width": width}
         spec |= {"seeds": seeds, "steps": options.steps}
         more = lines_of(spec, measured(spec, options.repeats))
         print(*more, sep="\n", flush=True)
