@@ -1,5 +1,6 @@
 """The two programs of a race: compiled once, for all schemes and for later races."""
 
+import functools
 from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any, NamedTuple
@@ -64,12 +65,13 @@ class Programs:
         self._segment = jax.jit(segment, compiler_options=options, donate_argnums=0)
         self._training, self._sharding = training, sharding
         self._group = group
-        self._ahead: dict[Any, Future[None]] = {}
+        self._ahead: dict[Any, Future[Any]] = {}
 
     def begin(
         self, drawn: Sequence[Array], keys: Array, where: Any, rates: Any
     ) -> list[Group]:
         """As ``Training.begin``, for each of ``rates``: the runs, in equal groups."""
+        self._wait_for(len(keys))
         groups: list[Group] = []
         size = self._group or 1
         for first in range(0, len(rates), size):
@@ -82,9 +84,7 @@ class Programs:
         self, groups: Sequence[Group], first: Any, batches: Batch
     ) -> tuple[list[Group], tuple[np.ndarray, np.ndarray]]:
         """As ``Training.segment``, for all runs: as many groups at once as cores."""
-        started = self._ahead.get(_name(np.shape(groups[0].rates), batches))
-        if started is not None:
-            started.exception()  # else it would be compiled a second time
+        self._wait_for(_name(np.shape(groups[0].rates), batches))
 
         def one(group: Group) -> Any:
             given = group.run, group.rates, group.keys
@@ -114,7 +114,7 @@ class Programs:
     def compile_ahead(
         self, seeds: int, keys: Array, rates: Any, segments: Sequence[Batch]
     ) -> None:
-        """Starts to compile what trains, while the caller draws weights.
+        """Starts to compile what begins and trains, while the caller draws weights.
 
         What fails here fails again, and is told, where it is called.
 
@@ -124,31 +124,41 @@ class Programs:
           rates: of a group.
           segments: batches like those that they will see.
         """
-        names = [_name(rates.shape, batches) for batches in segments]
-        if all(name in self._ahead for name in names):
+        begin = functools.partial(self._started, seeds, keys, rates)
+        jobs = {seeds: lambda: begin().compile()} | {
+            _name(rates.shape, batches): functools.partial(
+                self._compile, begin, rates, batches
+            )
+            for batches in segments
+        }
+        missing = [name for name in jobs if name not in self._ahead]
+        if not missing:
             return
         pool = thread_pool(1)
-        for name, batches in zip(names, segments, strict=True):
-            if name not in self._ahead:
-                job = pool.submit(self._compile, seeds, keys, rates, batches)
-                self._ahead[name] = job
+        self._ahead |= {name: pool.submit(jobs[name]) for name in missing}
         pool.shutdown(wait=False)
 
-    def _compile(self, seeds: int, keys: Array, rates: Any, batches: Batch) -> None:
+    def _wait_for(self, name: Any) -> None:
+        """Else it would be compiled a second time; what failed fails again."""
+        started = self._ahead.get(name)
+        if started is not None:
+            started.exception()
+
+    def _started(self, seeds: int, keys: Array, rates: Any) -> Any:
+        """What begins, lowered."""
+
         def many(kind: Any) -> jax.ShapeDtypeStruct:
             return jax.ShapeDtypeStruct((seeds, *kind.shape), kind.dtype)
 
         drawn = [many(kind) for kind in self._training.kinds]
         where = jax.ShapeDtypeStruct(rates.shape, np.int32)
-        started = jax.eval_shape(self._begin, drawn, many(keys), where, rates)
-        if self._sharding is not None:
-            started = jax.tree.map(
-                lambda x: jax.ShapeDtypeStruct(
-                    x.shape, x.dtype, sharding=self._sharding
-                ),
-                started,
-            )
-        run, noise = started
+        return self._begin.lower(drawn, many(keys), where, rates)
+
+    def _compile(self, begin: Any, rates: Any, batches: Batch) -> None:
+        run, noise = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self._sharding),
+            begin().out_info,
+        )
         self._segment.lower(run, rates, noise, jnp.int32(0), batches).compile()
 
 
