@@ -121,9 +121,9 @@ STUDY = Study(
     {
         "full": {
             "length": 150,
-            "width": 64,
+            "width": 100,
             "rates": (1e-3, 3e-3),
-            "steps": 2500,
+            "steps": 3000,
             "seeds": 2,
         },
         "quick": {
