@@ -57,13 +57,22 @@ def test_dense_norms_and_sums(joined):
     assert np.allclose(np.diff(stream), 1.0, atol=0.05)
 
 
-def test_gradients_grow_by_fan_out_and_slope(joined):
-    # From the kernel in front of relu to the one behind: 1/64 * 64 * E[relu'^2].
-    inner = ["Dense_1", "Dense_3"]
-    agrees(joined, "chi", inner)
-    for name in inner:
-        chi = joined.predicted["chi"][joined.layers.index(name)]
-        assert abs(chi - 0.5) < 0.02
+def test_gradients_grow_by_fan_out_slope_norms_and_joins(joined):
+    agrees(joined, "chi", set(joined.layers) - {"Dense_4+", "Dense_5"})
+    chi = dict(zip(joined.layers, joined.predicted["chi"], strict=True))
+    size = dict(zip(joined.layers, joined.predicted["second_moment"], strict=True))
+    for i in (1, 3):
+        # From the kernel in front of relu to the one behind: 1/64 * 64 * E[relu'^2].
+        assert abs(chi[f"Dense_{i}"] - 0.5) < 0.02
+        # Behind a norm 64 outputs of variance 2/64.
+        assert abs(chi[f"LayerNorm_{i // 2}"] - 2.0) < 0.05
+    # A norm divides by the mean square; the branch ends where the join does.
+    branch = chi["LayerNorm_1"] * chi["Dense_3"]  # = 1, from the join to the norm
+    stream = chi["Dense_2+"] - 1
+    rows = np.square(np.asarray(X, np.float64)).mean(1)
+    other = size["Dense_2+"] / size["Dense_0"] - 1
+    inverse = np.mean((1 + other) / (rows / rows.mean() + other))
+    assert stream == pytest.approx(branch / size["Dense_2+"] * inverse, rel=0.02)
 
 
 def test_cosines_are_those_of_the_correlation_map(joined):
