@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
+from jaxinit.moments.batches import Over, through_norm
 from jaxinit.moments.law import Law
 from jaxinit.moments.row_sizes import Rows
 from jaxinit.moments.slopes import Functions, mean_square_slope
@@ -66,10 +67,12 @@ class Backward:
       flow: the graph.
       functions: which values are functions of which.
       trust: which laws are none.
-      rows: of each value.
+      rows: of each value, what a norm over units divides by.
+      over: of each value, what a norm over samples and positions divides by.
       law: what is known of a value.
       products: layers, by the place of their equation.
       opaque: ways in to functions whose derivative is their own.
+      batch: the number of samples.
       known: whether gradients start from independent numbers of one variance.
 
     Attributes:
@@ -82,14 +85,17 @@ class Backward:
         functions: Functions,
         trust: Trust,
         rows: Sequence[Rows],
+        over: Sequence[Over],
         law: Callable[[int], Law | None],
         products: Mapping[tuple[Path, int | None], Product],
         opaque: Sequence[Path],
+        batch: int,
         known: bool,
     ) -> None:
         self.flow, self.functions, self.trust = flow, functions, trust
-        self.rows, self.law, self.products = rows, law, products
-        self.opaque = opaque
+        self.rows, self.over = rows, over
+        self.law, self.products = law, products
+        self.opaque, self.batch = opaque, batch
         self._names = itertools.count(1)
         self._given: list[list[_Given]] = [[] for _ in flow.values]
         self.found = [_NONE] * len(flow.values)
@@ -204,14 +210,13 @@ class Backward:
             self._give([value], gradient)
 
     def _centers(self, value: int, moving: Sequence[int]) -> bool:
-        """Whether it is the mean of the rows of another value.
+        """Whether it is a mean over units, or samples, of another value.
 
-        What comes back through a statistic of a row is one over its length; and so is
+        What comes back through a statistic of many is one over their number; and so is
         by how much the inverse of a variance exceeds one over the mean variance.
         """
-        return self.rows[value].are_one and not all(
-            self.trust.statistic[v] for v in moving
-        )
+        known = self.rows[value].are_one or self.over[value].statistic
+        return known and not all(self.trust.statistic[v] for v in moving)
 
     def _product(self, node: Node, moving: Sequence[int], gradient: Gradient) -> None:
         one, two = moving
@@ -229,14 +234,21 @@ class Backward:
     def _normalized(
         self, node: Node, value: int, gradient: Gradient
     ) -> Gradient | None:
-        """In front of a division by the root of the mean square of each row."""
+        """In front of a division by the root of a variance or a mean square."""
         (other,) = (v for v in node.operands if v != value)
         rows = self.rows[value]
-        if not (self.trust.root[other] and self.rows[other].are_one):
+        if not self.trust.root[other] or self.trust.doubt[value] or not rows.units:
             return None
-        if not rows.units or self.trust.doubt[value]:
+        factor = self.functions.ratio(node.results[0], value)
+        if self.rows[other].are_one:
+            factor *= rows.inverse
+        elif self.over[other].statistic:
+            over = self.over[value], self.over[other]
+            # One number for all positions of a sample is one: half of a mask's is.
+            apart = 2 * self.batch if gradient.copied else over[1].number
+            factor *= through_norm(*over, apart)
+        else:
             return None
-        factor = self.functions.ratio(node.results[0], value) * rows.inverse
         return gradient.times(factor) if math.isfinite(factor) else None
 
     def _layer(self, node: Node, moving: Sequence[int], gradient: Gradient) -> None:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinit.moments.backward import Backward
+from jaxinit.moments.batches import over_batches
 from jaxinit.moments.law import Law
 from jaxinit.moments.row_sizes import rows_of
 from jaxinit.moments.slopes import Functions
@@ -68,14 +69,17 @@ def gradients(
         for value, x in enumerate(inputs, first)
         if jnp.issubdtype(x.dtype, jnp.floating)
     }
+    rows = rows_of(functions, trust, law_of, given)
     backward = Backward(
         flow,
         functions,
         trust,
-        rows_of(functions, trust, law_of, given),
+        rows,
+        over_batches(functions, trust, rows, law_of, given, context.batch),
         law_of,
         {p.at: p for p in context.products.values() if p.terms > 0},
         _own_derivatives(network.traced.forward),
+        context.batch,
         not loss,
     )
     return {

@@ -97,10 +97,18 @@ def _size(equation: versions.Equation, operand: int) -> int:
 
 def _terms_inside(equation: versions.Equation) -> float:
     """The mean number of taps of a convolution that meet neither padding nor gaps."""
-    params = equation.params
+    into = equation.params["dimension_numbers"].rhs_spec[1]
+    total = float(equation.invars[1].aval.shape[into])
+    for inside in taps_inside(equation):
+        total *= float(inside.sum())
+    return total
+
+
+def taps_inside(equation: versions.Equation) -> list[np.ndarray]:
+    """Along each axis and for each tap, how often it meets neither padding nor gaps."""
+    params, found = equation.params, []
     numbers = params["dimension_numbers"]
     left, right = (var.aval.shape for var in equation.invars[:2])
-    total = float(right[numbers.rhs_spec[1]])
     for axis, (before, _) in enumerate(params["padding"]):
         length = left[numbers.lhs_spec[2 + axis]]
         outputs = equation.outvars[0].aval.shape[numbers.out_spec[2 + axis]]
@@ -109,8 +117,8 @@ def _terms_inside(equation: versions.Equation) -> float:
         place = starts[:, None] + taps * params["rhs_dilation"][axis]
         step = params["lhs_dilation"][axis]
         met = (place >= 0) & (place <= (length - 1) * step) & (place % step == 0)
-        total *= float(met.sum(axis=1).mean())
-    return total
+        found.append(met.mean(axis=0))
+    return found
 
 
 def _with_known(

@@ -143,6 +143,9 @@ class _Reading:
     def _layer(self, node: Node, moving: Sequence[int]) -> Rows:
         """The rows of a kernel's outputs are as unequal as those that it takes."""
         first, second = node.operands[:2]
+        if node.primitive == "conv_general_dilated":
+            out = node.params["dimension_numbers"].out_spec
+            return Rows(out[1] == len(out) - 1, _UNKNOWN)
         if node.primitive != "dot_general" or len(moving) != 1 or moving[0] != first:
             return _NOTHING
         if not self.flow.is_param(second):
@@ -170,7 +173,9 @@ class _Reading:
         one, two = (self.rows[v] for v in moving)
         for value, other in zip(moving, reversed(moving), strict=True):
             if self.trust.statistic[other] and not self.trust.statistic[value]:
-                return self.rows[value] if self.rows[other].are_one else _NOTHING
+                centered = self.rows[value]
+                known = self.rows[other].are_one
+                return centered if known else centered._replace(sizes=_UNKNOWN)
         laws = [self.law(v) for v in moving]
         if any(self.trust.doubt[v] for v in moving) or None in laws:
             return _NOTHING
@@ -185,7 +190,7 @@ class _Reading:
         for value, other in zip(moving, reversed(moving), strict=True):
             if self.trust.root[other] and not self.trust.statistic[value]:
                 equal = self.rows[other].are_one  # it is normalized
-                return Rows(self.rows[value].units, _EQUAL) if equal else _NOTHING
+                return Rows(self.rows[value].units, _EQUAL if equal else _UNKNOWN)
         both = _relative(one.sizes * two.sizes)
         return Rows(one.units and two.units, both)
 
