@@ -156,7 +156,8 @@ class Backward:
             case "mul" | "div" if len(moving) == 2:
                 return self._product(node, moving, gradient)
             case "concatenate" | "stack":
-                return self._give(moving, gradient)
+                parts = any(one.region for one in self._given[node.results[0]])
+                return self._give(moving, None if parts else gradient)
             case "pad" if all(n >= 0 for w in node.params["padding_config"] for n in w):
                 return self._give(moving, gradient)
             case name if name in primitives.CONTRACTIONS:

@@ -15,8 +15,8 @@ from jaxinit.moments.slopes import Functions
 from jaxinit.moments.trust import Trust
 from jaxinit.moments.values import Context, Value
 from jaxinit.program.flow import Flow
-from jaxinit.program.paths import Location, Path
-from jaxinit.program.program import Region
+from jaxinit.program.paths import Location
+from jaxinit.program.program import Node, Region
 from jaxinit.roles.network import Network
 
 Size = Mapping[int, float]
@@ -44,6 +44,9 @@ def gradients(
       inputs: the model's inputs.
       loss: whether gradients start from a loss, not from independent numbers.
     """
+    own = _own_derivatives(network.traced.forward)
+    if any(map(_leaves_no_trace, own)):
+        return {}
     flow: Flow = network.anchors.flow
     places = {
         node.at._replace(result=i): value
@@ -78,7 +81,7 @@ def gradients(
         over_batches(functions, trust, rows, law_of, given, context.batch),
         law_of,
         {p.at: p for p in context.products.values() if p.terms > 0},
-        _own_derivatives(network.traced.forward),
+        [node.inside() for node in own],
         context.batch,
         not loss,
     )
@@ -98,12 +101,17 @@ def ratio(one: Size | None, other: Size | None) -> float:
     return found[0] if alike else math.nan
 
 
-def _own_derivatives(region: Region) -> list[Path]:
-    """The ways in to all functions that bring their derivative along."""
-    found: list[Path] = []
+def _own_derivatives(region: Region) -> list[Node]:
+    """All functions that bring their derivative along."""
+    found: list[Node] = []
     for node in region.nodes:
         if node.kind == "rule" and node.primitive != "custom_jvp_call":
-            found.append(node.inside())
+            found.append(node)
         for body in node.bodies:
             found += _own_derivatives(body)
     return found
+
+
+def _leaves_no_trace(node: Node) -> bool:
+    """Whether a function gives an input as it is: the graph has no step for it."""
+    return any(set(body.inputs) & set(body.outputs) for body in node.bodies)

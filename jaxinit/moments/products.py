@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from jaxinit.moments.combine import collapsed, combined
-from jaxinit.moments.law import Law, normal, view
+from jaxinit.moments.law import Law, normal, view, with_sources
 from jaxinit.moments.pairs import alike, cosine
+from jaxinit.moments.places import terms_by_place
 from jaxinit.moments.sums import summed
 from jaxinit.moments.values import (
     Context,
@@ -37,12 +39,16 @@ def product(
     if weights:
         (other,) = (v for v in (first, second) if not isinstance(v, Weight))
         met = as_law(other)
+        counted, places = terms, None
         if context.inside and equation.primitive.name == "conv_general_dilated":
-            terms = _terms_inside(equation)
+            terms = counted = _terms_inside(equation)
+            if weights[0] is second:
+                counted, places = terms_by_place(equation, met, terms)
         each = context.variance(weights[0], terms, met.second_moment)
-        variance = each * terms * met.second_moment
+        variance = each * counted * met.second_moment
         same = cosine(met) if context.inside else math.nan
         result = normal(0.0, variance, aval.shape, alike=same)
+        result = with_sources(result, lambda s: replace(s, places=places))
         for source in result.sources:
             before = second if weights[0] is first else first
             sizes = _size(equation, before is second), math.prod(aval.shape)

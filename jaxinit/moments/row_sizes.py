@@ -155,9 +155,9 @@ class _Reading:
         outputs = len(kernel) - len(right) - len(batched)
         rows = self.rows[first]
         last = tuple(left) == (len(before) - 1,)
-        if not outputs or not (last or rows.sizes is _EQUAL):
+        if not outputs:
             return _NOTHING
-        return Rows(True, rows.sizes)
+        return Rows(True, rows.sizes if last or rows.sizes is _EQUAL else _UNKNOWN)
 
     def _lookup(self, node: Node) -> Rows:
         table = node.operands[0]

@@ -97,7 +97,7 @@ def elasticity(law: Law, argument: Law) -> float:
     for source in argument.sources:
         if _unit(argument, source) is None or source.key not in law.keys:
             continue
-        of, by = _by_deviation(law, source), _by_deviation(argument, source)
+        of, by = by_deviation(law, source), by_deviation(argument, source)
         if by > 0:
             return of / by
     return math.nan
@@ -120,8 +120,8 @@ def derivative(values: np.ndarray, source: Source) -> np.ndarray:
     return np.reshape(found, (z.size, *values.shape[1:]))
 
 
-def _by_deviation(law: Law, source: Source) -> float:
-    """How fast the mean square grows with a normal variable's deviation, relatively."""
+def by_deviation(law: Law, source: Source) -> float:
+    """How fast the mean square grows with a normal variable's variance, relatively."""
     values = _first(law, source)
     rest = tuple(s for s in law.sources if s.key != source.key)
     assert source.nodes is not None
