@@ -21,6 +21,8 @@ from jaxinit.program.flow import Node
 
 # Of fewer values, or sums of fewer terms, one over a variance is anything.
 _FEW = 32
+# A variance over samples that are more alike differs more from unit to unit.
+_ALIKE = 0.025
 
 
 class Over(NamedTuple):
@@ -75,15 +77,29 @@ def over_batches(
       batch: the number of samples.
     """
     reading = _Reading(functions, trust, rows, law, batch)
+    if not inputs or not all(map(_is_wide, inputs.values())):
+        return reading.over
     for value, x in inputs.items():
-        square = float(np.square(x).mean())
-        if x.ndim > 1 and square > 0:
-            means = np.square(x.mean(axis=tuple(range(x.ndim - 1)))).mean()
-            reading.over[value] = Over(1 - float(means) / square)
+        means = np.square(x.mean(axis=0)).mean()
+        reading.over[value] = Over(1 - float(means / np.square(x).mean()))
     for node in functions.flow.nodes:
         if not node.loops:
             reading.follow(node)
     return reading.over
+
+
+def _is_wide(x: np.ndarray) -> bool:
+    """Whether samples are vectors in so many directions that no two are alike."""
+    if x.ndim != 2:
+        return False
+    centered = x - x.mean(axis=0)
+    covariance = centered.T @ centered
+    whole = float(np.trace(covariance))
+    if not whole > 0:
+        return False
+    # The mean square of the correlation between two samples.
+    alike = float(np.square(covariance).sum()) / whole**2 - 1 / len(x)
+    return alike < _ALIKE
 
 
 class _Reading:

@@ -6,6 +6,7 @@ on the variable's quadrature nodes: a chain such as ``x * sigmoid(x)`` is integr
 one function. Functions of several independent variables are known on their product.
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Hashable, Sequence
@@ -111,11 +112,11 @@ class Law:
     codes: tuple[np.ndarray | None, ...] = ()
     sum: Sum | None = None
 
-    @property
+    @functools.cached_property
     def mean(self) -> float:
         return float(expectation(self.values, self.sources))
 
-    @property
+    @functools.cached_property
     def second_moment(self) -> float:
         return float(expectation(np.square(self.values), self.sources))
 

@@ -176,14 +176,16 @@ class _Reading:
                 centered = self.rows[value]
                 known = self.rows[other].are_one
                 return centered if known else centered._replace(sizes=_UNKNOWN)
+        units = one.units and two.units
+        if one.sizes is _EQUAL and two.sizes is _EQUAL:
+            return Rows(units, _EQUAL)
         laws = [self.law(v) for v in moving]
         if any(self.trust.doubt[v] for v in moving) or None in laws:
-            return _NOTHING
+            return Rows(units, _UNKNOWN)
         sizes = [law.second_moment for law in laws if law is not None]
         if not sum(sizes) > 0:
-            return _NOTHING
-        both = _relative(sizes[0] * one.sizes + sizes[1] * two.sizes)
-        return Rows(one.units and two.units, _EQUAL if len(both) == 1 else both)
+            return Rows(units, _UNKNOWN)
+        return Rows(units, _relative(sizes[0] * one.sizes + sizes[1] * two.sizes))
 
     def _product(self, moving: Sequence[int]) -> Rows:
         one, two = (self.rows[v] for v in moving)

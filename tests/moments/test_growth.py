@@ -193,6 +193,19 @@ def test_what_has_no_law_is_a_number_of_its_own():
     assert own == [None, None]
 
 
+def test_rows_of_unknown_size_have_no_law_until_a_norm_makes_them_equal():
+    def apply(p, x):
+        x = x @ p["a"] + jnp.cumsum(x, 0) @ p["b"]  # rows of growing size
+        x = norm(x, -1) @ p["c"]
+        return norm(jax.nn.relu(x) + x @ p["d"], -1) @ p["e"]
+
+    shapes = {"a": (16, 64), "b": (16, 64)} | dict.fromkeys("cde", (64, 64))
+    *_, join, third, fourth, _, last = theory(apply, shapes, X).sizes
+    assert math.isnan(ratio(join, third))
+    assert 0 < ratio(third, last) < 2
+    assert ratio(fourth, last) > 0
+
+
 def test_gradients_that_are_alike_do_not_add_up_as_squares():
     # The two ways back carry the same numbers: 4, and not 2.
     def twice(p, x):
