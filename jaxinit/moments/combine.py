@@ -13,6 +13,7 @@ from jaxinit.moments.law import (
     discrete,
     normal,
     points,
+    with_sources,
 )
 from jaxinit.moments.pairs import alike
 
@@ -64,19 +65,31 @@ def plus(first: Law, second: Law, sign: float = 1.0) -> Law:
         and one.sources[0].key != two.sources[0].key
         and not (one.sources[0].of or two.sources[0].of)
     ):
-        return normal(
+        joined = normal(
             one.mean + sign * two.mean,
             one.variance + two.variance,
             (),
             spread=one.spread[0],
             alike=_alike_of_sum(one, two),
         )
+        places = _places_of_sum(one, two)
+        return with_sources(joined, lambda s: replace(s, places=places))
     return combined(lambda a, b: a + b if sign > 0 else a - b, [one, two])
 
 
 def _alike_of_sum(one: Law, two: Law) -> float:
     parts = [(law.variance, law.sources[0].alike) for law in (one, two)]
     return sum(v * a for v, a in parts) / sum(v for v, _ in parts)
+
+
+def _places_of_sum(one: Law, two: Law) -> np.ndarray | None:
+    parts = [(law.variance, law.sources[0].places) for law in (one, two)]
+    known = {places.shape for _, places in parts if places is not None}
+    if len(known) != 1:
+        return None
+    (v, p), (w, q) = parts
+    here, there = (np.ones(1) if x is None else x for x in (p, q))
+    return np.asarray((v * here + w * there) / (v + w))
 
 
 def collapsed(law: Law) -> Law:

@@ -15,15 +15,11 @@ import numpy as np
 
 from jaxinit.initializers._activations import _float64_on_host
 from jaxinit.moments.elementwise import evaluate
+from jaxinit.moments.slopes import is_step
 from jaxinit.program import primitives, versions
 from jaxinit.program.flow import Flow, Node
 
 Array = jax.Array
-
-# What passes no gradient on is no step of a function that is differentiated.
-_STEPS = (primitives.ELEMENTWISE | primitives.IDENTITIES) - frozenset(
-    "stop_gradient complex conj real imag".split()
-)
 
 # Where functions are looked at: near 0, and far from it, at uneven distances.
 _NEAR = np.linspace(-10.0, 10.0, 4001)
@@ -125,10 +121,10 @@ def find_functions(flow: Flow) -> list[Function]:
         (result,) = node.results
         moving = [v for v in node.operands if not fixed[v]]
         if not moving:
-            fixed[result] = _is_step(node) or node.primitive == "broadcast_in_dim"
+            fixed[result] = is_step(node) or node.primitive == "broadcast_in_dim"
             continue
         of = {v if origin[v] is None else origin[v] for v in moving}
-        known = _is_step(node) and all(flow.data[v] for v in moving)
+        known = is_step(node) and all(flow.data[v] for v in moving)
         if known and len(of) == 1:
             origin[result] = of.pop()
             bends[result] = any(bends[v] for v in moving) or _bends(node, fixed)
@@ -147,11 +143,6 @@ def find_functions(flow: Flow) -> list[Function]:
             )
         )
     ]
-
-
-def _is_step(node: Node) -> bool:
-    """Whether it is elementwise by itself, not a way into a loop or ``shard_map``."""
-    return node.primitive in _STEPS and node.equation.primitive.name in _STEPS
 
 
 def _bends(node: Node, fixed: Sequence[bool]) -> bool:

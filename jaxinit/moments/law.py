@@ -6,6 +6,7 @@ on the variable's quadrature nodes: a chain such as ``x * sigmoid(x)`` is integr
 one function. Functions of several independent variables are known on their product.
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Hashable, Sequence
@@ -52,6 +53,8 @@ class Source:
       alike: how its values in two samples belong together: the correlation of a normal
         variable, of another the chance that they are one; NaN where it is not known.
       samples: of a sum over samples, how many it sums, or infinity if over more.
+      places: of a convolution's output, its variance by place over the mean of all;
+        ``None`` if it is one everywhere.
     """
 
     key: Hashable
@@ -64,6 +67,7 @@ class Source:
     codes: np.ndarray | None = None
     alike: float = math.nan
     samples: float = 0.0
+    places: np.ndarray | None = None
 
 
 class Group(NamedTuple):
@@ -108,11 +112,11 @@ class Law:
     codes: tuple[np.ndarray | None, ...] = ()
     sum: Sum | None = None
 
-    @property
+    @functools.cached_property
     def mean(self) -> float:
         return float(expectation(self.values, self.sources))
 
-    @property
+    @functools.cached_property
     def second_moment(self) -> float:
         return float(expectation(np.square(self.values), self.sources))
 
@@ -292,7 +296,8 @@ def view(law: Law, what: Hashable) -> Law:
     def change(source: Source) -> Source:
         key = (source.key, what)
         parent = None if source.parent is None else (source.parent, what)
-        return replace(source, key=key, origins=source.origins | {key}, parent=parent)
+        origins = source.origins | {key}
+        return replace(source, key=key, origins=origins, parent=parent, places=None)
 
     return with_sources(replace(law, codes=(None,) * len(law.sources)), change)
 

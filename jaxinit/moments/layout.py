@@ -36,6 +36,9 @@ def _rearranged(
 ) -> Law:
     return replace(
         law,
+        sources=tuple(
+            replace(s, places=None) if s.places is not None else s for s in law.sources
+        ),
         spread=tuple(map(moved, law.spread)),
         codes=tuple(map(codes, law.codes)),
     )

@@ -14,11 +14,11 @@ import numpy as np
 from jaxinit.initializers._activations import _float64_on_host
 from jaxinit.moments.given import Squares as Squares
 from jaxinit.moments.given import given_values, has_mean_zero
-from jaxinit.moments.growth import growth_of
+from jaxinit.moments.growth import Size, gradients
 from jaxinit.moments.law import Law, normal
 from jaxinit.moments.pairs import cosine, cross_moment, with_alike
 from jaxinit.moments.propagate import Moments, moments_of, read_laws
-from jaxinit.moments.trust import doubtful
+from jaxinit.moments.trust import Trust
 from jaxinit.moments.values import (
     UNKNOWN,
     Context,
@@ -55,15 +55,14 @@ class Predicted(NamedTuple):
     Attributes:
       second_moments: by the number of an event, one for each time that it runs.
       cosines: between two samples, likewise.
-      growth: by the number of an event, by how much the mean square of the gradient
-        there exceeds that at the layer behind it, and that layer's number.
+      gradients: by the number of an event, the mean square of the gradient there.
       starts: events behind which theory rests on what was measured there.
       stopped: why a law is not known somewhere, or ``None``.
     """
 
     second_moments: dict[int, list[float]]
     cosines: dict[int, list[float]]
-    growth: dict[int, tuple[int, float]]
+    gradients: dict[int, Size]
     starts: frozenset[int]
     stopped: str | None
 
@@ -75,6 +74,7 @@ def predict(
     inputs: Sequence[Any],
     measured: Mapping[int, Sequence[Start]],
     batch: int,
+    loss: bool = False,
 ) -> Predicted:
     """Second moments, cosines and growth of gradients, by mean-field theory.
 
@@ -89,6 +89,7 @@ def predict(
       measured: by the number of an event, for each time that it runs, what to go on
         from if no law is known there.
       batch: the number of samples.
+      loss: whether gradients start from a loss, not from independent numbers.
 
     Returns:
       What is known.
@@ -117,7 +118,7 @@ def predict(
                 raise
             weights -= found.leaves
             continue
-        return reading.predicted()
+        return reading.predicted(inputs, loss)
 
 
 class _Reading:
@@ -145,7 +146,9 @@ class _Reading:
         }
         flow: Flow = network.anchors.flow
         starts = {event.at for n, event in self.numbers.values() if n in self.may_start}
-        self.doubt = doubtful(flow, starts)
+        self.trust = Trust(flow, starts)
+        self.doubt = self.trust.doubtful
+        self.laws: dict[Location, Value] = {}
         self.moments: dict[int, list[float]] = {}
         self.cosines: dict[int, list[float]] = {}
         self.starts = set[int]()
@@ -154,10 +157,10 @@ class _Reading:
         self, path: Path, index: int, results: Sequence[Value]
     ) -> Sequence[Value]:
         """Keeps what is known, and puts what was measured where nothing is."""
-        return [
-            self._seen(Location(path, index, i), value)
-            for i, value in enumerate(results)
-        ]
+        places = [Location(path, index, i) for i in range(len(results))]
+        seen = list(map(self._seen, places, results))
+        self.laws.update(zip(places, seen, strict=True))
+        return seen
 
     def _seen(self, place: Location, value: Value) -> Value:
         if place not in self.numbers:
@@ -198,12 +201,12 @@ class _Reading:
             self.context.products[source.key] = Product(at, law, 0.0, 0.0, sizes, std)
         return law
 
-    def predicted(self) -> Predicted:
-        stops = self.context.stops
+    def predicted(self, inputs: Sequence[Any], loss: bool) -> Predicted:
+        stops, context = self.context.stops, self.context
         return Predicted(
             self.moments,
             self.cosines,
-            growth_of(self.network, self.context, self.doubt),
+            gradients(self.network, context, self.trust, self.laws, inputs, loss),
             frozenset(self.starts),
             stops[0] if stops else None,
         )

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from jaxinit.moments.combine import collapsed, combined
-from jaxinit.moments.law import Law, normal, view
+from jaxinit.moments.law import Law, normal, view, with_sources
 from jaxinit.moments.pairs import alike, cosine
+from jaxinit.moments.places import terms_by_place
 from jaxinit.moments.sums import summed
 from jaxinit.moments.values import (
     Context,
@@ -37,12 +39,16 @@ def product(
     if weights:
         (other,) = (v for v in (first, second) if not isinstance(v, Weight))
         met = as_law(other)
+        counted, places = terms, None
         if context.inside and equation.primitive.name == "conv_general_dilated":
-            terms = _terms_inside(equation)
+            terms = counted = _terms_inside(equation)
+            if weights[0] is second:
+                counted, places = terms_by_place(equation, met, terms)
         each = context.variance(weights[0], terms, met.second_moment)
-        variance = each * terms * met.second_moment
+        variance = each * counted * met.second_moment
         same = cosine(met) if context.inside else math.nan
         result = normal(0.0, variance, aval.shape, alike=same)
+        result = with_sources(result, lambda s: replace(s, places=places))
         for source in result.sources:
             before = second if weights[0] is first else first
             sizes = _size(equation, before is second), math.prod(aval.shape)
@@ -97,10 +103,18 @@ def _size(equation: versions.Equation, operand: int) -> int:
 
 def _terms_inside(equation: versions.Equation) -> float:
     """The mean number of taps of a convolution that meet neither padding nor gaps."""
-    params = equation.params
+    into = equation.params["dimension_numbers"].rhs_spec[1]
+    total = float(equation.invars[1].aval.shape[into])
+    for inside in taps_inside(equation):
+        total *= float(inside.sum())
+    return total
+
+
+def taps_inside(equation: versions.Equation) -> list[np.ndarray]:
+    """Along each axis and for each tap, how often it meets neither padding nor gaps."""
+    params, found = equation.params, []
     numbers = params["dimension_numbers"]
     left, right = (var.aval.shape for var in equation.invars[:2])
-    total = float(right[numbers.rhs_spec[1]])
     for axis, (before, _) in enumerate(params["padding"]):
         length = left[numbers.lhs_spec[2 + axis]]
         outputs = equation.outvars[0].aval.shape[numbers.out_spec[2 + axis]]
@@ -109,8 +123,8 @@ def _terms_inside(equation: versions.Equation) -> float:
         place = starts[:, None] + taps * params["rhs_dilation"][axis]
         step = params["lhs_dilation"][axis]
         met = (place >= 0) & (place <= (length - 1) * step) & (place % step == 0)
-        total *= float(met.sum(axis=1).mean())
-    return total
+        found.append(met.mean(axis=0))
+    return found
 
 
 def _with_known(

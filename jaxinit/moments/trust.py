@@ -18,27 +18,12 @@ _WINDOWS = frozenset(
 _ROOTS = frozenset({"rsqrt", "sqrt", "pow", "integer_pow"})
 
 
-def doubtful(flow: Flow, starts: Container[Location] = ()) -> frozenset[Location]:
-    """Places whose values follow no law of independent entries.
+class Trust:
+    """What is known of each value.
 
     Args:
       flow: the graph.
       starts: places behind which a law is known again, whatever is known of it there.
-    """
-    reading = _Reading(flow, starts)
-    for _ in range(2):  # once more for what loops feed back
-        for node in flow.nodes:
-            reading.follow(node)
-    return frozenset(
-        node.at._replace(result=i)
-        for node in flow.nodes
-        for i, value in enumerate(node.results)
-        if reading.doubt[value] or value in reading.settled
-    )
-
-
-class _Reading:
-    """What is known of each value.
 
     Attributes:
       doubt: whether no law is known.
@@ -48,14 +33,27 @@ class _Reading:
       settled: values that are in doubt while what is behind them is not.
     """
 
-    def __init__(self, flow: Flow, starts: Container[Location]) -> None:
+    def __init__(self, flow: Flow, starts: Container[Location] = ()) -> None:
         count = len(flow.values)
         self.flow = flow
         self.doubt, self.statistic = [False] * count, [False] * count
         self.root, self.plain = [False] * count, [False] * count
         self.starts, self.settled = starts, set[int]()
+        for _ in range(2):  # once more for what loops feed back
+            for node in flow.nodes:
+                self._follow(node)
 
-    def follow(self, node: Node) -> None:
+    @property
+    def doubtful(self) -> frozenset[Location]:
+        """Places whose values follow no law of independent entries."""
+        return frozenset(
+            node.at._replace(result=i)
+            for node in self.flow.nodes
+            for i, value in enumerate(node.results)
+            if self.doubt[value] or value in self.settled
+        )
+
+    def _follow(self, node: Node) -> None:
         flow, name = self.flow, node.primitive
         moving = [v for v in node.operands if flow.data[v]]
         if not moving or not node.results:

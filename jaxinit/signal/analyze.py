@@ -140,9 +140,10 @@ def analyze(
       predict: whether to set what mean-field theory expects beside what is measured:
         second moments and cosines between samples of dense layers, convolutions,
         elementwise functions, norms, sums, dropout and lookups, growth of gradients
-        from layer to layer, for the realized variances of the weights. Where no law
-        is known nothing is said; behind the next layer of random weights theory goes
-        on from the moments that were measured there, and a note names it.
+        from row to row through these and through gates, pooling, slices and
+        concatenations, for the realized variances of the weights. Where no law is
+        known nothing is said; behind the next layer of random weights theory goes on
+        from the moments that were measured there, and a note names it.
       remedies: what is done about findings. ``"tried"`` analyzes the model again with
         changes that may mend it, on few seeds and with the compiled programs, until
         one does; a healthy model costs nothing, any other at most 8 trials, of which

@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxinit.draw.own_init import Draw
 from jaxinit.layers.event import Event
+from jaxinit.moments.growth import ratio
 from jaxinit.moments.predict import Predicted, Squares, Start, predict
 from jaxinit.roles.network import Network
 from jaxinit.signal.given import drawn
@@ -55,6 +56,7 @@ def predicted(
         inputs,
         _starts(rows, tables),
         analysis.batch,
+        analysis.loss is not None,
     )
     result = {
         "second_moment": np.array([_of(found.second_moments, c) for c in rows]),
@@ -68,6 +70,9 @@ def predicted(
         width = [_EXACT * abs(x) for x in values]
         if name == "cos":
             width = [1 / max(_width(cell.event), 1) for cell in rows]
+        if name == "chi":
+            pairs = zip(rows, values, strict=True)
+            width = [abs(x) / max(_width(cell.event), 1) for cell, x in pairs]
         result[f"{name}_z"] = _distance(group[name], values, np.array(width))
     return result, _said(found, rows)
 
@@ -156,10 +161,9 @@ def _growth(found: Predicted, rows: Sequence[Cell], i: int) -> float:
     """What the report calls chi: towards the next row of the same kind."""
     cell = rows[i]
     behind = next((c for c in rows[i + 1 :] if c.event.kind == cell.event.kind), None)
-    known = found.growth.get(cell.number)
-    if known is None or behind is None or known[0] != behind.number:
+    if behind is None:
         return math.nan
-    return known[1]
+    return ratio(*(found.gradients.get(c.number) for c in (cell, behind)))
 
 
 # Integrals are exact to about as much, and norms divide by the root of v + 1e-6.
@@ -167,7 +171,10 @@ _EXACT = 1e-4
 
 
 def _width(event: Event) -> int:
-    """Theory is that of wide layers: a cosine's next order is one over the width."""
+    """Theory is that of wide layers: the next order is one over the width.
+
+    So it is of cosines, and of gradients; second moments are exact without norms.
+    """
     return math.prod(event.shape[axis] for axis in event.channels or (-1,))
 
 
