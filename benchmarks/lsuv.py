@@ -31,7 +31,7 @@ from examples import gpt, resnet
 from jaxinit.program import versions
 from jaxinit.program.plan import Hooks, Plan, Tap
 from jaxinit.program.run import replay
-from jaxinit.schemes.data.rescale import layers_to_scale
+from jaxinit.schemes.data.scaled_layers import layers_to_scale
 from jaxinit.schemes.drawing import scheme_draw
 from jaxinit.schemes.initialize import prepare
 

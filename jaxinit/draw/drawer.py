@@ -20,8 +20,8 @@ from jaxinit.draw.samplers import (
 from jaxinit.draw.schedule import schedule
 from jaxinit.program import versions
 from jaxinit.program.primitives import factors_batches, is_key
-from jaxinit.program.program import Operand, build
-from jaxinit.program.prune import Block, body_marks, prune, reached
+from jaxinit.program.program import Operand, Region, build
+from jaxinit.program.prune import body_marks, prune, reached
 
 Made = TypeVar("Made")
 
@@ -132,7 +132,9 @@ class Drawer:
             with thread_pool(cores()) as pool:
                 list(pool.map(lambda job: job[0](*job[1]), new.items()))
             self._compiled.update(new)
-        values = dict(zip(self._plan.early, early, strict=True))
+        values: dict[Operand | None, Any] = dict(
+            zip(self._plan.early, early, strict=True)
+        )
         for call, column, args in zip(calls, samplers, arguments, strict=True):
             for sample, place, piece in zip(
                 column, call.places, call.pieces, strict=True
@@ -197,12 +199,12 @@ def drawer(init: versions.Program) -> Drawer:
     return Drawer(init)
 
 
-def _asked(piece: Piece, wanted: dict[Operand, Any]) -> tuple[Any, ...]:
+def _asked(piece: Piece, wanted: dict[Operand | None, Any]) -> tuple[Any, ...]:
     """The shardings of a piece's outputs."""
     return tuple(wanted.get(output) for output in piece.outputs)
 
 
-def _draws_elsewhere(block: Block, marks: Sequence[bool]) -> bool:
+def _draws_elsewhere(block: Region, marks: Sequence[bool]) -> bool:
     """Whether ``block`` draws numbers that none of the marked inputs reaches."""
     found, _ = reached(block, marks)
     for node in block.nodes:
@@ -210,6 +212,6 @@ def _draws_elsewhere(block: Block, marks: Sequence[bool]) -> bool:
         if node.primitive in DRAWS and not any(held):
             return True
         bodies = body_marks(node, held)
-        if any(map(_draws_elsewhere, node.blocks, bodies)):
+        if any(map(_draws_elsewhere, node.bodies, bodies)):
             return True
     return False

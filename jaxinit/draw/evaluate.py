@@ -13,12 +13,13 @@ from jax import lax
 from jaxinit.draw.pieces import Piece, cut, is_threefry
 from jaxinit.initializers._threefry import fast_key
 from jaxinit.program import versions
+from jaxinit.program.bodies import Made, run_bodies
+from jaxinit.program.plan import NO_HOOKS, Probes
 from jaxinit.program.primitives import ELEMENTWISE
-from jaxinit.program.program import Constant, Operand
-from jaxinit.program.prune import Block, Live
+from jaxinit.program.program import Constant, Node, Operand, Region
 
 
-def evaluate(block: Block, inputs: Sequence[Any]) -> list[Any]:
+def evaluate(block: Region, inputs: Sequence[Any]) -> list[Any]:
     """The outputs of ``block``: every draw flat, equal derivations of keys as one."""
     env: dict[Operand, Any] = dict(zip(block.inputs, inputs, strict=True))
     for group in cut(block):
@@ -51,8 +52,10 @@ def run_group(group: Sequence[Piece], env: dict[Operand, Any]) -> None:
             env[output] = _Item(results, index)
 
 
-def read(env: dict[Operand, Any], operand: Operand) -> Any:
+def read(env: dict[Operand, Any], operand: Operand | None) -> Any:
     """The value of an operand; a constant that is an input of a piece may vary."""
+    if operand is None:  # an output of a body that is not wanted
+        return None
     if isinstance(operand, Constant):
         return env.get(operand, operand.value)
     value = env[operand]
@@ -107,7 +110,7 @@ class _Item(NamedTuple):
     place: int
 
 
-def _run_node(node: Live, values: list[Any], flat_draws: bool) -> list[Any]:
+def _run_node(node: Node, values: list[Any], flat_draws: bool) -> list[Any]:
     if node.primitive == "random_bits":
         draw = _draw_flat if flat_draws else _draw_shaped
         return [draw(node.equation, values[0])]
@@ -115,18 +118,18 @@ def _run_node(node: Live, values: list[Any], flat_draws: bool) -> list[Any]:
         flat = _all_flat(node, values)
         if flat is not None:
             results = versions.bind(node.equation, flat)
-            return [_Flat(results[0], node.avals[0].shape)]
+            return [_Flat(results[0], node.equation.outvars[0].aval.shape)]
     values = [_shaped(value) for value in values]
     return (
-        _run_bodies(node, values)
-        if node.blocks
+        _evaluate_bodies(node, values)
+        if node.bodies
         else versions.bind(node.equation, values)
     )
 
 
-def _all_flat(node: Live, values: list[Any]) -> list[Any] | None:
+def _all_flat(node: Node, values: list[Any]) -> list[Any] | None:
     """The operands of an elementwise node, all flat, if one of them is held flat."""
-    shape = node.avals[0].shape
+    shape = node.equation.outvars[0].aval.shape
     if not any(isinstance(value, _Flat) and value.shape == shape for value in values):
         return None
     flat = []
@@ -148,36 +151,14 @@ def _shaped(value: Any) -> Any:
     return lax.reshape(value.array, value.shape) if isinstance(value, _Flat) else value
 
 
-def _run_bodies(node: Live, values: list[Any]) -> list[Any]:
-    """Runs a loop or a branch anew, from its pruned bodies."""
-    blocks, (first, second) = node.blocks, node.counts
-    early, middle, rest = (
-        values[:first],
-        values[first : first + second],
-        values[first + second :],
-    )
-    if node.primitive == "scan":
-        scan = versions.scan_parts(node.equation)
+def _evaluate_bodies(node: Node, values: list[Any]) -> list[Any]:
+    """Runs a loop or a branch anew, from its pruned bodies, which keep no records."""
 
-        def step(carry: list[Any], xs: list[Any]) -> tuple[list[Any], list[Any]]:
-            results = evaluate(blocks[0], [*early, *carry, *xs])
-            return results[:second], results[second:]
+    def run(which: int, values: Sequence[Any], probes: Probes) -> Made:
+        del probes
+        return evaluate(node.bodies[which], values), {}
 
-        carry, ys = lax.scan(step, middle, rest, scan.length, scan.reverse, scan.unroll)
-        return [*carry, *ys]
-    if node.primitive == "while":
-        return lax.while_loop(
-            lambda carry: evaluate(blocks[0], [*early, *carry])[0],
-            lambda carry: evaluate(blocks[1], [*middle, *carry]),
-            rest,
-        )
-    branches = [functools.partial(_run_branch, block) for block in blocks]
-    results: list[Any] = lax.switch(values[0], branches, *values[1:])
-    return results
-
-
-def _run_branch(block: Block, *values: Any) -> list[Any]:
-    return evaluate(block, values)
+    return run_bodies(node, values, {}, run, NO_HOOKS.merge)[0]
 
 
 def _draw_shaped(equation: versions.Equation, key: Any) -> Any:

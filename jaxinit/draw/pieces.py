@@ -10,8 +10,8 @@ import numpy as np
 
 from jaxinit._caches import hashable
 from jaxinit.program.primitives import is_key
-from jaxinit.program.program import Constant, Operand
-from jaxinit.program.prune import Block, Live, reached
+from jaxinit.program.program import Constant, Node, Operand, Region
+from jaxinit.program.prune import reached
 
 DRAWS = frozenset({"random_bits", "random_gamma", "rng_bit_generator", "threefry2x32"})
 
@@ -43,7 +43,7 @@ class Piece:
         the same when mapped over stacked inputs.
     """
 
-    nodes: tuple[Live, ...]
+    nodes: tuple[Node, ...]
     inputs: tuple[Operand, ...]
     outputs: tuple[int, ...]
     form: Hashable
@@ -57,7 +57,7 @@ class Piece:
         return hash(self.form)
 
 
-def cut(block: Block) -> list[list[Piece]]:
+def cut(block: Region) -> list[list[Piece]]:
     """The pieces of ``block`` in an order to run them.
 
     Each list holds equal pieces, none of which needs another. A node that depends on
@@ -76,27 +76,25 @@ def is_threefry(aval: Any) -> bool:
     return str(aval.dtype) == "key<fry>"
 
 
-def all_threefry(block: Block) -> bool:
+def all_threefry(block: Region) -> bool:
     """Whether all keys in ``block`` and in its bodies are of the default kind."""
     return all(
-        all(is_threefry(aval) for aval in avals if is_key(aval))
-        and all(map(all_threefry, node.blocks))
+        all(map(is_threefry, _keys(node))) and all(map(all_threefry, node.bodies))
         for node in block.nodes
-        for avals in [(*node.avals, *(v.aval for v in node.equation.invars))]
     )
 
 
-def draws(node: Live) -> bool:
+def draws(node: Node) -> bool:
     """Whether a node draws random numbers, itself or in one of its bodies."""
     return node.primitive in DRAWS or any(
-        draws(inner) for block in node.blocks for inner in block.nodes
+        draws(inner) for body in node.bodies for inner in body.nodes
     )
 
 
 class _Cut:
     """The bookkeeping of `cut`; nodes are known by their position in the block."""
 
-    def __init__(self, block: Block) -> None:
+    def __init__(self, block: Region) -> None:
         self.block = block
         self.depends, _ = reached(block, [True] * len(block.inputs))
         self.maker = {v: i for i, node in enumerate(block.nodes) for v in node.results}
@@ -105,9 +103,9 @@ class _Cut:
         ]
         self.parent = list(range(len(block.nodes)))
         avals = {
-            value: aval
+            value: var.aval
             for node in block.nodes
-            for value, aval in zip(node.results, node.avals, strict=True)
+            for value, var in zip(node.results, node.equation.outvars, strict=True)
         }
         for i in self.moving:
             for value in self.sources(i):
@@ -220,18 +218,19 @@ class _Cut:
         return sorted(wanted)
 
 
-def _derives_keys(node: Live) -> bool:
-    keys = [
-        var.aval
-        for var in (*node.equation.invars, *node.equation.outvars)
-        if is_key(var.aval)
-    ]
-    return node.primitive in _DERIVES_KEYS and all(map(is_threefry, keys))
+def _derives_keys(node: Node) -> bool:
+    return node.primitive in _DERIVES_KEYS and all(map(is_threefry, _keys(node)))
 
 
-def _node_form(node: Live) -> Hashable:
+def _keys(node: Node) -> list[Any]:
+    """What the random keys that a node reads or makes look like."""
+    atoms = (*node.equation.invars, *node.equation.outvars)
+    return [atom.aval for atom in atoms if is_key(atom.aval)]
+
+
+def _node_form(node: Node) -> Hashable:
     equation = node.equation
-    if node.blocks:  # bodies are not compared: equal to itself alone
+    if node.bodies:  # bodies are not compared: equal to itself alone
         return node
     form = (
         node.primitive,

@@ -1,5 +1,6 @@
 """Samplers: pieces of an init, compiled once and kept for all that are equal."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -57,7 +58,11 @@ def many_sampler(
     mappable: bool,
 ) -> Sampler:
     """`sampler` for ``num_keys`` keys at once."""
-    largest = max(aval.size for node in piece.nodes for aval in node.avals)
+    largest = max(
+        var.aval.size
+        for node in piece.nodes
+        for var in itertools.compress(node.equation.outvars, node.wanted)
+    )
     on_cpu = jax.default_backend() == "cpu"
     elements = _CPU_ELEMENTS if on_cpu else _DEVICE_ELEMENTS
     size = max(1, elements // max(1, largest)) if mappable else 1

@@ -10,8 +10,7 @@ import jax.numpy as jnp
 
 from jaxinit.draw.evaluate import read, run_group, stack
 from jaxinit.draw.pieces import Piece, cut
-from jaxinit.program.program import Operand
-from jaxinit.program.prune import Block
+from jaxinit.program.program import Operand, Region
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Schedule(NamedTuple):
     inputs: tuple[int, ...]
     groups: list[list[Piece]]
     calls: list[Call]
-    early: list[Operand]  # the outputs that the first program makes
+    early: list[Operand | None]  # the outputs that the first program makes
 
     def start(self, given: Sequence[Any]) -> tuple[list[Any], list[list[Any]]]:
         """The early outputs, and for each call the columns that must be computed."""
@@ -64,7 +63,7 @@ class Schedule(NamedTuple):
         return [read(env, output) for output in self.early], columns
 
 
-def schedule(block: Block) -> Schedule:
+def schedule(block: Region) -> Schedule:
     """Draws that nothing in the block reads come last, equal ones by one sampler."""
     groups, calls = [], []
     pieces = cut(block)
@@ -83,7 +82,7 @@ def schedule(block: Block) -> Schedule:
     return Schedule(block.inputs, groups, calls, early)
 
 
-def _call(block: Block, pieces: tuple[Piece, ...]) -> Call:
+def _call(block: Region, pieces: tuple[Piece, ...]) -> Call:
     columns = tuple(zip(*(piece.inputs for piece in pieces), strict=True))
     stacked = tuple(len(set(column)) > 1 for column in columns)
     sources = tuple(

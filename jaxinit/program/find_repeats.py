@@ -8,7 +8,6 @@ from outside, the same way each time.
 import bisect
 import itertools
 from collections.abc import Callable, Hashable, Sequence
-from typing import NamedTuple
 
 from jaxinit.program import versions
 from jaxinit.program.forms import Forms, literal_form
@@ -98,14 +97,16 @@ class _Alike:
 
 
 class _Graph:
-    """What makes each value of a region, what reads it last, and how large it is."""
+    """What makes each value of a region, what reads it last, and its name."""
 
     def __init__(self, region: Region) -> None:
         self.nodes = region.nodes
         self.made: dict[Operand, tuple[int, int]] = {}
         self.last: dict[Operand | None, int] = {}
+        self.names: dict[Operand, Hashable] = {}
         for index, node in enumerate(self.nodes):
             self.last.update(dict.fromkeys(node.operands, index))
+            self.names.update((v, _name(v)) for v in node.operands)
             for result, value in enumerate(node.results):
                 self.made[value] = (index, result)
         self.last.update(dict.fromkeys(region.outputs, len(self.nodes)))
@@ -120,78 +121,21 @@ class _Graph:
     def repeat(self, start: int, period: int, times: int) -> Repeat | None:
         """The repeat with these numbers, with fewer times if need be, or ``None``."""
         while self.worth(start, period, times):
-            made, good = self._repeat(start, period, times)
-            if made is not None:
-                return made
-            times = good
+            wires = _Wires(self, start, period, times)
+            rows = wires.rows()
+            if not isinstance(rows, int):
+                return Repeat(
+                    start,
+                    self.nodes[start : start + period * times],
+                    times,
+                    rows,
+                    tuple(wires.carried.items()),
+                    tuple(wires.stacked.values()),
+                    tuple(wires.outside.values()),
+                    self._kept(start, period, start + period * times),
+                )
+            times = rows
         return None
-
-    def _repeat(self, start: int, period: int, times: int) -> tuple[Repeat | None, int]:
-        """The repeat; without one, for how many times there may be one."""
-        wires = _Wires({}, {}, {})
-        rows = []
-        for offset in range(period):
-            row = []
-            for position in range(len(self.nodes[start + offset].operands)):
-                values = [
-                    self.nodes[start + offset + time * period].operands[position]
-                    for time in range(times)
-                ]
-                operand = self._operand(values, start, period, wires)
-                if isinstance(operand, int):
-                    return None, operand
-                row.append(operand)
-            rows.append(tuple(row))
-        repeat = Repeat(
-            start,
-            self.nodes[start : start + period * times],
-            times,
-            tuple(rows),
-            tuple(wires.carried.items()),
-            tuple(wires.stacked.values()),
-            tuple(wires.outside.values()),
-            self._kept(start, period, start + period * times),
-        )
-        return repeat, times
-
-    def _operand(
-        self, values: Sequence[Operand], start: int, period: int, wires: "_Wires"
-    ) -> Inside | Carried | Stacked | Outside | int:
-        """What an operand is each time; a number of times where it changes its kind."""
-        kinds = [self._kind(v, start, period, time) for time, v in enumerate(values)]
-        if kinds[0] is not None:  # made in the first block: in each by the same
-            odd = next((t for t, kind in enumerate(kinds) if kind != kinds[0]), None)
-            if odd is not None or kinds[0][0] != 0:
-                return odd or 0
-            return Inside(*kinds[0][1:])
-        if kinds[1] is None:  # from outside, each time
-            odd = next((t for t, kind in enumerate(kinds) if kind is not None), None)
-            if odd is not None:
-                return odd
-            names = tuple(map(_name, values))
-            if len(set(names)) == 1:
-                wires.outside.setdefault(names[0], values[0])
-                return Outside(list(wires.outside).index(names[0]))
-            wires.stacked.setdefault(names, tuple(values))
-            return Stacked(list(wires.stacked).index(names))
-        odd = next((t for t, k in enumerate(kinds) if t and k != kinds[1]), None)
-        if odd is not None or kinds[1][0] != 1:
-            return odd or 0
-        made = Inside(*kinds[1][1:])
-        known = wires.carried.setdefault(made, values[0])
-        if _name(known) != _name(values[0]):
-            return 0
-        return Carried(list(wires.carried).index(made))
-
-    def _kind(
-        self, value: Operand, start: int, period: int, time: int
-    ) -> tuple[int, int, int] | None:
-        """How many blocks ago a value was made, and where; ``None``: not in any."""
-        made = self.made.get(value)
-        if made is None or made[0] < start:
-            return None
-        block, offset = divmod(made[0] - start, period)
-        return time - block, offset, made[1]
 
     def _kept(
         self, start: int, period: int, stop: int
@@ -205,12 +149,74 @@ class _Graph:
         return tuple((made, tuple(later)) for made, later in kept.items())
 
 
-class _Wires(NamedTuple):
-    """What a repeat reads from outside, by name; and carries, by what makes it."""
+_Wire = Inside | Carried | Stacked | Outside
 
-    carried: dict[Inside, Operand]
-    stacked: dict[tuple[Hashable, ...], tuple[Operand, ...]]
-    outside: dict[Hashable, Operand]
+
+class _Wires:
+    """What the blocks of a repeat read: by name from outside, else by what makes it."""
+
+    def __init__(self, graph: _Graph, start: int, period: int, times: int) -> None:
+        self._graph = graph
+        self._start, self._period, self._times = start, period, times
+        self.carried: dict[Inside, Operand] = {}
+        self.stacked: dict[tuple[Hashable, ...], tuple[Operand, ...]] = {}
+        self.outside: dict[Hashable, Operand] = {}
+
+    def rows(self) -> tuple[tuple[_Wire, ...], ...] | int:
+        """The operands of each node of a block; else for how many times they agree."""
+        rows = []
+        for index in range(self._start, self._start + self._period):
+            row = []
+            for position in range(len(self._graph.nodes[index].operands)):
+                wire = self._wire(index, position)
+                if isinstance(wire, int):
+                    return wire
+                row.append(wire)
+            rows.append(tuple(row))
+        return tuple(rows)
+
+    def _wire(self, index: int, position: int) -> _Wire | int:
+        """What an operand is each time; a number of times where it changes its kind."""
+        first, usual = (self._kind(index, position, time) for time in (0, 1))
+        if first is not None and first != usual:
+            return 0
+        if first is None and usual is not None and usual[0] != 1:
+            return 0
+        for time in range(2, self._times):
+            if self._kind(index, position, time) != usual:
+                return time
+        if first is not None:  # made in the first block: in each by the same
+            return Inside(*first[1:])
+        if usual is not None:
+            return self._carried(self._read(index, position, 0), Inside(*usual[1:]))
+        names = self._graph.names
+        values = tuple(self._read(index, position, t) for t in range(self._times))
+        known = tuple(names[value] for value in values)
+        if len(set(known)) == 1:
+            self.outside.setdefault(known[0], values[0])
+            return Outside(list(self.outside).index(known[0]))
+        self.stacked.setdefault(known, values)
+        return Stacked(list(self.stacked).index(known))
+
+    def _carried(self, start: Operand, made: Inside) -> Carried | int:
+        names = self._graph.names
+        known = self.carried.setdefault(made, start)
+        if names[known] != names[start]:
+            return 0
+        return Carried(list(self.carried).index(made))
+
+    def _read(self, index: int, position: int, time: int) -> Operand:
+        return self._graph.nodes[index + time * self._period].operands[position]
+
+    def _kind(
+        self, index: int, position: int, time: int
+    ) -> tuple[int, int, int] | None:
+        """How many blocks ago a value was made, and where; ``None``: not in any."""
+        made = self._graph.made.get(self._read(index, position, time))
+        if made is None or made[0] < self._start:
+            return None
+        block, offset = divmod(made[0] - self._start, self._period)
+        return time - block, offset, made[1]
 
 
 def _name(operand: Operand) -> Hashable:

@@ -15,11 +15,12 @@ from jaxinit.roles.attention import Attention as Attention
 from jaxinit.roles.attention import find_attentions
 from jaxinit.roles.branches import Branch as Branch
 from jaxinit.roles.branches import find_branches
+from jaxinit.roles.gates import Gate as Gate
+from jaxinit.roles.gates import find_gates
 from jaxinit.roles.parts import Part as Part
 from jaxinit.roles.parts import find_parts
 from jaxinit.roles.readout import Ends, find_ends, numbers_of
-from jaxinit.roles.recurrence import Gate as Gate
-from jaxinit.roles.recurrence import find_gates, recurrent_layers
+from jaxinit.roles.recurrence import recurrent_layers
 from jaxinit.roles.residual import Unclear as Unclear
 from jaxinit.roles.router import find_routers
 

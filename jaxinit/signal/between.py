@@ -2,13 +2,14 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
 from jaxinit.layers.names import row_names
 from jaxinit.program import primitives
+from jaxinit.program.bits import members, union
 from jaxinit.program.flow import CARRY, CHOICE, SLICE, STACK, Flow, Node
 from jaxinit.program.paths import Location
 from jaxinit.roles.network import Network
@@ -64,11 +65,11 @@ def fronts(network: Network) -> list[Front]:
     names = names_of(network)
     on_branch = {n for b in network.structure.branches for n in b.layers}
     depth: dict[int, int] = {}
-    found = []
+    ways, found = _Ways(network), []
     for index, number in anchors.weights.items():
         node = flow.nodes[index]
         data = [v for v in node.operands if flow.data[v]]
-        before = anchors.nearest_weights(data)
+        before, between = ways.to(data)
         deep = 1 + max((depth.get(n, 0) for n in before), default=0)
         depth[number] = max(depth.get(number, 0), deep)
         if len(data) != 1 or number not in names:
@@ -79,15 +80,14 @@ def fronts(network: Network) -> list[Front]:
             made = flow.nodes[maker]
             place = made.results.index(data[0])
             source = made.at._replace(result=place)
-        between = _between(network, data[0])
         facts = {
             "depth": depth[number],
             "after": [names[n] for n in before if n in names],
-            "by": sorted({n.primitive for n in between}),
-            "random": any(_is_random(network, n) for n in between),
-            "state": any(_is_state(network, n) for n in between),
+            "by": sorted({trait.primitive for trait in between}),
+            "random": any(trait.random for trait in between),
+            "state": any(trait.state for trait in between),
             "branch": number in on_branch,
-            "factor": max((_factor(network, n) for n in between), default=1.0),
+            "factor": max((trait.factor for trait in between), default=1.0),
             "behind": _behind(network.anchors.flow, node.results[0]),
             "normed": any(flow.state[v] and flow.leaves[v] for v in node.operands),
             "inputs": _inputs(network, data[0]),
@@ -103,19 +103,54 @@ def names_of(network: Network) -> dict[int, str]:
     return dict(zip(sites.numbers, names, strict=True))
 
 
-def _between(network: Network, value: int) -> list[Node]:
-    """The nodes from the nearest weight layers to a value, without these layers."""
-    anchors, flow = network.anchors, network.anchors.flow
+class _Trait(NamedTuple):
+    """What is told of an operation on the way to a layer; see ``Front.facts``."""
 
-    def passes(node: Node, position: int) -> bool:
-        maker = flow.values[node.results[0]].maker
-        return maker not in anchors.weights and flow.data[node.operands[position]]
+    primitive: str
+    random: bool
+    state: bool
+    factor: float
 
-    return [
-        flow.nodes[index]
-        for index in flow.upstream([value], passes)
-        if index not in anchors.weights
-    ]
+
+class _Ways:
+    """From the nearest weight layers to each value, found in one pass.
+
+    Sets are the bits of an integer: first the weight layers by when they run, then
+    what is told of operations, one bit for all of which the same is told.
+    """
+
+    def __init__(self, network: Network) -> None:
+        anchors, flow = network.anchors, network.anchors.flow
+        self._layers = anchors.in_order(set(anchors.weights.values()))
+        place = {number: i for i, number in enumerate(self._layers)}
+        marks = {index: 1 << place[n] for index, n in anchors.weights.items()}
+        traits: dict[_Trait, int] = {}
+        for index, node in enumerate(flow.nodes):
+            if index not in marks and any(flow.data[v] for v in node.results):
+                bit = traits.setdefault(_trait(network, node), len(traits))
+                marks[index] = 1 << len(place) + bit
+        self._traits = list(traits)
+
+        def passes(node: Node, position: int) -> bool:
+            maker = flow.values[node.results[0]].maker
+            return maker not in anchors.weights and flow.data[node.operands[position]]
+
+        self._found = flow.gathered(marks, passes)
+
+    def to(self, values: Sequence[int]) -> tuple[list[int], list[_Trait]]:
+        """The layers nearest upstream in their order, and what lies in between."""
+        found, count = union(self._found[v] for v in values), len(self._layers)
+        layers = [self._layers[i] for i in members(found & ((1 << count) - 1))]
+        return layers, [self._traits[i] for i in members(found >> count)]
+
+
+def _trait(network: Network, node: Node) -> _Trait:
+    return _Trait(
+        node.primitive,
+        _is_random(network, node),
+        _is_state(network, node),
+        _factor(network, node),
+    )
 
 
 def _inputs(network: Network, value: int) -> list[int]:

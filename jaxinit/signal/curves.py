@@ -15,8 +15,8 @@ from jaxinit.program.plan import Hooks, Plan, Tap
 from jaxinit.program.run import replay
 from jaxinit.roles.network import Network
 from jaxinit.signal.between import NOWHERE, Front, names_of
+from jaxinit.signal.cells import suffix
 from jaxinit.signal.squashing import maker_of, multiplied, record_slopes
-from jaxinit.signal.tabulate import suffix
 
 Array = jax.Array
 

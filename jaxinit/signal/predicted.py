@@ -11,9 +11,10 @@ from jaxinit.layers.event import Event
 from jaxinit.moments.growth import ratio
 from jaxinit.moments.predict import Predicted, Squares, Start, predict
 from jaxinit.roles.network import Network
+from jaxinit.signal.cells import Cell, find_cells, suffix
 from jaxinit.signal.given import drawn
 from jaxinit.signal.statistics import Analysis
-from jaxinit.signal.tabulate import Cell, Tables, find_cells, suffix
+from jaxinit.signal.tabulate import Tables
 
 Array = jax.Array
 

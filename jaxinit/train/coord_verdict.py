@@ -1,15 +1,13 @@
 """What grows or shrinks with the width, whether it may, and the likeliest causes."""
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from jaxinit import _intervals as intervals
 from jaxinit._intervals import Interval
-
-if TYPE_CHECKING:
-    from jaxinit.train.coord_result import CoordCheck
+from jaxinit.train.coord_sizes import CoordSizes
 
 # With Adam at one rate for all widths a hidden layer's change grows as the width; with
 # multipliers the wrong way round, as its square.
@@ -50,7 +48,7 @@ class Finding(NamedTuple):
     message: str
 
 
-def trends(check: "CoordCheck") -> tuple[Trend, ...]:
+def trends(check: CoordSizes) -> tuple[Trend, ...]:
     """The trend of each layer.
 
     A change must be flat: one that grows blows up, one that shrinks means that the
@@ -90,7 +88,7 @@ def word(slope: Interval, tolerance: float) -> str:
     return "grows" if slope.value > 0 else "shrinks"
 
 
-def diagnose(check: "CoordCheck") -> tuple[Finding, ...]:
+def diagnose(check: CoordSizes) -> tuple[Finding, ...]:
     """The usual bugs that the slopes tell of."""
     seen = {t.layer: t for t in trends(check)}
     rows = list(zip(check.layers, check.roles, strict=True))
@@ -117,7 +115,7 @@ def diagnose(check: "CoordCheck") -> tuple[Finding, ...]:
     return tuple(f for f in found if f is not None)
 
 
-def _tied(check: "CoordCheck", seen: dict[str, Trend]) -> Finding | None:
+def _tied(check: CoordSizes, seen: dict[str, Trend]) -> Finding | None:
     tied = any({"embedding", "readout"} <= set(roles) for roles in check.param_roles)
     initial = seen[check.layers[-1]].initial
     if not tied or word(initial, check.tolerance) != "grows":
@@ -130,7 +128,7 @@ def _tied(check: "CoordCheck", seen: dict[str, Trend]) -> Finding | None:
     )
 
 
-def _readout(check: "CoordCheck", seen: dict[str, Trend]) -> Finding | None:
+def _readout(check: CoordSizes, seen: dict[str, Trend]) -> Finding | None:
     end = seen[check.layers[-1]]
     if word(end.update, check.tolerance) != "grows":
         return None
@@ -145,7 +143,7 @@ def _readout(check: "CoordCheck", seen: dict[str, Trend]) -> Finding | None:
     )
 
 
-def _scores(check: "CoordCheck", seen: dict[str, Trend]) -> Finding | None:
+def _scores(check: CoordSizes, seen: dict[str, Trend]) -> Finding | None:
     for name, roles in zip(check.layers, check.roles, strict=True):
         trend = seen[name]
         if "scores" in roles and (
@@ -178,7 +176,7 @@ def _rates(slope: float) -> Finding:
     )
 
 
-def _shrinking(check: "CoordCheck", fallen: list[Trend]) -> Finding:
+def _shrinking(check: CoordSizes, fallen: list[Trend]) -> Finding:
     slope = min(t.update.value for t in fallen)
     if check.unscaled:
         return Finding(
@@ -194,7 +192,7 @@ def _shrinking(check: "CoordCheck", fallen: list[Trend]) -> Finding:
     )
 
 
-def _biases(check: "CoordCheck") -> Finding | None:
+def _biases(check: CoordSizes) -> Finding | None:
     moved = _slopes(check, check.moved[:, :, -1, :])
     for name, roles, slope in zip(check.params, check.param_roles, moved, strict=True):
         along = {"bias", "norm_scale", "norm_bias", "gain"} & set(roles)
@@ -210,7 +208,7 @@ def _biases(check: "CoordCheck") -> Finding | None:
     return None
 
 
-def _slopes(check: "CoordCheck", values: np.ndarray) -> list[Interval]:
+def _slopes(check: CoordSizes, values: np.ndarray) -> list[Interval]:
     """Of ``(sizes, seeds, columns)``, the interval of each column's slope."""
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.log2(values.astype(np.float64))

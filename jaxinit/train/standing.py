@@ -1,16 +1,14 @@
 """What the runs of a race say of each scheme, and how surely."""
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from jaxinit import _intervals as intervals
 from jaxinit._intervals import Interval
 from jaxinit.train.outcomes import FAILED, NOT_RUN, last
-
-if TYPE_CHECKING:
-    from jaxinit.train.race_result import Race
+from jaxinit.train.race_runs import RaceRuns
 
 
 class Standing(NamedTuple):
@@ -64,13 +62,13 @@ class Duel(NamedTuple):
     decided: bool
 
 
-def finals(race: "Race") -> np.ndarray:
+def finals(race: RaceRuns) -> np.ndarray:
     """Final losses ``(schemes, rates, seeds)``, infinite where they are not finite."""
     found = last(race.losses)
     return np.where(race.outcomes == NOT_RUN, np.nan, found)
 
 
-def steps_to_target(race: "Race") -> np.ndarray:
+def steps_to_target(race: RaceRuns) -> np.ndarray:
     """The first step whose loss is at most the target, ``(schemes, rates, seeds)``.
 
     The loss is smoothed over the last tenth of the steps before it. Infinite where it
@@ -89,7 +87,7 @@ def steps_to_target(race: "Race") -> np.ndarray:
     return np.where(reached.any(-1), reached.argmax(-1), np.inf)
 
 
-def best_rate(race: "Race", scheme: int) -> int | None:
+def best_rate(race: RaceRuns, scheme: int) -> int | None:
     """The index of the rate of the lowest median final loss."""
     medians = []
     for row, outcome in zip(finals(race)[scheme], race.outcomes[scheme], strict=True):
@@ -98,7 +96,7 @@ def best_rate(race: "Race", scheme: int) -> int | None:
     return int(np.argmin(medians)) if np.isfinite(medians).any() else None
 
 
-def of(race: "Race", scheme: int) -> Standing:
+def of(race: RaceRuns, scheme: int) -> Standing:
     """The standing of one scheme."""
     outcomes = race.outcomes[scheme]
     ran = int((outcomes < NOT_RUN).sum())
@@ -148,7 +146,7 @@ def of(race: "Race", scheme: int) -> Standing:
     )
 
 
-def duels(race: "Race") -> tuple[Duel, ...]:
+def duels(race: RaceRuns) -> tuple[Duel, ...]:
     """The leader against each other scheme that was run."""
     best = {i: best_rate(race, i) for i in range(len(race.schemes))}
     scores = {i: _scores(race, i, b) for i, b in best.items() if b is not None}
@@ -165,7 +163,7 @@ def duels(race: "Race") -> tuple[Duel, ...]:
     return tuple(found)
 
 
-def winner(race: "Race") -> str | None:
+def winner(race: RaceRuns) -> str | None:
     """The leader, if every duel is decided."""
     found = duels(race)
     return found[0].leader if found and all(duel.decided for duel in found) else None
@@ -186,7 +184,7 @@ def row(standing: Standing) -> tuple[str, ...]:
     )
 
 
-def remarks(race: "Race") -> list[str]:
+def remarks(race: RaceRuns) -> list[str]:
     """What is said below the table."""
     lines = [
         f"A run trains if its final loss (mean of the last tenth of the steps) is "
@@ -215,12 +213,12 @@ def remarks(race: "Race") -> list[str]:
     return lines
 
 
-def race_standings(race: "Race") -> list[Standing]:
+def race_standings(race: RaceRuns) -> list[Standing]:
     """All standings."""
     return [of(race, i) for i in range(len(race.schemes))]
 
 
-def _who_won(race: "Race") -> list[str]:
+def _who_won(race: RaceRuns) -> list[str]:
     found = duels(race)
     if not found:
         return []
@@ -237,7 +235,7 @@ def _who_won(race: "Race") -> list[str]:
     ]
 
 
-def _of_optima(race: "Race") -> list[str]:
+def _of_optima(race: RaceRuns) -> list[str]:
     lines = []
     for same in (True, False):
         pairs = [p for p in race.pairs if (p["first"][0] == p["second"][0]) == same]
@@ -260,7 +258,7 @@ def _of_optima(race: "Race") -> list[str]:
     return lines
 
 
-def _scores(race: "Race", scheme: int, rate: int) -> np.ndarray:
+def _scores(race: RaceRuns, scheme: int, rate: int) -> np.ndarray:
     """Final losses, none above the reference; NaN for runs that failed."""
     found = np.minimum(finals(race)[scheme, rate], race.reference)
     return np.where(race.outcomes[scheme, rate] < FAILED, found, np.nan)

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -92,9 +93,9 @@ def front(report: Measured, name: str) -> dict[str, Any]:
 
 def entering(report: Measured, name: str) -> float | None:
     """The mean square of what a row's weight is multiplied by."""
-    for curve in report.evidence.get("curves", ()):
-        if curve["what"] == "input" and curve["row"] == name:
-            return float(curve["mean_square"])
+    known = _by_name(report).entering.get(name)
+    if known is not None:
+        return known
     taken = front(report, name).get("inputs", ())
     if len(taken) != 1:
         return None
@@ -104,13 +105,54 @@ def entering(report: Measured, name: str) -> float | None:
 
 def leaving(report: Measured, name: str) -> float | None:
     """The median over seeds of a row's second moment."""
-    values = report.forward.get("second_moment")
-    if values is None:
+    medians, place = _by_name(report).medians, place_of(report, name)
+    if medians is None or place is None or not math.isfinite(medians[place]):
         return None
-    ordered = np.sort(values[:, report.layers.index(name)])  # NaN last
+    return float(medians[place])
+
+
+def place_of(report: Measured, name: str) -> int | None:
+    """Where a row is among the rows; ``None`` if there is no such row."""
+    return _by_name(report).places.get(name)
+
+
+class _ByName(NamedTuple):
+    """What is asked of a report row after row, found once.
+
+    Attributes:
+      places: where each row is.
+      entering: the mean square of what each row's weight takes, where it was measured.
+      medians: `(rows,)`, of the second moments over seeds, if they were measured.
+    """
+
+    places: dict[str, int]
+    entering: dict[str, float]
+    medians: np.ndarray | None
+
+
+_known: WeakKeyDictionary[Measured, _ByName] = WeakKeyDictionary()
+
+
+def _by_name(report: Measured) -> _ByName:
+    found = _known.get(report)
+    if found is None:
+        inputs = [c for c in report.evidence.get("curves", ()) if c["what"] == "input"]
+        values = report.forward.get("second_moment")
+        found = _known[report] = _ByName(
+            {name: place for place, name in enumerate(report.layers)},
+            {c["row"]: float(c["mean_square"]) for c in reversed(inputs)},
+            None if values is None else _medians(values),
+        )
+    return found
+
+
+def _medians(values: np.ndarray) -> np.ndarray:
+    """Over seeds, of ``(seeds, rows)``; NaN where one of them is."""
+    ordered = np.sort(values, axis=0)  # NaN last
     half = len(ordered) // 2
-    found = math.nan if np.isnan(ordered[-1]) else ordered[half] + ordered[-1 - half]
-    return float(found) / 2 if math.isfinite(found) else None
+    with np.errstate(over="ignore"):
+        found = (ordered[half] + ordered[-1 - half]) / 2
+    return np.where(np.isnan(ordered[-1]), math.nan, found)
 
 
 def in_gated_cell(report: Measured, row: Row) -> bool:

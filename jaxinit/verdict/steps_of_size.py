@@ -22,6 +22,7 @@ from jaxinit.verdict.evidence import (
     front,
     has_role,
     leaving,
+    place_of,
     weight_gain,
 )
 from jaxinit.verdict.single_layers import DEAD_CHANNELS
@@ -49,14 +50,19 @@ def judge_sizes(report: Measured) -> list[Finding]:
     if not report.evidence.get("fronts"):
         return []
     rows = [row for row in report.rows if front(report, row.name) and row.steps == 1]
+    followers: dict[str, list[Row]] = {}
     for row in rows:
-        found = _at_kernel(report, row, rows) or _in_front(report, row)
+        for name in dict.fromkeys(front(report, row.name)["after"]):
+            followers.setdefault(name, []).append(row)
+    for row in rows:
+        behind = followers.get(row.name, [])
+        found = _at_kernel(report, row, behind) or _in_front(report, row)
         if found is not None:
             return [found]
     return []
 
 
-def _at_kernel(report: Measured, row: Row, rows: Sequence[Row]) -> Finding | None:
+def _at_kernel(report: Measured, row: Row, followers: Sequence[Row]) -> Finding | None:
     gain = weight_gain(report, row)
     before, after = entering(report, row.name), leaving(report, row.name)
     if not gain or not before or not after or row.operation == "gather":
@@ -65,7 +71,6 @@ def _at_kernel(report: Measured, row: Row, rows: Sequence[Row]) -> Finding | Non
     if has_role(report, row, "query", "key", "gain", "embedding"):
         return None
     ratio = after / before
-    followers = [r for r in rows if row.name in front(report, r.name)["after"]]
     sizes = [s for s in (entering(report, r.name) for r in followers) if s]
     last = not followers
     kept = max(sizes, default=after) / before
@@ -75,10 +80,10 @@ def _at_kernel(report: Measured, row: Row, rows: Sequence[Row]) -> Finding | Non
             return _kernel(report, row.name, gain, ratio, last=True)
         if not last and (kept > PERSISTS or _drowns(report, row)):
             return _kernel(report, row.name, gain, ratio, last=False)
-    plain = not remedies.num_joins(report) and not remedies.has_norms(report)
     few = not front(report, row.name)["after"] and fan_in(report, row) <= COORDINATES
     smallest = SMALLEST * (GLOROT if few else 1.0)
-    if gain < smallest and ratio < smallest and kept < smallest and plain and not last:
+    small = not last and max(gain, ratio, kept) < smallest
+    if small and not remedies.num_joins(report) and not remedies.has_norms(report):
         return _kernel(report, row.name, gain, ratio, last=False)
     return None
 
@@ -95,13 +100,14 @@ def _drowns(report: Measured, row: Row) -> bool:
 
 
 def _in_front(report: Measured, row: Row) -> Finding | None:
-    names = [n for n in front(report, row.name)["after"] if n in report.layers]
+    after = {n: place_of(report, n) for n in front(report, row.name)["after"]}
+    names = [name for name, place in after.items() if place is not None]
     gain, inside = weight_gain(report, row), entering(report, row.name)
     sizes = [leaving(report, name) for name in names]
     before = sum(size for size in sizes if size)
     if not gain or not inside or not before or not all(sizes):
         return None
-    if max(report.rows[report.layers.index(n)].steps for n in names) > 1:
+    if any(report.rows[i].steps > 1 for i in after.values() if i is not None):
         return None
     ratio = inside / before
     if ratio < 1 and any(_is_dead(report, name) for name in names):

@@ -8,7 +8,7 @@ from jax import lax
 
 from jaxinit.program import versions
 from jaxinit.program.program import build
-from jaxinit.program.prune import prune, reached
+from jaxinit.program.prune import UNREAD, prune, reached
 from tests.zoo import feedforward, transformer
 
 
@@ -17,7 +17,7 @@ def primitives(block):
     return [
         name
         for node in block.nodes
-        for name in (node.primitive, *(n for b in node.blocks for n in primitives(b)))
+        for name in (node.primitive, *(n for b in node.bodies for n in primitives(b)))
     ]
 
 
@@ -69,10 +69,10 @@ def test_scans_keep_what_is_read():
     block = prune(build(traced(run, 1.0, jnp.eye(2))))
     (node,) = [n for n in block.nodes if n.primitive == "scan"]
 
-    assert node.counts == (0, 2)
-    assert len(node.operands) == 3
-    assert len(node.results) == 3
-    assert "dot_general" not in primitives(node.blocks[0])
+    # Of the carries x, unused, x and the scanned numbers; of carries and outputs.
+    assert [v is not UNREAD for v in node.operands[-4:]] == [True, False, True, True]
+    assert node.wanted == (True, False, True, True, False)
+    assert "dot_general" not in primitives(node.bodies[0])
 
 
 def test_while_loops_keep_what_ends_them():
@@ -85,8 +85,9 @@ def test_while_loops_keep_what_ends_them():
     block = prune(build(traced(run, 1.0)))
     (node,) = [n for n in block.nodes if n.primitive == "while"]
 
-    assert len(node.results) == 2
-    assert "dot_general" not in primitives(node.blocks[1])
+    assert node.wanted == (True, True, False)
+    assert node.operands[-1] is UNREAD
+    assert "dot_general" not in primitives(node.bodies[0])
 
 
 def test_branches_keep_what_any_of_them_reads():
@@ -98,7 +99,7 @@ def test_branches_keep_what_any_of_them_reads():
     block = prune(build(traced(run, True, 1.0, 2.0, jnp.eye(2))))
     (node,) = [n for n in block.nodes if n.primitive == "cond"]
 
-    assert len(node.operands) == 3
+    assert [v is UNREAD for v in node.operands].count(True) == 1
     assert "dot_general" not in primitives(block)
 
 

@@ -1,6 +1,5 @@
 """What it costs to read a network grows with its blocks, and no faster."""
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +11,8 @@ import jaxinit
 from jaxinit.models.arguments import arguments
 from jaxinit.models.trace import trace
 from jaxinit.roles.network import read_network
+from jaxinit.signal.between import fronts
+from tests.growth import is_linear
 
 WIDTH = 4
 
@@ -63,24 +64,11 @@ def stack(block: Callable[[Any, jax.Array], jax.Array], count: int) -> Any:
     return jaxinit.Functional(init, apply)
 
 
-def lines_to_read(block: Callable[[Any, jax.Array], jax.Array], count: int) -> int:
-    """How many lines of Python reading a model of ``count`` blocks runs."""
+def read(block: Callable[[Any, jax.Array], jax.Array], count: int) -> Any:
+    """A model of ``count`` blocks, traced, and a call that reads it."""
     given = arguments((jnp.ones((3, WIDTH)),), {})
     traced = trace(stack(block, count), given, ())
-    lines = 0
-
-    def on(frame: Any, event: str, argument: Any) -> Any:
-        nonlocal lines
-        lines += event == "line"
-        return on
-
-    before = sys.gettrace()
-    sys.settrace(on)
-    try:
-        read_network(traced, given)
-    finally:
-        sys.settrace(before)
-    return lines
+    return lambda: read_network(traced, given)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +77,14 @@ def lines_to_read(block: Callable[[Any, jax.Array], jax.Array], count: int) -> i
     ids=lambda f: f.__name__,
 )
 def test_the_cost_of_reading_is_linear(block):
-    first, second, third = (lines_to_read(block, count) for count in (6, 12, 24))
+    assert is_linear(lambda count: read(block, count), (6, 12, 24))
 
-    # Twice as many more blocks cost twice as much more; were it a square, four times.
-    assert third - second < 2.2 * (second - first)
+
+def test_the_cost_of_what_lies_between_layers_is_linear():
+    def look(count: int) -> Callable[[], Any]:
+        network = read(residual, count)()
+        # The last block takes what all others added to the stream.
+        assert max(len(front.facts["after"]) for front in fronts(network)) == count
+        return lambda: fronts(network)
+
+    assert is_linear(look, (6, 12, 24))

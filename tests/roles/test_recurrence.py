@@ -6,7 +6,7 @@ import pytest
 from flax import linen as nn
 from flax import nnx
 
-from jaxinit.roles.recurrence import Gate
+from jaxinit.roles.gates import Gate
 from tests.roles.structures import Read, function, read
 
 pytestmark = pytest.mark.internals

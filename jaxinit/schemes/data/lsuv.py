@@ -16,14 +16,8 @@ from jaxinit.initializers._check import (
     check_number,
 )
 from jaxinit.roles.network import Network, Parameter
-from jaxinit.schemes.data.rescale import (
-    POINTS,
-    Found,
-    Layer,
-    Pass,
-    Point,
-    layers_to_scale,
-)
+from jaxinit.schemes.data.rescale import POINTS, Found, Pass, Point
+from jaxinit.schemes.data.scaled_layers import Layer, layers_to_scale
 from jaxinit.schemes.scheme import Assignment, Refine, Refined, Scheme, drawn
 
 Array = jax.Array

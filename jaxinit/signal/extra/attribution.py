@@ -12,8 +12,8 @@ from jaxinit.program import versions
 from jaxinit.program.plan import Hooks, Plan, Tap
 from jaxinit.program.run import replay
 from jaxinit.roles.network import Network
+from jaxinit.signal.cells import Cell
 from jaxinit.signal.statistics import float_outputs
-from jaxinit.signal.tabulate import Cell
 
 Array = jax.Array
 

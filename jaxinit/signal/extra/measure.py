@@ -14,6 +14,7 @@ from jaxinit.program.plan import Hooks, Plan, Tap
 from jaxinit.program.run import replay
 from jaxinit.roles.network import Network
 from jaxinit.roles.structure import Hints
+from jaxinit.signal.cells import find_cells
 from jaxinit.signal.engine import seed_keys
 from jaxinit.signal.extra.attribution import skip_attribution
 from jaxinit.signal.extra.exponents import exponents
@@ -25,7 +26,6 @@ from jaxinit.signal.inside.program import Watched
 from jaxinit.signal.inside.rows import by_layer, in_order, rows_of
 from jaxinit.signal.metrics import METRICS
 from jaxinit.signal.statistics import Analysis
-from jaxinit.signal.tabulate import find_cells
 
 Array = jax.Array
 Arrays = dict[str, np.ndarray]

@@ -11,9 +11,9 @@ import numpy as np
 
 from jaxinit.layers.names import param_name
 from jaxinit.program import versions
+from jaxinit.signal.cells import suffix
 from jaxinit.signal.inside.program import Program
 from jaxinit.signal.records import size_record
-from jaxinit.signal.tabulate import suffix
 
 Array = jax.Array
 

@@ -13,9 +13,9 @@ from jaxinit.models.split import Split
 from jaxinit.models.trace import Traced
 from jaxinit.program import versions
 from jaxinit.roles.network import find_layers
+from jaxinit.signal.cells import Cell, find_cells
 from jaxinit.signal.inputs import batch_size
 from jaxinit.signal.statistics import Analysis
-from jaxinit.signal.tabulate import Cell, find_cells
 
 
 class Watched(NamedTuple):
