@@ -48,7 +48,9 @@ class Front:
         whether the layer is on a residual branch; ``factor`` is the largest constant
         that multiplies on the way; ``behind`` the constants that what leaves the
         layer is multiplied by; ``normed`` says whether the layer's weight is divided
-        by what the model's state holds, as in spectral normalization; ``inputs``
+        by what the model's state holds, as in spectral normalization; ``product``
+        says what the data is multiplied with as a matrix on the way: a ``"constant"``,
+        an ``"input"`` of the model, other ``"data"``, or nothing (``""``); ``inputs``
         numbers the floating-point inputs of the model that the layer takes as they
         are.
     """
@@ -87,6 +89,7 @@ def fronts(network: Network) -> list[Front]:
             "random": any(_is_random(network, n) for n in between),
             "state": any(_is_state(network, n) for n in between),
             "branch": number in on_branch,
+            "product": _product(network, between),
             "factor": max((_factor(network, n) for n in between), default=1.0),
             "behind": _behind(network.anchors.flow, node.results[0]),
             "normed": any(flow.state[v] and flow.leaves[v] for v in node.operands),
@@ -161,6 +164,20 @@ def _is_state(network: Network, node: Node) -> bool:
     )
 
 
+def _product(network: Network, between: list[Node]) -> str:
+    """What a matrix product between two layers multiplies data with."""
+    anchors, flow = network.anchors, network.anchors.flow
+    found = ""
+    for node in between:
+        if node.primitive != "dot_general":
+            continue
+        if not all(flow.data[v] for v in node.operands):
+            return "constant"
+        fed = [v for v in node.operands if not anchors.nearest_weights([v])]
+        found = "input" if fed else found or "data"
+    return found
+
+
 def _factor(network: Network, node: Node) -> float:
     """The constant that a node multiplies by, 1 if none."""
     if node.primitive != "mul":
@@ -178,7 +195,7 @@ def _behind(flow: Flow, value: int) -> float:
         node = flow.nodes[number]
         others = [v for p, v in enumerate(node.operands) if p != position]
         if node.primitive == "mul" or (node.primitive == "div" and position == 0):
-            factor = _constant(flow, others[0])
+            factor = constant(flow, others[0])
             if factor is None:
                 break
             product *= factor if node.primitive == "mul" else 1 / (factor or 1.0)
@@ -188,7 +205,7 @@ def _behind(flow: Flow, value: int) -> float:
     return abs(product)
 
 
-def _constant(flow: Flow, value: int) -> float | None:
+def constant(flow: Flow, value: int) -> float | None:
     """A number that the program holds or computes from others; None if it is none."""
     known = flow.values[value]
     if known.literal is not None:
@@ -197,7 +214,7 @@ def _constant(flow: Flow, value: int) -> float | None:
         return None
     node = flow.nodes[known.maker]
     compute = _ARITHMETIC.get(node.primitive)
-    operands = [_constant(flow, v) for v in node.operands]
+    operands = [constant(flow, v) for v in node.operands]
     if compute is None or None in operands:
         return None
     found: float = compute(*operands)

@@ -22,7 +22,15 @@ from jaxinit.signal.broken import Find, find_broken
 from jaxinit.signal.bundle import Analysis, Raw, find_rolled
 from jaxinit.signal.curves import Curve, by_layer, find_curves, look
 from jaxinit.signal.engine import Engine
+from jaxinit.signal.infinite import find_infinite
 from jaxinit.signal.reach import Reach, reach
+from jaxinit.signal.recall import (
+    Recall,
+    Remembering,
+    find_remembering,
+    recall,
+    remembered,
+)
 from jaxinit.signal.records import SIZE
 from jaxinit.signal.trial import (
     NUM_STEPS,
@@ -60,11 +68,13 @@ class Looked(NamedTuple):
     Attributes:
       curves: the records of the curves, in their order.
       undefined: the share of the model's outputs that are NaN.
+      infinite: the share of those that are infinite.
       apart: `(params,)`: how far the units of each parameter are apart.
     """
 
     curves: list[Any]
     undefined: Any
+    infinite: Any
     apart: Any
 
 
@@ -77,6 +87,9 @@ class _Reading(NamedTuple):
     look: Callable[[Sequence[Array], Array, Sequence[Array]], Looked]
     steps: TakeSteps
     broken: Find
+    infinite: Find
+    remembering: list[Remembering]
+    recall: Recall
 
 
 def gather(
@@ -95,7 +108,9 @@ def gather(
       were taken at most; ``curves``: of squashing functions, softmaxes, tokens and
       layers' inputs; ``fronts``: by row what lies in front of it; ``broken``: the
       operation that makes NaN, where one does; ``undefined``: the share of NaN among
-      the outputs; ``inputs``: mean and deviation of each. All of types that JSON knows.
+      the outputs, ``infinite``: of infinities that no mask wrote; ``recall``: by row
+      what a recurrence's last step depends on; ``inputs``: mean and deviation of each.
+      All of types that JSON knows.
     """
     analysis, inputs = engine.analysis, engine.inputs
     known = _read(network.traced, network.hints, analysis.loss, analysis.rolled)(
@@ -123,6 +138,12 @@ def gather(
     bad += [i for i, one in enumerate(looked) if one.undefined]
     if bad:
         broken = known.broken(*of(int(seeds[bad[0]])))
+    infinite = 0.0
+    if not bad and any(one.infinite for one in looked):
+        # It may be meant, as in a mask.
+        broken = known.infinite(*of(few[0]))
+        infinite = float(np.mean([one.infinite for one in looked])) if broken else 0.0
+    profiles = [known.recall(*of(seed)) for seed in few] if known.remembering else []
     records = [np.stack(each) for each in zip(*(x.curves for x in looked), strict=True)]
     return {
         "seeds": len(few),
@@ -130,6 +151,8 @@ def gather(
         "fronts": known.fronts,
         "broken": broken,
         "undefined": float(np.mean([one.undefined for one in looked])),
+        "infinite": infinite,
+        "recall": remembered(known.remembering, profiles),
         "params": _params(network, known.reach, first, looked, steps),
         "curves": [
             entry
@@ -153,6 +176,7 @@ def _read(
             sites = network.sites
             before = fronts(network)
             curves = find_curves(network, before)
+            remembering = find_remembering(network)
             repeats = find_rolled(analysis, plan_taps(sites.numbers, sites.events))
             # A look reads what a pass makes many times: it counts as much as steps.
             options = quick_options(sites, 3 * NUM_SEEDS * NUM_STEPS)
@@ -164,6 +188,9 @@ def _read(
                     jax.jit(_look(network, curves), compiler_options=options),
                     take_steps(network, analysis.loss, repeats, options),
                     find_broken(network),
+                    find_infinite(network),
+                    remembering,
+                    jax.jit(recall(network, remembering), compiler_options=options),
                 )
             )
         return made[0]
@@ -180,11 +207,15 @@ def _look(
         outputs, records = watched(variables, key, inputs)
         floats = [out for out in outputs if jnp.issubdtype(out.dtype, jnp.inexact)]
         count = sum(out.size for out in floats)
-        # An infinity may be meant, as in a mask.
-        undefined = sum((jnp.isnan(out).sum() for out in floats), jnp.zeros((), int))
+
+        def share(test: Callable[[Array], Array]) -> Array:
+            number = sum((test(out).sum() for out in floats), jnp.zeros((), int))
+            return number / max(count, 1)
+
         return Looked(
             [records[number] for number in range(len(curves))],
-            undefined / max(count, 1),
+            share(jnp.isnan),
+            share(jnp.isinf),
             spreads(network, variables),
         )
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from jaxinit.report.findings import Finding
-from jaxinit.report.measured import Measured
+from jaxinit.report.measured import Measured, Row
 from jaxinit.report.numbers import compact
 from jaxinit.verdict.evidence import finding, front, has_role, weight_gain
 
@@ -43,19 +43,49 @@ def judge_inputs(report: Measured) -> list[Finding]:
     return []
 
 
+def judge_blank(report: Measured) -> list[Finding]:
+    """Inputs that are zero throughout, where the model is fed with nothing else.
+
+    Of several inputs some may be zero: first states, padding, masks.
+    """
+    fed = report.evidence.get("inputs", ())
+    others = len(report.settings.get("inputs", ())) > len(fed)  # tokens, keys
+    if not fed or others or not report.rows:
+        return []
+    if any(x["mean"] or x["std"] for x in fed):
+        return []
+    what = "The input is" if len(fed) == 1 else "All inputs are"
+    return [
+        finding(
+            "input",
+            "second_moment",
+            next((r for _, r in _weighted(report)), report.rows[0]).name,
+            0.0,
+            f"{what} 0 throughout: nothing that a model makes of it can tell how it "
+            "treats data.",
+            "jaxinit.analyze(model, x)  # with a batch of the data",
+        )
+    ]
+
+
 def _takers(report: Measured) -> Iterator[tuple[int, int]]:
     """Rows with a kernel, and the numbers of the inputs that each takes."""
-    weighted = [
-        i
-        for i, row in enumerate(report.rows)
-        if row.kind == "layer" and weight_gain(report, row) is not None
-    ]
+    weighted = [i for i, _ in _weighted(report)]
     if len(report.evidence.get("inputs", ())) == 1:
         yield from ((i, 0) for i in weighted[:1])
         return
     for i in weighted:
         for number in front(report, report.rows[i].name).get("inputs", ()):
             yield i, number
+
+
+def _weighted(report: Measured) -> list[tuple[int, Row]]:
+    """Layers with a kernel, and their numbers."""
+    return [
+        (i, row)
+        for i, row in enumerate(report.rows)
+        if row.kind == "layer" and weight_gain(report, row) is not None
+    ]
 
 
 def _normalizes(report: Measured, place: int, rms: float) -> bool:
