@@ -95,7 +95,7 @@ def find_curves(network: Network, before: Sequence[Front]) -> list[Curve]:
             row = names[sources[0]]
             scores = find_scores(flow, node) if what == "softmax" else None
             found.append(Curve(what, row, node.at, axis, gate, layers, scores=scores))
-    if network.structure.attentions:
+    if network.structure.attentions or any(_mixes(front) for front in before):
         for number, event in zip(
             network.sites.numbers, network.sites.events, strict=True
         ):
@@ -109,6 +109,12 @@ def find_curves(network: Network, before: Sequence[Front]) -> list[Curve]:
         if front.source is not None
     ]
     return found
+
+
+def _mixes(front: Front) -> bool:
+    """Whether positions are mixed in front of a layer, as over a graph."""
+    given = front.facts["product"] in ("constant", "input")
+    return given or any(name.startswith("scatter") for name in front.facts["by"])
 
 
 def _squashed(

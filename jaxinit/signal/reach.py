@@ -17,10 +17,12 @@ class Reach(NamedTuple):
     Attributes:
       any: by whatever operations.
       differentiable: by operations that have a derivative, throughout.
+      unstopped: by operations none of which is a ``stop_gradient``.
     """
 
     any: frozenset[int]
     differentiable: frozenset[int]
+    unstopped: frozenset[int]
 
 
 def reach(network: Network) -> Reach:
@@ -35,6 +37,11 @@ def reach(network: Network) -> Reach:
     return Reach(
         _leaves(network, list(flow.outputs), lambda node, position: True),
         _leaves(network, floats, smooth),
+        _leaves(
+            network,
+            list(flow.outputs),
+            lambda node, position: node.primitive != "stop_gradient",
+        ),
     )
 
 

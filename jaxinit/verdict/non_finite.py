@@ -29,8 +29,11 @@ _OPERATIONS = {
         "a division of 0 by the root of 0",
         "x / jnp.sqrt(s + 1e-6)  # {behind}: the 1e-6 under the root",
     ),
-    ("div", "nan"): ("a division of 0 by 0", "x / (d + 1e-6)  # {behind}"),
-    ("div", "inf"): ("a division by 0", "x / (d + 1e-6)  # {behind}"),
+    ("div", "nan"): (
+        "a division of 0 by 0",
+        "x / jnp.where(d == 0, 1.0, d)  # {behind}",
+    ),
+    ("div", "inf"): ("a division by 0", "x / jnp.where(d == 0, 1.0, d)  # {behind}"),
     ("rsqrt", "inf"): (
         "the inverse of the root of 0",
         "jax.lax.rsqrt(s + 1e-6)  # {behind}",
@@ -55,6 +58,12 @@ _NARROW = (
 )
 for _product in ("dot_general", "conv_general_dilated"):
     _OPERATIONS[_product, "inf"] = _OPERATIONS[_product, "nan"] = _RANGE
+for _arc in ("acos", "asin"):
+    _OPERATIONS[_arc, "nan"] = (
+        "an arc of what is beyond 1",
+        "jnp.arccos(jnp.clip(s, -0.999, 0.999))  # {behind}: at 1 the slope is "
+        "infinite",
+    )
 for _extreme in ("reduce_max", "reduce_min"):
     _OPERATIONS[_extreme, "empty"] = (
         "an extreme over entries that are all masked",

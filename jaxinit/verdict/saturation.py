@@ -152,7 +152,10 @@ def _logits(report: Measured, row: Row, curve: dict[str, Any]) -> str:
         )
     if "terms" not in curve:
         return _no_scores(report, row)
-    return "logits / jnp.sqrt(head_dim)  # products of d terms have deviation sqrt(d)"
+    return (
+        f"x = nn.LayerNorm()(x)  # in front of {row.name}: the scores have the usual "
+        "scale, and what they are made of has not"
+    )
 
 
 def _no_scores(report: Measured, row: Row) -> str:
