@@ -76,12 +76,17 @@ def _applied(case: Case, report: Report) -> str:
         return _named(case, report)
     inputs = case.inputs
     if remedy.line.startswith("x = (x"):
-        inputs = tuple(
-            (x - x.mean()) / x.std() if x.dtype.kind == "f" else x for x in inputs
-        )
+        inputs = tuple(_rewritten(x, remedy.line) for x in inputs)
     scheme = None if remedy.scheme is None else evaluated(remedy.scheme)
     again = _analyze(case, inputs, seeds=list(FRESH), scheme=scheme, remedies="none")
     return "mends" if again.verdict == "ok" else "fails"
+
+
+def _rewritten(x: Any, line: str) -> Any:
+    """An input of real numbers, as a line of code makes it; others as they are."""
+    if x.dtype.kind != "f":
+        return x
+    return eval(line.partition("  # ")[0].removeprefix("x = "), {"x": x})
 
 
 def _named(case: Case, report: Report) -> str:

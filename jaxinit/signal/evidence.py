@@ -5,6 +5,7 @@ it (equal units, saturation, zeros that steps unlock) does not hang on the seed.
 are simulated only where they can tell something, and only until they have told it.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -70,12 +71,15 @@ class Looked(NamedTuple):
       undefined: the share of the model's outputs that are NaN.
       infinite: the share of those that are infinite.
       apart: `(params,)`: how far the units of each parameter are apart.
+      losses: `(2,)`: the user's loss of the outputs, and of zeros in their place; NaN
+        where there is none.
     """
 
     curves: list[Any]
     undefined: Any
     infinite: Any
     apart: Any
+    losses: Any
 
 
 class _Reading(NamedTuple):
@@ -109,8 +113,10 @@ def gather(
       layers' inputs; ``fronts``: by row what lies in front of it; ``broken``: the
       operation that makes NaN, where one does; ``undefined``: the share of NaN among
       the outputs, ``infinite``: of infinities that no mask wrote; ``recall``: by row
-      what a recurrence's last step depends on; ``inputs``: mean and deviation of each.
-      All of types that JSON knows.
+      what a recurrence's last step depends on; ``losses``: of the outputs, and of
+      zeros in their place; ``inputs``: mean and deviation of each,
+      and how many times as large as usual its largest column is. All of types that
+      JSON knows.
     """
     analysis, inputs = engine.analysis, engine.inputs
     known = _read(network.traced, network.hints, analysis.loss, analysis.rolled)(
@@ -152,6 +158,7 @@ def gather(
         "broken": broken,
         "undefined": float(np.mean([one.undefined for one in looked])),
         "infinite": infinite,
+        "losses": np.mean([one.losses for one in looked], axis=0).tolist(),
         "recall": remembered(known.remembering, profiles),
         "params": _params(network, known.reach, first, looked, steps),
         "curves": [
@@ -185,7 +192,9 @@ def _read(
                     curves,
                     {front.row: front.facts for front in before},
                     reach(network),
-                    jax.jit(_look(network, curves), compiler_options=options),
+                    jax.jit(
+                        _look(network, curves, analysis.loss), compiler_options=options
+                    ),
                     take_steps(network, analysis.loss, repeats, options),
                     find_broken(network),
                     find_infinite(network),
@@ -199,13 +208,17 @@ def _read(
 
 
 def _look(
-    network: Network, curves: Sequence[Curve]
+    network: Network,
+    curves: Sequence[Curve],
+    loss: Callable[[Any], Array] | None,
 ) -> Callable[[Sequence[Array], Array, Sequence[Array]], Looked]:
     watched = look(network, curves)
 
     def run(variables: Sequence[Array], key: Array, inputs: Sequence[Array]) -> Looked:
         outputs, records = watched(variables, key, inputs)
         floats = [out for out in outputs if jnp.issubdtype(out.dtype, jnp.inexact)]
+        # Else a compiler may look at them in a wider dtype than they have.
+        floats = jax.lax.optimization_barrier(floats)
         count = sum(out.size for out in floats)
 
         def share(test: Callable[[Array], Array]) -> Array:
@@ -217,9 +230,20 @@ def _look(
             share(jnp.isnan),
             share(jnp.isinf),
             spreads(network, variables),
+            _losses(network, loss, outputs),
         )
 
     return run
+
+
+def _losses(
+    network: Network, loss: Callable[[Any], Array] | None, outputs: Sequence[Array]
+) -> Array:
+    if loss is None:
+        return jnp.full(2, jnp.nan)
+    made = network.traced.output(list(outputs))
+    nothing = jax.tree.map(jnp.zeros_like, made)
+    return jnp.stack([loss(y).astype(jnp.float32) for y in (made, nothing)])
 
 
 def _first(network: Network, raw: Raw) -> First:
@@ -302,7 +326,16 @@ def _is_float(x: Array) -> bool:
 
 def _input(x: np.ndarray) -> dict[str, float]:
     wide = x.astype(np.float64)
+    spread = 1.0
+    if wide.ndim > 1 and wide.shape[-1] > 2:
+        sizes = np.sqrt((wide**2).mean(axis=tuple(range(wide.ndim - 1))))
+        middle = float(np.median(sizes))
+        spread = float(sizes.max()) / middle if middle > 0 else 1.0
     wide = wide[np.isfinite(wide)]
     if not wide.size:
         wide = np.zeros(1)
-    return {"mean": float(wide.mean()), "std": float(wide.std())}
+    return {
+        "mean": float(wide.mean()),
+        "std": float(wide.std()),
+        "columns": spread if math.isfinite(spread) else 1.0,
+    }

@@ -93,4 +93,6 @@ def _infinite(value: Any) -> Array:
     x = jnp.asarray(value)
     if not jnp.issubdtype(x.dtype, jnp.inexact):
         return jnp.zeros(())
+    # Else a compiler may look at it in a wider dtype than it has.
+    x = jax.lax.optimization_barrier(x)
     return jnp.mean(jnp.isinf(x).astype(jnp.float32))

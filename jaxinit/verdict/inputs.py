@@ -11,8 +11,16 @@ from jaxinit.verdict.evidence import finding, front, has_role, weight_gain
 # behind a kernel of LeCun's has a slope, and makes the first update 900 times as
 # large.
 MEAN, RMS = 5.0, 30.0
+# Columns of so different a size are not brought to size 1 together.
+APART = 10.0
 # A layer that takes the input as it is lets so much of its square through, and more.
 TAKEN = 0.03
+
+_AS_ONE = "x = (x - x.mean()) / x.std()  # with the statistics of the training data"
+_BY_COLUMN = (
+    "x = (x - x.mean(0)) / (x.std(0) + 1e-6)  # each column by itself, with the "
+    "statistics of the training data"
+)
 
 
 def judge_inputs(report: Measured) -> list[Finding]:
@@ -36,8 +44,7 @@ def judge_inputs(report: Measured) -> list[Finding]:
                     f"{what} has mean {compact(mean)} and deviation {compact(std)}, "
                     f"and {row} takes it as it is; kernels are drawn for mean 0 and "
                     "deviation 1.",
-                    "x = (x - x.mean()) / x.std()  # with the statistics of the "
-                    "training data",
+                    _BY_COLUMN if fed.get("columns", 1.0) > APART else _AS_ONE,
                 )
             ]
     return []

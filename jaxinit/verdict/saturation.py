@@ -9,6 +9,7 @@ from jaxinit.report.numbers import compact
 from jaxinit.verdict.evidence import (
     curves,
     finding,
+    front,
     leaving,
     row_called,
     weight_gain,
@@ -161,4 +162,5 @@ def _logits(report: Measured, row: Row, curve: dict[str, Any]) -> str:
 def _no_scores(report: Measured, row: Row) -> str:
     """Where a softmax takes what a layer makes: a router, a gate, a policy."""
     rms = math.sqrt(leaving(report, row.name) or 1.0)
+    rms *= front(report, row.name).get("behind", 1.0)
     return f"z = z / {compact(rms)}  # behind {row.name}, in front of the softmax"

@@ -8,9 +8,10 @@ from jaxinit.report.findings import Finding
 from jaxinit.report.measured import Measured
 from jaxinit.signal.remedies import laws
 from jaxinit.signal.remedies.as_named import Found, as_named
-from jaxinit.signal.remedies.candidate import NORMALIZE, Candidate
+from jaxinit.signal.remedies.candidate import BY_COLUMN, NORMALIZE, Candidate
 from jaxinit.verdict.evidence import curves, front, params, weight_gain
 from jaxinit.verdict.given_weights import is_given
+from jaxinit.verdict.inputs import APART
 from jaxinit.verdict.remedies import common_activation, num_joins
 from jaxinit.verdict.steps_of_size import LARGEST, SMALLEST
 
@@ -312,7 +313,13 @@ def _normalized(report: Measured) -> Candidate | None:
     fed = report.evidence.get("inputs", ())
     if all(abs(x["mean"]) < 0.5 and 0.5 < x["std"] < 2 for x in fed):
         return None
-    return Candidate(NORMALIZE, "with the training data's", normalize=True)
+    columns = any(x.get("columns", 1.0) > APART for x in fed)
+    return Candidate(
+        BY_COLUMN if columns else NORMALIZE,
+        "with the training data's",
+        normalize=True,
+        by_column=columns,
+    )
 
 
 def _biases(report: Measured, names: list[str]) -> Candidate | None:

@@ -38,6 +38,7 @@ CHANGES: dict[str, str] = {
     "scores of 512 terms": "/ jnp.sqrt(512)",
     "scores of large signals": "x = nn.LayerNorm()(x)",
     "odds of 30 z": "z = z /",
+    "temperature of 1e-3": "y = y /",
     "300 times": "h = h *",
     "tanh of 20 z": "(z /",
     "x / (1 + |x|) of 20 z": "(z /",

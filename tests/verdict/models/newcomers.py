@@ -35,13 +35,13 @@ def pooled(safe):
 
 
 def energy(dtype):
-    """A sum of squares, in the dtype of what is squared or in a wider one."""
-    shapes = {"a": ((16, 128), 0.35), "b": ((128, 128), 2.0)}
+    """A sum of many squares, in the dtype of what is squared or in a wider one."""
+    shapes = {"a": ((16, 32), 0.35), "b": ((32, 512), 0.18)}
 
     def apply(p, x):
-        half = relu(x @ p["a"]).astype(jnp.float16) @ p["b"].astype(jnp.float16)
-        h = half.astype(dtype)
-        return lax.reduce(h * h, dtype(0), lax.add, (1,))
+        h = relu(x @ p["a"]).astype(jnp.float16) @ p["b"].astype(jnp.float16)
+        h = h.astype(dtype)
+        return lax.reduce(h * h, dtype(0), lax.add, (1, 2))
 
     return functional(shapes, apply)
 
@@ -71,6 +71,22 @@ def attention(divisor, dim=16):
     return functional(shapes, apply)
 
 
+def pairs(temperature):
+    """Two views of samples, each to be found by its cosine with the other."""
+    shapes = {"a": ((16, 32), 0.35), "b": ((32, 16), 0.25)}
+
+    def apply(p, x, y):
+        x, y = (relu(v @ p["a"]) @ p["b"] for v in (x, y))
+        x, y = (v / jnp.sqrt((v**2).sum(-1, keepdims=True) + 1e-8) for v in (x, y))
+        return x @ y.T / temperature
+
+    return functional(shapes, apply)
+
+
+def found(odds):
+    return -jnp.diag(jax.nn.log_softmax(odds)).mean()
+
+
 def policy(factor):
     """Odds of actions, from logits of another scale."""
     shapes = {"a": ((16, 32), 0.35), "b": ((32, 5), 0.18)}
@@ -79,6 +95,26 @@ def policy(factor):
         return jax.nn.softmax(factor * (relu(x @ p["a"]) @ p["b"]))
 
     return functional(shapes, apply)
+
+
+def gates(bias):
+    """Each layer lets through what a gate of its own does."""
+
+    def body(m, x):
+        for _ in range(2):
+            gate = nn.sigmoid(D(32, bias_init=init.constant(bias))(x))
+            x = D(32)(x) * gate
+        return D(5)(x)
+
+    return body
+
+
+def shifted(bias):
+    def body(m, x):
+        x = nn.LayerNorm()(D(32, bias_init=bias)(x))
+        return D(5)(relu(D(32)(x)))
+
+    return body
 
 
 def bilinear(divisor):
@@ -145,7 +181,7 @@ FAULTY = [
     Faulty(
         "energy in float16",
         energy(jnp.float16),
-        (X,),
+        (drawn(4, 240, 16),),
         "non-finite",
         "b",
         energy(jnp.float32),
@@ -180,6 +216,25 @@ FAULTY = [
     ),
     Faulty("odds of 30 z", policy(30.0), (X,), "saturated", "b", policy(1.0)),
     Faulty(
+        "temperature of 1e-3",
+        pairs(1e-3),
+        (X, drawn(32, 16, key=9)),
+        "loss-at-init",
+        "b",
+        pairs(0.1),
+        loss=found,
+        cured_loss=found,
+    ),
+    Faulty("gates of bias -10", gates(-10.0), (X,), "saturated", "Dense_0", gates(0.0)),
+    Faulty(
+        "biases of 3000",
+        shifted(init.normal(3000.0)),
+        (X,),
+        "exploding",
+        "Dense_0",
+        shifted(init.zeros),
+    ),
+    Faulty(
         "products of 256 terms", bilinear(1.0), (SEQ,), "exploding", "c", bilinear(16.0)
     ),
     Faulty(
@@ -187,7 +242,7 @@ FAULTY = [
         neighbours(False),
         (drawn(32, 16), jnp.ones((32, 32))),
         "exploding",
-        "b",
+        "b|c",
         neighbours(True),
     ),
     Faulty(
@@ -205,6 +260,15 @@ FAULTY = [
         "vanishing",
         "a",
         quantized(True),
+    ),
+    Faulty(
+        "one column of 1e5",
+        lambda m, x: D(5)(relu(D(32)(x))),
+        (X.at[:, 2].mul(1e5),),
+        "input",
+        "Dense_1",
+        lambda m, x: D(5)(relu(D(32)(x))),
+        (X,),
     ),
     Faulty(
         "zeros fed in",
