@@ -22,7 +22,7 @@ Array = jax.Array
 
 _EXTREMES = frozenset({"reduce_max", "reduce_min"})
 _MAKES = _EXTREMES | frozenset(
-    "add sub mul div exp exp2 log log1p pow integer_pow square rsqrt reduce_sum "
+    "add sub mul div exp exp2 log log1p pow integer_pow square rsqrt reduce reduce_sum "
     "reduce_prod cumsum cumprod dot_general conv_general_dilated reduce_window_sum "
     "convert_element_type atanh tan erf_inv add_any".split()
 )
