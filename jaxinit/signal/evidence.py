@@ -21,9 +21,10 @@ from jaxinit.roles.structure import Hints
 from jaxinit.signal.between import fronts
 from jaxinit.signal.broken import Find, find_broken
 from jaxinit.signal.bundle import Analysis, Raw, find_rolled
-from jaxinit.signal.curves import Curve, by_layer, find_curves, look
+from jaxinit.signal.curves import Curve, by_layer, find_curves
 from jaxinit.signal.engine import Engine
 from jaxinit.signal.infinite import find_infinite
+from jaxinit.signal.looking import Looked, look_at
 from jaxinit.signal.reach import Reach, reach
 from jaxinit.signal.recall import (
     Recall,
@@ -38,7 +39,6 @@ from jaxinit.signal.trial import (
     Awaited,
     Steps,
     TakeSteps,
-    spreads,
     take_steps,
     trained_leaves,
 )
@@ -61,25 +61,6 @@ class First(NamedTuple):
     moves: np.ndarray
     nonfinite: np.ndarray
     mean_square: np.ndarray
-
-
-class Looked(NamedTuple):
-    """What one more forward pass of a seed tells.
-
-    Attributes:
-      curves: the records of the curves, in their order.
-      undefined: the share of the model's outputs that are NaN.
-      infinite: the share of those that are infinite.
-      apart: `(params,)`: how far the units of each parameter are apart.
-      losses: `(2,)`: the user's loss of the outputs, and of zeros in their place; NaN
-        where there is none.
-    """
-
-    curves: list[Any]
-    undefined: Any
-    infinite: Any
-    apart: Any
-    losses: Any
 
 
 class _Reading(NamedTuple):
@@ -149,7 +130,8 @@ def gather(
         # It may be meant, as in a mask.
         broken = known.infinite(*of(few[0]))
         infinite = float(np.mean([one.infinite for one in looked])) if broken else 0.0
-    profiles = [known.recall(*of(seed)) for seed in few] if known.remembering else []
+    recalled = few if known.remembering else []
+    profiles = [jax.device_get(known.recall(*of(seed))) for seed in recalled]
     records = [np.stack(each) for each in zip(*(x.curves for x in looked), strict=True)]
     return {
         "seeds": len(few),
@@ -193,7 +175,8 @@ def _read(
                     {front.row: front.facts for front in before},
                     reach(network),
                     jax.jit(
-                        _look(network, curves, analysis.loss), compiler_options=options
+                        look_at(network, curves, analysis.loss),
+                        compiler_options=options,
                     ),
                     take_steps(network, analysis.loss, repeats, options),
                     find_broken(network),
@@ -205,45 +188,6 @@ def _read(
         return made[0]
 
     return of
-
-
-def _look(
-    network: Network,
-    curves: Sequence[Curve],
-    loss: Callable[[Any], Array] | None,
-) -> Callable[[Sequence[Array], Array, Sequence[Array]], Looked]:
-    watched = look(network, curves)
-
-    def run(variables: Sequence[Array], key: Array, inputs: Sequence[Array]) -> Looked:
-        outputs, records = watched(variables, key, inputs)
-        floats = [out for out in outputs if jnp.issubdtype(out.dtype, jnp.inexact)]
-        # Else a compiler may look at them in a wider dtype than they have.
-        floats = jax.lax.optimization_barrier(floats)
-        count = sum(out.size for out in floats)
-
-        def share(test: Callable[[Array], Array]) -> Array:
-            number = sum((test(out).sum() for out in floats), jnp.zeros((), int))
-            return number / max(count, 1)
-
-        return Looked(
-            [records[number] for number in range(len(curves))],
-            share(jnp.isnan),
-            share(jnp.isinf),
-            spreads(network, variables),
-            _losses(network, loss, outputs),
-        )
-
-    return run
-
-
-def _losses(
-    network: Network, loss: Callable[[Any], Array] | None, outputs: Sequence[Array]
-) -> Array:
-    if loss is None:
-        return jnp.full(2, jnp.nan)
-    made = network.traced.output(list(outputs))
-    nothing = jax.tree.map(jnp.zeros_like, made)
-    return jnp.stack([loss(y).astype(jnp.float32) for y in (made, nothing)])
 
 
 def _first(network: Network, raw: Raw) -> First:
