@@ -237,7 +237,7 @@ def _params(
             "roles": sorted(param.roles),
             "reached": param.leaf in paths.any,
             "differentiable": param.leaf in paths.differentiable,
-            "stopped": param.leaf not in paths.unstopped,
+            "stopped": param.leaf in paths.stopped,
             "fan_in": None if use is None else use.fan_in,
             "out_axes": 0 if use is None else len(use.out_axis),
             "layers": list(param.layers),

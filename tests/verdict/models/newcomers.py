@@ -358,7 +358,18 @@ def words(m, centre, around):
     return jnp.einsum("bd,bkd->bk", a, b)
 
 
+def codes(m, x):
+    """VQ-VAE with a codebook that averages train, and the codes that it used."""
+    z = D(8)(relu(D(32)(x)))
+    book = m.param("codebook", init.normal(1.0), (16, 8))
+    index = jnp.argmin(((z[:, None] - book) ** 2).sum(-1), axis=-1)
+    used = jax.nn.one_hot(index, 16).mean(0)
+    z = z + lax.stop_gradient(book[index] - z)
+    return D(16)(relu(D(32)(z))), jnp.exp(-(used * jnp.log(used + 1e-9)).sum())
+
+
 HEALTHY = [
+    Healthy("codes and their perplexity", codes, (X,)),
     Healthy("deep equilibrium", fixed_point, (X,)),
     Healthy("forbidden actions of -inf", actions, (X, CHOICES)),
     Healthy("maximum over some points", pooled(False), (POINTS, SOME)),
