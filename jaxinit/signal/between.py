@@ -49,7 +49,9 @@ class Front:
         whether the layer is on a residual branch; ``factor`` is the largest constant
         that multiplies on the way; ``behind`` the constants that what leaves the
         layer is multiplied by; ``normed`` says whether the layer's weight is divided
-        by what the model's state holds, as in spectral normalization; ``inputs``
+        by what the model's state holds, as in spectral normalization; ``product``
+        says what the data is multiplied with as a matrix on the way: a ``"constant"``,
+        an ``"input"`` of the model, other ``"data"``, or nothing (``""``); ``inputs``
         numbers the floating-point inputs of the model that the layer takes as they
         are.
     """
@@ -87,6 +89,9 @@ def fronts(network: Network) -> list[Front]:
             "random": any(trait.random for trait in between),
             "state": any(trait.state for trait in between),
             "branch": number in on_branch,
+            "product": max(
+                (trait.product for trait in between), key=_TELLING.index, default=""
+            ),
             "factor": max((trait.factor for trait in between), default=1.0),
             "behind": _behind(network.anchors.flow, node.results[0]),
             "normed": any(flow.state[v] and flow.leaves[v] for v in node.operands),
@@ -109,6 +114,7 @@ class _Trait(NamedTuple):
     primitive: str
     random: bool
     state: bool
+    product: str
     factor: float
 
 
@@ -149,6 +155,7 @@ def _trait(network: Network, node: Node) -> _Trait:
         node.primitive,
         _is_random(network, node),
         _is_state(network, node),
+        _product(network, node),
         _factor(network, node),
     )
 
@@ -196,6 +203,21 @@ def _is_state(network: Network, node: Node) -> bool:
     )
 
 
+# What a product with may be, from what tells least.
+_TELLING = ("", "data", "input", "constant")
+
+
+def _product(network: Network, node: Node) -> str:
+    """What a matrix product between two layers multiplies data with, if it is one."""
+    anchors, flow = network.anchors, network.anchors.flow
+    if node.primitive != "dot_general":
+        return ""
+    if not all(flow.data[v] for v in node.operands):
+        return "constant"
+    fed = [v for v in node.operands if not anchors.nearest_weights([v])]
+    return "input" if fed else "data"
+
+
 def _factor(network: Network, node: Node) -> float:
     """The constant that a node multiplies by, 1 if none."""
     if node.primitive != "mul":
@@ -213,7 +235,7 @@ def _behind(flow: Flow, value: int) -> float:
         node = flow.nodes[number]
         others = [v for p, v in enumerate(node.operands) if p != position]
         if node.primitive == "mul" or (node.primitive == "div" and position == 0):
-            factor = _constant(flow, others[0])
+            factor = constant(flow, others[0])
             if factor is None:
                 break
             product *= factor if node.primitive == "mul" else 1 / (factor or 1.0)
@@ -223,7 +245,7 @@ def _behind(flow: Flow, value: int) -> float:
     return abs(product)
 
 
-def _constant(flow: Flow, value: int) -> float | None:
+def constant(flow: Flow, value: int) -> float | None:
     """A number that the program holds or computes from others; None if it is none."""
     known = flow.values[value]
     if known.literal is not None:
@@ -232,7 +254,7 @@ def _constant(flow: Flow, value: int) -> float | None:
         return None
     node = flow.nodes[known.maker]
     compute = _ARITHMETIC.get(node.primitive)
-    operands = [_constant(flow, v) for v in node.operands]
+    operands = [constant(flow, v) for v in node.operands]
     if compute is None or None in operands:
         return None
     found: float = compute(*operands)

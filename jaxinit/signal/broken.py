@@ -67,11 +67,12 @@ def _first(
             node = nodes[number]
             for how, column, among in together:
                 if node.primitive in among and share[column] > 0:
-                    return _found(network, node, how, float(share[column]))
+                    return describe(network, node, how, float(share[column]))
     return None
 
 
-def _found(network: Network, node: Node, how: str, share: float) -> dict[str, Any]:
+def describe(network: Network, node: Node, how: str, share: float) -> dict[str, Any]:
+    """An operation that breaks, as the evidence keeps it."""
     anchors, names = network.anchors, names_of(network)
     number = anchors.weights.get(anchors.flow.values[node.results[0]].maker or 0)
     near = anchors.nearest_weights(node.operands) if number is None else [number]

@@ -16,6 +16,7 @@ from jaxinit.program.run import replay
 from jaxinit.roles.network import Network
 from jaxinit.signal.between import NOWHERE, Front, names_of
 from jaxinit.signal.cells import suffix
+from jaxinit.signal.scores import Scores, find_scores
 from jaxinit.signal.squashing import maker_of, multiplied, record_slopes
 
 Array = jax.Array
@@ -44,6 +45,7 @@ class Curve(NamedTuple):
       layers: lengths of the loops around it, where these are over layers that are
         stacked in its row.
       function: one that squashes the value, with its shape.
+      scores: of a softmax over products of queries and keys, what is known of these.
     """
 
     what: What
@@ -53,6 +55,7 @@ class Curve(NamedTuple):
     gate: bool = False
     layers: tuple[int, ...] = ()
     function: tuple[Function, Shape] | None = None
+    scores: Scores | None = None
 
 
 def find_curves(network: Network, before: Sequence[Front]) -> list[Curve]:
@@ -90,8 +93,9 @@ def find_curves(network: Network, before: Sequence[Front]) -> list[Curve]:
         if sources and sources[0] in names:
             layers = _stacked(network.event(sources[0]), node.loops)
             row = names[sources[0]]
-            found.append(Curve(what, row, node.at, axis, gate, layers))
-    if network.structure.attentions:
+            scores = find_scores(flow, node) if what == "softmax" else None
+            found.append(Curve(what, row, node.at, axis, gate, layers, scores=scores))
+    if network.structure.attentions or any(_mixes(front) for front in before):
         for number, event in zip(
             network.sites.numbers, network.sites.events, strict=True
         ):
@@ -105,6 +109,12 @@ def find_curves(network: Network, before: Sequence[Front]) -> list[Curve]:
         if front.source is not None
     ]
     return found
+
+
+def _mixes(front: Front) -> bool:
+    """Whether positions are mixed in front of a layer, as over a graph."""
+    given = front.facts["product"] in ("constant", "input")
+    return given or any(name.startswith("scatter") for name in front.facts["by"])
 
 
 def _squashed(
@@ -193,6 +203,7 @@ def by_layer(curve: Curve, records: np.ndarray) -> list[dict[str, Any]]:
             "row": curve.row + suffix(index),
             "gate": curve.gate,
             **({} if curve.function is None else _usual(curve.function[1])),
+            **({} if curve.scores is None else curve.scores._asdict()),
             **_fields(curve, records[(slice(None), *index)]),
         }
         for index in np.ndindex(*curve.layers)

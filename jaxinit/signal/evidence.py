@@ -5,6 +5,7 @@ it (equal units, saturation, zeros that steps unlock) does not hang on the seed.
 are simulated only where they can tell something, and only until they have told it.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -20,16 +21,24 @@ from jaxinit.roles.structure import Hints
 from jaxinit.signal.between import fronts
 from jaxinit.signal.broken import Find, find_broken
 from jaxinit.signal.bundle import Analysis, Raw, find_rolled
-from jaxinit.signal.curves import Curve, by_layer, find_curves, look
+from jaxinit.signal.curves import Curve, by_layer, find_curves
 from jaxinit.signal.engine import Engine
+from jaxinit.signal.infinite import find_infinite
+from jaxinit.signal.looking import Looked, look_at
 from jaxinit.signal.reach import Reach, reach
+from jaxinit.signal.recall import (
+    Recall,
+    Remembering,
+    find_remembering,
+    recall,
+    remembered,
+)
 from jaxinit.signal.records import SIZE
 from jaxinit.signal.trial import (
     NUM_STEPS,
     Awaited,
     Steps,
     TakeSteps,
-    spreads,
     take_steps,
     trained_leaves,
 )
@@ -54,20 +63,6 @@ class First(NamedTuple):
     mean_square: np.ndarray
 
 
-class Looked(NamedTuple):
-    """What one more forward pass of a seed tells.
-
-    Attributes:
-      curves: the records of the curves, in their order.
-      undefined: the share of the model's outputs that are NaN.
-      apart: `(params,)`: how far the units of each parameter are apart.
-    """
-
-    curves: list[Any]
-    undefined: Any
-    apart: Any
-
-
 class _Reading(NamedTuple):
     """What is read off a model once, and its programs, compiled when they first run."""
 
@@ -77,6 +72,9 @@ class _Reading(NamedTuple):
     look: Callable[[Sequence[Array], Array, Sequence[Array]], Looked]
     steps: TakeSteps
     broken: Find
+    infinite: Find
+    remembering: list[Remembering]
+    recall: Recall
 
 
 def gather(
@@ -95,7 +93,11 @@ def gather(
       were taken at most; ``curves``: of squashing functions, softmaxes, tokens and
       layers' inputs; ``fronts``: by row what lies in front of it; ``broken``: the
       operation that makes NaN, where one does; ``undefined``: the share of NaN among
-      the outputs; ``inputs``: mean and deviation of each. All of types that JSON knows.
+      the outputs, ``infinite``: of infinities that no mask wrote; ``recall``: by row
+      what a recurrence's last step depends on; ``losses``: of the outputs, and of
+      zeros in their place; ``inputs``: mean and deviation of each,
+      and how many times as large as usual its largest column is. All of types that
+      JSON knows.
     """
     analysis, inputs = engine.analysis, engine.inputs
     known = _read(network.traced, network.hints, analysis.loss, analysis.rolled)(
@@ -123,6 +125,13 @@ def gather(
     bad += [i for i, one in enumerate(looked) if one.undefined]
     if bad:
         broken = known.broken(*of(int(seeds[bad[0]])))
+    infinite = 0.0
+    if not bad and any(one.infinite for one in looked):
+        # It may be meant, as in a mask.
+        broken = known.infinite(*of(few[0]))
+        infinite = float(np.mean([one.infinite for one in looked])) if broken else 0.0
+    recalled = few if known.remembering else []
+    profiles = [jax.device_get(known.recall(*of(seed))) for seed in recalled]
     records = [np.stack(each) for each in zip(*(x.curves for x in looked), strict=True)]
     return {
         "seeds": len(few),
@@ -130,6 +139,9 @@ def gather(
         "fronts": known.fronts,
         "broken": broken,
         "undefined": float(np.mean([one.undefined for one in looked])),
+        "infinite": infinite,
+        "losses": np.mean([one.losses for one in looked], axis=0).tolist(),
+        "recall": remembered(known.remembering, profiles),
         "params": _params(network, known.reach, first, looked, steps),
         "curves": [
             entry
@@ -153,6 +165,7 @@ def _read(
             sites = network.sites
             before = fronts(network)
             curves = find_curves(network, before)
+            remembering = find_remembering(network)
             repeats = find_rolled(analysis, plan_taps(sites.numbers, sites.events))
             # A look reads what a pass makes many times: it counts as much as steps.
             options = quick_options(sites, 3 * NUM_SEEDS * NUM_STEPS)
@@ -161,34 +174,20 @@ def _read(
                     curves,
                     {front.row: front.facts for front in before},
                     reach(network),
-                    jax.jit(_look(network, curves), compiler_options=options),
+                    jax.jit(
+                        look_at(network, curves, analysis.loss),
+                        compiler_options=options,
+                    ),
                     take_steps(network, analysis.loss, repeats, options),
                     find_broken(network),
+                    find_infinite(network),
+                    remembering,
+                    jax.jit(recall(network, remembering), compiler_options=options),
                 )
             )
         return made[0]
 
     return of
-
-
-def _look(
-    network: Network, curves: Sequence[Curve]
-) -> Callable[[Sequence[Array], Array, Sequence[Array]], Looked]:
-    watched = look(network, curves)
-
-    def run(variables: Sequence[Array], key: Array, inputs: Sequence[Array]) -> Looked:
-        outputs, records = watched(variables, key, inputs)
-        floats = [out for out in outputs if jnp.issubdtype(out.dtype, jnp.inexact)]
-        count = sum(out.size for out in floats)
-        # An infinity may be meant, as in a mask.
-        undefined = sum((jnp.isnan(out).sum() for out in floats), jnp.zeros((), int))
-        return Looked(
-            [records[number] for number in range(len(curves))],
-            undefined / max(count, 1),
-            spreads(network, variables),
-        )
-
-    return run
 
 
 def _first(network: Network, raw: Raw) -> First:
@@ -238,6 +237,7 @@ def _params(
             "roles": sorted(param.roles),
             "reached": param.leaf in paths.any,
             "differentiable": param.leaf in paths.differentiable,
+            "stopped": param.leaf in paths.stopped,
             "fan_in": None if use is None else use.fan_in,
             "out_axes": 0 if use is None else len(use.out_axis),
             "layers": list(param.layers),
@@ -270,7 +270,16 @@ def _is_float(x: Array) -> bool:
 
 def _input(x: np.ndarray) -> dict[str, float]:
     wide = x.astype(np.float64)
+    spread = 1.0
+    if wide.ndim > 1 and wide.shape[-1] > 2:
+        sizes = np.sqrt((wide**2).mean(axis=tuple(range(wide.ndim - 1))))
+        middle = float(np.median(sizes))
+        spread = float(sizes.max()) / middle if middle > 0 else 1.0
     wide = wide[np.isfinite(wide)]
     if not wide.size:
         wide = np.zeros(1)
-    return {"mean": float(wide.mean()), "std": float(wide.std())}
+    return {
+        "mean": float(wide.mean()),
+        "std": float(wide.std()),
+        "columns": spread if math.isfinite(spread) else 1.0,
+    }

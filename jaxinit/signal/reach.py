@@ -9,6 +9,8 @@ from jaxinit.roles.network import Network
 # Primitives whose derivative is zero by definition. Comparisons and casts to integers
 # are told by their type.
 _FLAT = frozenset({"stop_gradient", "round", "floor", "ceil", "sign"})
+# What lies between a maximum and its stop in `softmax` and `logsumexp`.
+_AROUND = frozenset("select_n max broadcast_in_dim reshape is_finite".split())
 
 
 class Reach(NamedTuple):
@@ -17,10 +19,12 @@ class Reach(NamedTuple):
     Attributes:
       any: by whatever operations.
       differentiable: by operations that have a derivative, throughout.
+      stopped: by a ``stop_gradient`` that the model's author wrote, on some path.
     """
 
     any: frozenset[int]
     differentiable: frozenset[int]
+    stopped: frozenset[int]
 
 
 def reach(network: Network) -> Reach:
@@ -35,7 +39,21 @@ def reach(network: Network) -> Reach:
     return Reach(
         _leaves(network, list(flow.outputs), lambda node, position: True),
         _leaves(network, floats, smooth),
+        _leaves(network, _stops(flow), lambda node, position: True),
     )
+
+
+def _stops(flow: Flow) -> list[int]:
+    """What is stopped on the way to the output, but maxima that softmaxes subtract."""
+    everything = flow.upstream(flow.outputs, lambda node, position: True)
+    nodes = [flow.nodes[index] for index in everything]
+    stopped = [n.operands[0] for n in nodes if n.primitive == "stop_gradient"]
+    return [value for value in stopped if not _is_maximum(flow, value)]
+
+
+def _is_maximum(flow: Flow, value: int) -> bool:
+    near = flow.upstream([value], lambda node, position: node.primitive in _AROUND)
+    return any(flow.nodes[index].primitive == "reduce_max" for index in near)
 
 
 def _leaves(

@@ -6,7 +6,7 @@ from jaxinit.report.findings import Finding
 from jaxinit.report.measured import Measured
 from jaxinit.verdict import remedies
 from jaxinit.verdict.evidence import entering, row_called, weight_gain
-from jaxinit.verdict.inputs import judge_inputs
+from jaxinit.verdict.inputs import judge_blank, judge_inputs
 from jaxinit.verdict.memory import judge_memory
 from jaxinit.verdict.non_finite import judge_non_finite
 from jaxinit.verdict.precision import judge_precision
@@ -29,6 +29,9 @@ def find_causes(report: Measured, moved: Sequence[Finding]) -> list[Finding]:
       report: with evidence.
       moved: what grows or shrinks with depth.
     """
+    blank = judge_blank(report)
+    if blank:
+        return blank
     inputs = judge_inputs(report)
     found = [*judge_non_finite(report), *judge_steps(report), *inputs]
     sizes = judge_sizes(report)
@@ -51,6 +54,8 @@ def find_causes(report: Measured, moved: Sequence[Finding]) -> list[Finding]:
 
 def unexplained(findings: list[Finding], causes: list[Finding]) -> list[Finding]:
     """The findings that do not follow from a cause."""
+    if any(cause.kind == "input" and cause.value == 0 for cause in causes):
+        return []  # of zeros nothing tells how a model treats data
     kinds = {cause.kind for cause in causes} - _SETTLED
     if not kinds:
         return findings

@@ -295,7 +295,9 @@ def _by_size(report: Measured, current: Current) -> list[Finding]:
                     f"{what}, {'above' if growing else 'below'} {bound:g}, where "
                     "no healthy network is."
                 ),
-                remedy=remedies.for_flow(report, gradient=gradient, growing=growing),
+                remedy=remedies.for_size(
+                    report, current.names[where], gradient=gradient, growing=growing
+                ),
             )
         ]
     return []

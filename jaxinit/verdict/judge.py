@@ -24,7 +24,7 @@ from jaxinit.verdict.currents import (
 )
 from jaxinit.verdict.few_seeds import judge_few_seeds, settled
 from jaxinit.verdict.given_weights import NOT_JUDGED, is_given, keeping
-from jaxinit.verdict.readout import judge_readout
+from jaxinit.verdict.readout import judge_loss, judge_readout
 from jaxinit.verdict.single_layers import MIN_SAMPLES, judge_layers
 from jaxinit.verdict.steps import silent, step_remarks
 from jaxinit.verdict.zeros import judge_zeros, zero_by_initialization
@@ -70,7 +70,7 @@ def judge(report: Report) -> tuple[Finding, ...]:
     if few and not is_given(report) and not settled(findings, report, currents):
         findings = few
     if {f.kind for f in findings} <= {"seed-unstable", "unreached"}:
-        findings += judge_readout(report)
+        findings += judge_readout(report) or judge_loss(report)
     if is_given(report):
         kept = [f for f in findings if f.kind not in NOT_JUDGED]
         findings = [keeping(report, f) for f in kept]

@@ -6,10 +6,13 @@ import warnings
 import numpy as np
 
 from jaxinit.report.findings import Finding
-from jaxinit.report.measured import Measured
+from jaxinit.report.measured import Measured, Row
 from jaxinit.report.numbers import compact
-from jaxinit.verdict.evidence import finding, has_role
+from jaxinit.verdict.evidence import finding, has_role, row_called
 from jaxinit.verdict.trend import line
+
+# Bits per step back in time, the row, and how many steps there are.
+Found = tuple[float, Row, int]
 
 MIN_STEPS = 8
 # An LSTM whose forget gate starts half open keeps 0.5 per step and 1.4 steps.
@@ -32,6 +35,10 @@ def judge_memory(report: Measured) -> list[Finding]:
         slope = _slope(profile)
         if slope is not None:
             found.append((slope, row, profile.shape[1]))
+    return _exploding(report, found) or _vanishing(report, found)
+
+
+def _exploding(report: Measured, found: list[Found]) -> list[Finding]:
     if not found:
         return []
     slope, row, steps = max(found, key=lambda f: f[0])
@@ -48,6 +55,15 @@ def judge_memory(report: Measured) -> list[Finding]:
                 _radius(report),
             )
         ]
+    return []
+
+
+def _vanishing(report: Measured, found: list[Found]) -> list[Finding]:
+    read_out = _read_out(report)
+    known = [read_out.get(f[1].name, f) for f in found]
+    found = [f for f in known if f[1].name not in _iterating(report)]
+    if not found:
+        return []
     slope, row, steps = min(found, key=lambda f: f[0])
     length = math.inf if slope >= 0 else -1 / (slope * math.log(2))
     if length > SHORTEST:
@@ -69,6 +85,29 @@ def judge_memory(report: Measured) -> list[Finding]:
             else _radius(report),
         )
     ]
+
+
+def _read_out(report: Measured) -> dict[str, Found]:
+    """By row the slope of what the last step depends on, where all are read out.
+
+    The last step itself is left out: it depends on its own values directly.
+    """
+    found = {}
+    for name, facts in report.evidence.get("recall", {}).items():
+        profile = np.array(facts["profile"], np.float64)[:, :-1]
+        row = row_called(report, name)
+        if row is None or profile.shape[1] < MIN_STEPS - 1:
+            continue
+        slope = _slope(profile)
+        if slope is not None:
+            found[row.name] = (slope, row, profile.shape[1] + 1)
+    return found
+
+
+def _iterating(report: Measured) -> set[str]:
+    """Rows at each of whose steps the same data comes in: fixed points."""
+    recalled = report.evidence.get("recall", {})
+    return {name for name, facts in recalled.items() if facts["again"]}
 
 
 def _radius(report: Measured) -> str:

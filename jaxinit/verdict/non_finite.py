@@ -29,8 +29,11 @@ _OPERATIONS = {
         "a division of 0 by the root of 0",
         "x / jnp.sqrt(s + 1e-6)  # {behind}: the 1e-6 under the root",
     ),
-    ("div", "nan"): ("a division of 0 by 0", "x / (d + 1e-6)  # {behind}"),
-    ("div", "inf"): ("a division by 0", "x / (d + 1e-6)  # {behind}"),
+    ("div", "nan"): (
+        "a division of 0 by 0",
+        "x / jnp.where(d == 0, 1.0, d)  # {behind}",
+    ),
+    ("div", "inf"): ("a division by 0", "x / jnp.where(d == 0, 1.0, d)  # {behind}"),
     ("rsqrt", "inf"): (
         "the inverse of the root of 0",
         "jax.lax.rsqrt(s + 1e-6)  # {behind}",
@@ -44,11 +47,27 @@ _OPERATIONS = {
         "jnp.where(mask, s, -1e9)  # {behind}: a finite fill, or no such row",
     ),
 }
+_RANGE = (
+    "numbers beyond the dtype's range",
+    "kernel_init=jaxinit.lecun_normal()  # {behind} and before it, or x = "
+    "nn.LayerNorm()(x): the signal grows without bound",
+)
+_NARROW = (
+    _RANGE[0],
+    "x = x.astype(jnp.float32)  # {behind}: sums and squares leave what float16 holds",
+)
 for _product in ("dot_general", "conv_general_dilated"):
-    _OPERATIONS[_product, "inf"] = _OPERATIONS[_product, "nan"] = (
-        "numbers beyond the dtype's range",
-        "kernel_init=jaxinit.lecun_normal()  # {behind} and before it, or x = "
-        "nn.LayerNorm()(x): the signal grows without bound",
+    _OPERATIONS[_product, "inf"] = _OPERATIONS[_product, "nan"] = _RANGE
+for _arc in ("acos", "asin"):
+    _OPERATIONS[_arc, "nan"] = (
+        "an arc of what is beyond 1",
+        "jnp.arccos(jnp.clip(s, -0.999, 0.999))  # {behind}: at 1 the slope is "
+        "infinite",
+    )
+for _extreme in ("reduce_max", "reduce_min"):
+    _OPERATIONS[_extreme, "empty"] = (
+        "an extreme over entries that are all masked",
+        "y = jnp.where(mask.any(axis), y, 0.0)  # {behind}: where all is masked",
     )
 _OPERATIONS["sub", "nan"] = _OPERATIONS["exp", "nan"]
 _ANY = (
@@ -60,11 +79,11 @@ _ANY = (
 def judge_non_finite(report: Measured) -> list[Finding]:
     """The operation that makes the first NaN, if simulated steps met one."""
     broken = [n for n, e in params(report).items() if e.get("nonfinite")]
-    undefined = report.evidence.get("undefined", 0.0)
-    if not broken and not undefined:
+    found: dict[str, Any] | None = report.evidence.get("broken")
+    shares = (report.evidence.get(what, 0.0) for what in ("undefined", "infinite"))
+    if not broken and not any(shares):
         return []
     share = max((params(report)[n]["nonfinite"] for n in broken), default=1.0)
-    found: dict[str, Any] | None = report.evidence.get("broken")
     where = _forward(report)
     metric, what = "frac_nonfinite", f"The output of {where}"
     if where is None:
@@ -83,6 +102,8 @@ def judge_non_finite(report: Measured) -> list[Finding]:
         row, how = at.name, "root" if found["root"] else found["how"]
         maker = f" ({found['primitive']}, {compact(100 * found['share'])}% of it)"
         cause, mend = _OPERATIONS.get((found["primitive"], how), _ANY)
+        if (cause, mend) == _ANY and how == "inf":
+            cause, mend = _NARROW if at.dtype == "float16" else _RANGE
     return [
         finding(
             "non-finite",

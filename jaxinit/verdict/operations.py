@@ -8,6 +8,12 @@ LARGE_FACTOR = 3.0
 """Constants from here on are worth a name: gains of activations are below 2, but for
 functions like the sigmoid that no gain mends, and SIREN multiplies by 30."""
 
+_PRODUCTS = {
+    "constant": "a product with a constant matrix",
+    "input": "a product with a matrix that is fed in",
+    "data": "a product of two signals that layers make",
+}
+
 
 def named(report: Measured, row: str) -> str:
     """What lies in front of a row, in words."""
@@ -20,7 +26,7 @@ def named(report: Measured, row: str) -> str:
     if any(p.startswith("scatter") for p in by):
         return "a sum over neighbours"
     if "dot_general" in by:
-        return "a product with a constant matrix"
+        return _PRODUCTS.get(facts.get("product", ""), "a matrix product")
     if facts.get("factor", 1.0) > LARGE_FACTOR:
         return f"a factor of {compact(facts['factor'])}"
     return "an operation" + (f" ({', '.join(sorted(by))})" if by else "")
@@ -50,6 +56,11 @@ def mend(report: Measured, row: str, ratio: float) -> str | None:
         return (
             "h = jax.ops.segment_sum(x[s], r, n) / degree[:, None]  # the mean over "
             "neighbours"
+        )
+    if facts.get("product") == "data" and ratio > 1:
+        return (
+            "h = (a @ b) / jnp.sqrt(a.shape[-1])  # in front of "
+            f"{row}: a sum of d products of two signals has d times their square"
         )
     if "dot_general" in by and ratio > 1:
         return (

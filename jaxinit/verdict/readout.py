@@ -15,6 +15,8 @@ from jaxinit.verdict.evidence import finding, front, has_role, weight_gain
 LOGITS, GAIN, LEAST = 12.0, 16.0, 3.0
 # Below as much the logits follow from what enters, which is judged by itself.
 OWN = 6.0
+# A loss is so many times that of zeros; outputs of rms 5 where targets have 1.
+WORSE = 25.0
 
 
 def judge_readout(report: Measured) -> list[Finding]:
@@ -54,6 +56,31 @@ def judge_readout(report: Measured) -> list[Finding]:
                 "what enters it is large."
             ),
             _remedy(report, row, own),
+        )
+    ]
+
+
+def judge_loss(report: Measured) -> list[Finding]:
+    """A given loss that is far above that of outputs which are all zero.
+
+    Zeros are equal odds, log(classes) in a cross-entropy, and the mean of targets
+    that are normalized; a loss that is zero or less of them says nothing.
+    """
+    loss, nothing = report.evidence.get("losses", (math.nan, math.nan))
+    layers = [row for row in report.rows if row.kind == "layer"]
+    if not layers or not 0 < nothing < math.inf or not loss > WORSE * nothing:
+        return []
+    row = layers[-1].name
+    return [
+        finding(
+            "loss-at-init",
+            "loss",
+            row,
+            loss,
+            f"The loss is {compact(loss)} where outputs of 0 would have "
+            f"{compact(nothing)}: what is made of {row} is far too large.",
+            f"y = y / {compact(loss / nothing)}  # behind {row}: outputs near 0 first, "
+            "or a temperature that is so many times as high",
         )
     ]
 

@@ -10,7 +10,9 @@ from jaxinit.verdict.evidence import (
     entering,
     front,
     has_role,
+    is_added,
     leaving,
+    of_param,
     stored_gain,
     weight_gain,
 )
@@ -93,6 +95,26 @@ def for_flow(report: Measured, *, gradient: bool, growing: bool) -> str:
     if name in TANH_LIKE and gradient:
         return f"kernel_init=jaxinit.orthogonal(1.0)  # the edge of chaos of {name}"
     return for_activation(name)
+
+
+def for_size(report: Measured, name: str, *, gradient: bool, growing: bool) -> str:
+    """The remedy for a layer of a size that no healthy network has.
+
+    Args:
+      report: whose layers and activations to look at.
+      name: the layer's row.
+      gradient: whether its gradient has that size.
+      growing: whether it is too large.
+
+    Returns:
+      One line of code, with a comment where that needs one.
+    """
+    row = report.rows[report.layers.index(name)]
+    added = [of_param(report, n) for n in row.params if is_added(report, n)]
+    square = sum(entry.get("mean_square", 0.0) for entry in added)
+    if growing and not gradient and square > (leaving(report, name) or math.inf) / 2:
+        return f"bias_init=jaxinit.zeros  # of {name}, whose bias is all that is large"
+    return for_flow(report, gradient=gradient, growing=growing)
 
 
 def for_slope(report: Measured, slope: float, *, gradient: bool) -> str:

@@ -9,6 +9,7 @@ from jaxinit.report.numbers import compact
 from jaxinit.verdict.evidence import (
     curves,
     finding,
+    front,
     leaving,
     row_called,
     weight_gain,
@@ -28,6 +29,9 @@ BOTH_ENDS = 0.1
 # 1 - sum w^2 over what equal weights give: 0.94 in a healthy GPT, 0.03 with logits of
 # deviation 60.
 SPREAD = 0.25
+# Times what products of unit queries and keys have to be divided by; without any
+# division heads of 16 have 4.
+UNDIVIDED = 2.0
 # Below as much a kernel has the scale of the usual schemes.
 USUAL = 3.0
 
@@ -105,23 +109,58 @@ def _smaller(report: Measured, row: Row, function: str) -> str:
 
 
 def _softmax(report: Measured, row: Row, curve: dict[str, Any]) -> Finding:
+    message = (
+        f"The softmax over {curve['keys']:.0f} entries that {row.name} feeds is "
+        f"nearly one-hot: its largest weight is {curve['largest']:.2f} in the mean, "
+        f"and its spread {compact(curve['spread'])} of what equal weights have."
+    )
+    if _is_scaled_up(curve):
+        message += (
+            f" Its scores add up {curve['terms']} products, and are multiplied by "
+            f"{compact(curve['factor'])} where {compact(curve['terms'] ** -0.5)} keeps "
+            "them at deviation 1."
+        )
     return finding(
         "saturated",
         "softmax",
         row.name,
         curve["spread"],
-        f"The softmax over {curve['keys']:.0f} entries that {row.name} feeds is "
-        f"nearly one-hot: its largest weight is {curve['largest']:.2f} in the mean, "
-        f"and its spread {compact(curve['spread'])} of what equal weights have.",
-        _logits(report, row),
+        message,
+        _logits(report, row, curve),
     )
 
 
-def _logits(report: Measured, row: Row) -> str:
+def _is_scaled_up(curve: dict[str, Any]) -> bool:
+    """Whether scores are much larger than products of unit queries and keys are."""
+    terms = curve.get("terms", 1)
+    return bool(terms > 1 and curve["factor"] > UNDIVIDED * terms**-0.5)
+
+
+def _logits(report: Measured, row: Row, curve: dict[str, Any]) -> str:
     gain = weight_gain(report, row)
     if gain is not None and gain > USUAL:
         return (
             "kernel_init=jaxinit.lecun_normal()  # for query and key, whose mean "
             f"square is {compact(gain)}/fan_in: logits of deviation 1"
         )
-    return "logits / jnp.sqrt(head_dim)  # products of d terms have deviation sqrt(d)"
+    if _is_scaled_up(curve):
+        instead = ""
+        if not math.isclose(curve["factor"], 1.0):
+            instead = f", in place of a factor of {compact(curve['factor'])}"
+        return (
+            f"scores = q @ k.T / jnp.sqrt({curve['terms']})  # of the queries from "
+            f"{row.name}{instead}"
+        )
+    if "terms" not in curve:
+        return _no_scores(report, row)
+    return (
+        f"x = nn.LayerNorm()(x)  # in front of {row.name}: the scores have the usual "
+        "scale, and what they are made of has not"
+    )
+
+
+def _no_scores(report: Measured, row: Row) -> str:
+    """Where a softmax takes what a layer makes: a router, a gate, a policy."""
+    rms = math.sqrt(leaving(report, row.name) or 1.0)
+    rms *= front(report, row.name).get("behind", 1.0)
+    return f"z = z / {compact(rms)}  # behind {row.name}, in front of the softmax"

@@ -1,5 +1,6 @@
 """What a few gradient steps left as it was: trapped, unreached and equal parameters."""
 
+from functools import partial
 from typing import Any
 
 from jaxinit.report.findings import Finding
@@ -17,6 +18,7 @@ def judge_steps(report: Measured) -> list[Finding]:
         *_symmetric(report),
         *_trapped(report),
         *_unreached(report),
+        *_broken_off(report),
     ]
 
 
@@ -30,11 +32,11 @@ def step_remarks(report: Measured) -> list[str]:
             f"Unlocked by the first updates: the gradient of {some(late)} is exactly "
             "zero at initialization and not after a few simulated steps."
         )
-    cut = [n for n, e in known.items() if _is_cut(e)]
+    cut = [n for n, e in known.items() if _is_cut(e) and e.get("stopped", True)]
     if cut:
         notes.append(
             f"Cut off on purpose: {some(cut)} reach the output only through what has "
-            "no derivative (stop_gradient, rounding, an index)."
+            "no derivative (stop_gradient)."
         )
     return notes
 
@@ -145,6 +147,33 @@ def _unreached(report: Measured) -> list[Finding]:
             f"The output does not depend on {some(lost)}: no path leads from "
             f"{'it' if len(lost) == 1 else 'them'} to what the model returns.",
             "use the layer's result in what the model returns, or remove the layer",
+        )
+    ]
+
+
+def _broken_off(report: Measured) -> list[Finding]:
+    """Parameters that a path without a derivative leads from, and no stop_gradient."""
+    cut = [
+        n
+        for n, e in params(report).items()
+        if _is_cut(e) and not e.get("stopped", True)
+    ]
+    rows = [row for row in map(partial(row_of, report), cut) if row is not None]
+    if not rows or not any(e["differentiable"] for e in params(report).values()):
+        return []
+    order = {row.name: i for i, row in enumerate(report.rows)}
+    last = max(rows, key=lambda name: order[name])
+    return [
+        finding(
+            "vanishing",
+            "wgrad_norm",
+            last,
+            0.0,
+            f"No gradient reaches {some(cut)}: the way to the output leads through "
+            "what has no derivative (rounding, an index, a comparison), and no "
+            "stop_gradient says that it is meant.",
+            f"x + jax.lax.stop_gradient(f(x) - x)  # straight through, behind {last}; "
+            "or stop_gradient(x), if the cut is meant",
         )
     ]
 

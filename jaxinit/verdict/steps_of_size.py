@@ -16,6 +16,7 @@ from jaxinit.report.measured import Measured, Row
 from jaxinit.report.numbers import compact
 from jaxinit.verdict import operations, remedies
 from jaxinit.verdict.evidence import (
+    curves,
     entering,
     fan_in,
     finding,
@@ -125,6 +126,9 @@ def _in_front(report: Measured, row: Row) -> Finding | None:
     pools = {"reduce_sum", "reduce_window_sum", "dot_general"} & set(by)
     if FALL < ratio < most or (ratio < FALL and pools):
         return None
+    gates = [name for name in names if ratio < 1 and _is_gate(report, name)]
+    if gates:
+        return _closed(report, gates[0], row.name, ratio)
     last = names[-1]
     verb = "multiplies" if ratio > 1 else "shrinks"
     return finding(
@@ -138,6 +142,26 @@ def _in_front(report: Measured, row: Row) -> Finding | None:
         "the signal.",
         operations.mend(report, row.name, ratio)
         or f"h = h * {compact(1 / math.sqrt(ratio))}  # between {last} and {row.name}",
+    )
+
+
+def _is_gate(report: Measured, name: str) -> bool:
+    """Whether a layer makes a gate that is closed, by nothing but its bias."""
+    return any(
+        c["gate"] and c["row"] == name and c["mean"] < 0 and c["high"] == 0
+        for c in curves(report, "logistic")
+    )
+
+
+def _closed(report: Measured, gate: str, behind: str, ratio: float) -> Finding:
+    return finding(
+        "saturated",
+        "slope",
+        gate,
+        ratio,
+        f"The gate that {gate} makes is closed: it lets {compact(ratio)} of the second "
+        f"moment through to {behind}, and no skip leads around it.",
+        "bias_init=jaxinit.zeros  # of the gate: it starts half open",
     )
 
 

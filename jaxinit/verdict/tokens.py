@@ -9,6 +9,15 @@ from jaxinit.verdict.evidence import curves, finding, row_called
 # has 5e-4 at block 15, attention without skips 0 from block 3 on.
 COLLAPSED, DISTINCT = 2e-3, 0.1
 
+_ATTENTION = (
+    "x = x + attention(norm(x))  # skips around attention, with the norm inside the "
+    "branch (pre-LN), keep positions apart"
+)
+_MIXING = (
+    "x = x + mix(norm(x))  # skips around what mixes positions, a graph's matrix or a "
+    "mean, keep these apart; or fewer layers"
+)
+
 
 def judge_tokens(report: Measured) -> list[Finding]:
     """The first layer from which on positions are alike, if they are to the end."""
@@ -32,7 +41,6 @@ def judge_tokens(report: Measured) -> list[Finding]:
             f"All positions carry nearly the same vector from {name} on: "
             f"1 - cosine between them falls from {compact(1 - known[0]['cos'])} to "
             f"{compact(1 - known[-1]['cos'])}.",
-            "x = x + attention(norm(x))  # skips around attention, with the norm "
-            "inside the branch (pre-LN), keep positions apart",
+            _ATTENTION if curves(report, "softmax") else _MIXING,
         )
     ]

@@ -560,7 +560,7 @@ FAULTY = [
         lambda m, x: D(5)(jnp.log(relu(D(32)(x)))),
         "non-finite",
         "",
-        mlp(1),
+        lambda m, x: D(5)(jnp.log(relu(D(32)(x)) + 1e-6)),
         X,
     ),
     Planted(

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 from jaxinit.report.findings import Finding
 from jaxinit.report.measured import Measured
-from jaxinit.report.numbers import some
 from jaxinit.signal.remedies import laws
 from jaxinit.signal.remedies.as_named import Found, as_named
-from jaxinit.signal.remedies.candidate import NORMALIZE, Candidate
+from jaxinit.signal.remedies.candidate import BY_COLUMN, NORMALIZE, Candidate
 from jaxinit.signal.remedies.of_size import of_size
-from jaxinit.verdict.evidence import params
+from jaxinit.verdict.evidence import curves, params
 from jaxinit.verdict.given_weights import is_given
+from jaxinit.verdict.inputs import APART
 from jaxinit.verdict.remedies import common_activation
 from jaxinit.verdict.steps_of_size import LARGEST
 
@@ -79,7 +79,7 @@ def _dead(report: Measured, finding: Finding) -> Found:
 
 def _saturated(report: Measured, finding: Finding) -> Found:
     if finding.metric == "softmax":
-        yield from _attention(report)
+        yield from _attention(report, finding)
         return
     one = laws.kernels_of(report, finding.row)
     bias = _biases(report, laws.params_of(report, finding.row, "bias", "gate_bias"))
@@ -97,26 +97,26 @@ def _saturated(report: Measured, finding: Finding) -> Found:
     yield _normalized(report)
 
 
-def _attention(report: Measured) -> Found:
+def _attention(report: Measured, finding: Finding) -> Found:
     """Queries and keys of another size: what 1/sqrt(head_dim) would do as well."""
     pair = laws.having(report, "query", "key")
     queries = [n for n in laws.having(report, "query") if "shape" in params(report)[n]]
-    shapes = [params(report)[n]["shape"] for n in queries]
     gains = [
         e["mean_square"] * e["fan_in"]
         for e in (params(report)[n] for n in pair)
         if e.get("fan_in") and "mean_square" in e
     ]
     divided = None
-    if shapes and shapes[0]:
-        size = int(shapes[0][-1])
-        change = laws.changed(report, queries, f"w / {math.sqrt(size):.4g}")
-        divided = replace(
-            change,
-            code=f"logits = logits / jnp.sqrt({size})",
-            where=f"q @ k.T of the queries from {some(queries)}",
-            simulates=True,
-        )
+    line, _, where = (finding.remedy or "").partition("  # ")
+    known = [
+        c
+        for c in curves(report, "softmax")
+        if c["row"].split("[")[0] == (finding.row or "").split("[")[0] and "terms" in c
+    ]
+    if queries and known and line.startswith("scores"):
+        times = math.sqrt(known[0]["terms"]) * known[0]["factor"]
+        change = laws.changed(report, queries, f"w / {times:.4g}")
+        divided = replace(change, code=line, where=where, simulates=True)
     drawn = laws.kernels(report, pair, laws.LECUN)
     if gains and max(gains) > LARGEST:
         yield drawn
@@ -235,7 +235,13 @@ def _normalized(report: Measured) -> Candidate | None:
     fed = report.evidence.get("inputs", ())
     if all(abs(x["mean"]) < 0.5 and 0.5 < x["std"] < 2 for x in fed):
         return None
-    return Candidate(NORMALIZE, "with the training data's", normalize=True)
+    columns = any(x.get("columns", 1.0) > APART for x in fed)
+    return Candidate(
+        BY_COLUMN if columns else NORMALIZE,
+        "with the training data's",
+        normalize=True,
+        by_column=columns,
+    )
 
 
 def _biases(report: Measured, names: list[str]) -> Candidate | None:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 NORMALIZE = "x = (x - x.mean()) / x.std()"
+BY_COLUMN = "x = (x - x.mean(0)) / (x.std(0) + 1e-6)"
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ class Candidate:
         matches a parameter takes it.
       base: the text of a scheme for all other parameters, if it is no rule.
       normalize: whether each input of real numbers is brought to mean 0 and
-        deviation 1.
+        deviation 1, as ``NORMALIZE`` says it.
+      by_column: whether as ``BY_COLUMN`` says it.
       simulates: whether ``code`` is a change of the model's code, of which the rules
         are as good as a simulation.
     """
@@ -33,6 +35,7 @@ class Candidate:
     rules: tuple[tuple[str, str], ...] = ()
     base: str | None = None
     normalize: bool = False
+    by_column: bool = False
     simulates: bool = False
 
     @property
@@ -64,6 +67,7 @@ class Candidate:
             rules=self.rules + other.rules,
             base=self.base or other.base,
             normalize=self.normalize or other.normalize,
+            by_column=self.by_column or other.by_column,
             simulates=self.simulates or other.simulates,
         )
         where = " and ".join(filter(None, (self.where, other.where)))

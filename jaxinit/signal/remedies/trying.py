@@ -160,7 +160,9 @@ def attempt(
         predict=False,
         metrics=(),
     )
-    fed = _normalized(prepared.fed) if candidate.normalize else prepared.fed
+    fed = prepared.fed
+    if candidate.normalize:
+        fed = _normalized(fed, candidate.by_column)
     try:
         made = scheme
         if candidate.scheme is not None:
@@ -183,9 +185,10 @@ def _next(report: Report, done: Sequence[Tried]) -> list[Candidate]:
     ]
 
 
-def _normalized(fed: Fed) -> Fed:
+def _normalized(fed: Fed, by_column: bool) -> Fed:
     """Each input of real numbers with mean 0 and deviation 1."""
-    return fed._replace(arrays=tuple(map(_standard, fed.arrays)))
+    make = _by_column if by_column else _standard
+    return fed._replace(arrays=tuple(map(make, fed.arrays)))
 
 
 def _standard(x: jax.Array) -> jax.Array:
@@ -195,3 +198,10 @@ def _standard(x: jax.Array) -> jax.Array:
     std = wide.std()
     scaled = (wide - wide.mean()) / jnp.where(std > 0, std, 1.0)
     return scaled.astype(x.dtype)
+
+
+def _by_column(x: jax.Array) -> jax.Array:
+    if not jnp.issubdtype(x.dtype, jnp.floating) or not x.ndim:
+        return x
+    wide = x.astype(jnp.result_type(x.dtype, jnp.float32))
+    return ((wide - wide.mean(0)) / (wide.std(0) + 1e-6)).astype(x.dtype)

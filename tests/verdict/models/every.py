@@ -6,13 +6,23 @@ from tests.verdict.models import (
     functional_models,
     healthy,
     linen_models,
+    newcomers,
     nnx_models,
     rare,
     strangers,
 )
 from tests.verdict.models.case import Faulty, Healthy
 
-_PAGES = (linen_models, nnx_models, functional_models, faults, healthy, rare, strangers)
+_PAGES = (
+    linen_models,
+    nnx_models,
+    functional_models,
+    faults,
+    healthy,
+    rare,
+    strangers,
+    newcomers,
+)
 
 
 def _faulty(case: planted.Planted) -> Faulty:

@@ -314,7 +314,7 @@ FAULTY = [
         (X,),
         "vanishing",
         "Dense",
-        stack(relu, 12, he, 64),
+        stack(nn.silu, 24, norm=True),
     ),
     Faulty(
         "dropout of 0.95",

@@ -1,5 +1,6 @@
 """Models that cause what no model of the other pages does, one for each sentence."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -28,8 +29,29 @@ def gated(bias):
     return lambda h: jnp.tile(h[:, :16] * jax.nn.hard_sigmoid(h[:, 16:] + bias), 2)
 
 
-def broken(name, operation):
-    return Faulty(name, between(operation), (X,), "non-finite", "a", HEALTHY_PAIR)
+def broken(name, operation, cured, x=X):
+    """An operation that breaks, and the same with what is printed for it."""
+    return Faulty(name, between(operation), (x,), "non-finite", "a", between(cured))
+
+
+def shares(h, safe=False):
+    total = relu(h).sum(-1, keepdims=True)
+    return 32 * relu(h) / (jnp.where(total == 0, 1.0, total) if safe else total)
+
+
+def per_large(h, safe=False):
+    """A mean over what is large, of which there may be nothing."""
+    count = (h > 1.5).sum(-1, keepdims=True)
+    return h / (jnp.where(count == 0, 1.0, count) if safe else count)
+
+
+def unit_rms(h, least=0.0):
+    return h * lax.rsqrt((h * h).mean(-1, keepdims=True) + least)
+
+
+def power(h):
+    ok = h > 0
+    return jnp.where(ok, jnp.where(ok, h, 1.0) ** 1.5, 0.0)
 
 
 def overflow(p, x):
@@ -96,12 +118,19 @@ class Scanned(nn.Module):
 
 
 FAULTY = [
-    broken("root of negative numbers", jnp.sqrt),
-    broken("logarithm of negative numbers", jnp.log),
-    broken("zero by zero", lambda h: relu(h) / relu(h)),
-    broken("one by zero", lambda h: 1 / relu(h)),
-    broken("inverse root of zero", lambda h: lax.rsqrt(relu(h))),
-    broken("arc cosine", jnp.arccos),
+    broken("root of negative numbers", jnp.sqrt, lambda h: jnp.sqrt(relu(h) + 1e-6)),
+    broken(
+        "logarithm of negative numbers",
+        jnp.log,
+        lambda h: jnp.log(nn.softplus(h) + 1e-6),
+    ),
+    broken("zero by zero", shares, partial(shares, safe=True), X.at[0].set(0.0)),
+    broken("one by zero", per_large, partial(per_large, safe=True)),
+    broken(
+        "inverse root of zero", unit_rms, partial(unit_rms, least=1e-6), X.at[0].set(0)
+    ),
+    broken("arc cosine", jnp.arccos, lambda h: jnp.arccos(jnp.clip(h, -0.999, 0.999))),
+    broken("power of negative numbers", lambda h: h**1.5, power),
     Faulty(
         "overflow",
         functional(
