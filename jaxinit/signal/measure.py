@@ -134,6 +134,7 @@ def _settings(
         "bytes_per_seed": programs.bytes_per_seed,
         "batch_size": prepared.analysis.batch,
         "weights": origin,
+        "keywords": prepared.network.traced.keywords,
         "inputs": list(prepared.fed.descriptions),
         "seeds_requested": len(how.seeds),
     }
