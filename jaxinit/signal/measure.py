@@ -104,7 +104,7 @@ def _how(prepared: Prepared, draw: Draw, origin: str) -> Plan:
     else:
         draws = origin == "drawn"
         seeds = seed_numbers(options.seeds, draws, prepared.network.sites)
-    check_draws(traced, draw.ignores_key, draw.depends_on_key)
+    check_draws(traced, draw.repeats(prepared.fed.arrays), len(seeds))
     return Plan(
         seeds,
         options.strategy,
