@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxinit.draw.pieces import DRAWS
@@ -77,7 +78,7 @@ def _holds(block: Block) -> bool:
 def _differ(value: Any) -> bool:
     """Whether an array holds real numbers, and more than one of them."""
     dtype = getattr(value, "dtype", None)
-    if dtype is None or not jax.dtypes.issubdtype(dtype, np.inexact):
+    if dtype is None or not jnp.issubdtype(dtype, jnp.inexact):
         return False
     array = np.asarray(value)
     return array.size > 1 and bool((array != array.flat[0]).any())
