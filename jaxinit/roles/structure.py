@@ -17,6 +17,7 @@ from jaxinit.roles.branches import Branch as Branch
 from jaxinit.roles.branches import find_branches
 from jaxinit.roles.parts import Part as Part
 from jaxinit.roles.parts import find_parts
+from jaxinit.roles.pieces import find_pieces
 from jaxinit.roles.readout import Ends, find_ends, numbers_of
 from jaxinit.roles.recurrence import Gate as Gate
 from jaxinit.roles.recurrence import find_gates, recurrent_layers
@@ -65,6 +66,8 @@ class Structure(NamedTuple):
       unclear: sums of two weighted paths of which the program does not tell whether
         one of them is a residual branch.
       parts: by leaf, the parts of fused kernels.
+      pieces: by leaf, for kernels cut along their inputs, which of these are summed
+        together.
     """
 
     roles: tuple[frozenset[str], ...]
@@ -75,6 +78,7 @@ class Structure(NamedTuple):
     output: int | None = None
     unclear: tuple[Unclear, ...] = ()
     parts: Mapping[int, tuple[Part, ...]] = {}
+    pieces: Mapping[int, tuple[frozenset[int], ...]] = {}
 
 
 class Hints(NamedTuple):
@@ -175,6 +179,7 @@ def read_structure(
         gates=gates,
         unclear=unclear,
         parts=find_parts(anchors, attentions),
+        pieces=find_pieces(anchors),
     )
 
 
