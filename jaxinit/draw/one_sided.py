@@ -35,12 +35,11 @@ def one_sided(
 def _one_sided(
     traced: Traced, leaves: tuple[int, ...], shapes: tuple[Any, ...]
 ) -> frozenset[int]:
-    draw = OwnDraw(traced, leaves)
     program = traced.init
     impl: Any = None if program is None else program.jaxpr.invars[0].aval.dtype
     with jax.ensure_compile_time_eval():
         inputs = [jnp.zeros(shape.shape, shape.dtype) for shape in shapes]
-        first = draw(jax.random.key(0, impl=impl), *inputs)
+        first = OwnDraw(traced, leaves)(jax.random.key(0, impl=impl), *inputs)
         found = [i for i, x in enumerate(first) if has_one_sign(x)]
         if not found:
             return frozenset()

@@ -66,6 +66,23 @@ def test_biases_on_one_side_of_zero_are_told(name, impl):
     assert one_sided(traced, [leaf], given.shapes) == ({leaf} if expected else set())
 
 
+@pytest.mark.parametrize("name", ["around 0", "steps"])
+def test_they_are_told_under_jit(name):
+    found = []
+
+    @jax.jit
+    def run(x):
+        given = arguments((jax.ShapeDtypeStruct(X.shape, X.dtype),), {})
+        init, _ = BIASES[name]
+        traced = trace(lambda rngs: nnx.Linear(8, 2, bias_init=init, rngs=rngs), given)
+        leaf = traced.params.index(("bias",))
+        found.append(one_sided(traced, [leaf], given.shapes) == {leaf})
+        return x
+
+    run(X)
+    assert found == [BIASES[name][1]]
+
+
 def softplus_layer(rngs):
     return Net(inverse_softplus_of_steps, rngs, width=8)
 
