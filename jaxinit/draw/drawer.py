@@ -9,7 +9,7 @@ from jaxinit._configuration import thread_pool
 from jaxinit._lapack import MAY_HANG
 from jaxinit._resources import cores
 from jaxinit.draw.evaluate import evaluate
-from jaxinit.draw.pieces import DRAWS, Piece, all_threefry
+from jaxinit.draw.pieces import Piece, all_threefry
 from jaxinit.draw.samplers import (
     Sampler,
     many_sampler,
@@ -20,8 +20,8 @@ from jaxinit.draw.samplers import (
 from jaxinit.draw.schedule import schedule
 from jaxinit.program import versions
 from jaxinit.program.primitives import factors_batches, is_key
-from jaxinit.program.program import Operand, Region, build
-from jaxinit.program.prune import body_marks, prune, reached
+from jaxinit.program.program import Operand, build
+from jaxinit.program.prune import prune, reached
 
 Made = TypeVar("Made")
 
@@ -31,13 +31,10 @@ class Drawer:
 
     Attributes:
       depends_on_key: for each output, whether the key can change it.
-      ignores_key: whether the program draws random numbers from a key that is not
-        derived from its own: every seed then gets the same numbers.
       reads_inputs: whether an output may depend on an input that is not the key.
     """
 
     depends_on_key: tuple[bool, ...]
-    ignores_key: bool
     reads_inputs: bool
 
     def __init__(self, program: versions.Program) -> None:
@@ -45,7 +42,6 @@ class Drawer:
         # Of the inputs only the first is the key; others may be keys of the model's.
         self._is_key = tuple(i == 0 for i, _ in enumerate(program.jaxpr.invars))
         self.depends_on_key = tuple(reached(block, self._is_key)[1])
-        self.ignores_key = _draws_elsewhere(block, self._is_key)
         others = [not mark for mark in self._is_key]
         self.reads_inputs = any(reached(block, others)[1])
         self._plan = plan = schedule(block)
@@ -202,16 +198,3 @@ def drawer(init: versions.Program) -> Drawer:
 def _asked(piece: Piece, wanted: dict[Operand | None, Any]) -> tuple[Any, ...]:
     """The shardings of a piece's outputs."""
     return tuple(wanted.get(output) for output in piece.outputs)
-
-
-def _draws_elsewhere(block: Region, marks: Sequence[bool]) -> bool:
-    """Whether ``block`` draws numbers that none of the marked inputs reaches."""
-    found, _ = reached(block, marks)
-    for node in block.nodes:
-        held = [operand in found for operand in node.operands]
-        if node.primitive in DRAWS and not any(held):
-            return True
-        bodies = body_marks(node, held)
-        if any(map(_draws_elsewhere, node.bodies, bodies)):
-            return True
-    return False

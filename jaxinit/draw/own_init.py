@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from jaxinit._caches import cached
 from jaxinit.draw.drawer import Drawer, drawer
+from jaxinit.draw.repeats import Repeats, repeats
 from jaxinit.models.arguments import zeros_like
 from jaxinit.models.trace import Traced
 from jaxinit.program import versions
@@ -16,18 +17,11 @@ Array = jax.Array
 
 
 class Draw(Protocol):
-    """Draws the leaves of parameters and state.
+    """Draws the leaves of parameters and state."""
 
-    Attributes:
-      depends_on_key: for each leaf, whether the key can change it.
-      ignores_key: whether random numbers are drawn from another key.
-    """
-
-    @property
-    def depends_on_key(self) -> tuple[bool, ...]: ...
-
-    @property
-    def ignores_key(self) -> bool: ...
+    def repeats(self, inputs: Sequence[Any]) -> Repeats:
+        """Whether all keys give the same parameters."""
+        ...
 
     def __call__(self, key: Array, *inputs: Any) -> list[Array]:
         """The leaves for one key."""
@@ -56,13 +50,14 @@ class OwnDraw:
                 program = versions.with_outputs(program, wanted)
             self._drawer = drawer(program)
 
-    @property
-    def depends_on_key(self) -> tuple[bool, ...]:
-        return () if self._drawer is None else self._drawer.depends_on_key
-
-    @property
-    def ignores_key(self) -> bool:
-        return self._drawer is not None and self._drawer.ignores_key
+    def repeats(self, inputs: Sequence[Any]) -> Repeats:
+        count = len(self._traced.params)
+        wanted = range(count) if self._wanted is None else self._wanted
+        if self._drawer is not None:
+            marks = zip(wanted, self._drawer.depends_on_key, strict=False)
+            if any(mark for leaf, mark in marks if leaf < count):
+                return "no"
+        return repeats(self._traced, [i for i in wanted if i < count], inputs)
 
     @property
     def reads_inputs(self) -> bool:

@@ -119,6 +119,11 @@ class Event:
     above: int = field(default=0, repr=False)
 
     @property
+    def weights(self) -> frozenset[int]:
+        """The leaves that it uses as weights."""
+        return frozenset(use.leaf for use in self.uses)
+
+    @property
     def order(self) -> tuple[int, ...]:
         """Sorts events by when their output is computed."""
         steps = tuple(i for step in self.at.path for i in step)

@@ -46,6 +46,7 @@ class Fact(NamedTuple):
       of: the event whose output it is, up to layout and constant factors.
       unary: set when it is an elementwise function of an event's output.
       statistic: whether it is computed from reductions of data alone.
+      rooted: whether it is a root of such a statistic, or was multiplied with one.
       scales: an event whose parameter scaled a statistic and waits to be applied.
       source: the input leaf that an integer value was taken from.
       latents: leaves that kernels among the parameters were applied to, which so may
@@ -54,7 +55,7 @@ class Fact(NamedTuple):
       masked: whether something was added that no parameter made, as masks are.
       one_hot: the input leaf whose integers it marks with a one each, -1 if unknown.
         Of a constant, whether it is the identity matrix.
-      spread: whether it has just been repeated along an axis.
+      spread: the axes along which it has just been repeated.
       part: which of how many equal blocks along the last axis of a value it is.
       spectrum: for a parameter value, over how many points it was Fourier transformed.
     """
@@ -66,11 +67,12 @@ class Fact(NamedTuple):
     of: int | None = None
     unary: Unary | None = None
     statistic: bool = False
+    rooted: bool = False
     scales: int | None = None
     source: int | None = None
     spectrum: int = 1
     one_hot: int | None = None
-    spread: bool = False
+    spread: tuple[int, ...] = ()
     latents: frozenset[int] = frozenset()
     masked: bool = False
     chain: Chain | None = None

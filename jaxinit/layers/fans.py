@@ -10,6 +10,8 @@ from jaxinit.program import versions
 from jaxinit.program.axes import Layout, Shape
 from jaxinit.program.primitives import CONTRACTIONS
 
+Axes = tuple[int, ...]
+
 
 class Roles(NamedTuple):
     """Which axes of a parameter are summed over, which ones number the outputs.
@@ -78,6 +80,36 @@ def convolving(equation: versions.Equation) -> Roles | None:
         return None
     rank = len(equation.outvars[0].aval.shape)
     return Roles((), (), (), (), 1, tuple(range(rank))[-1:])
+
+
+def summing(
+    equation: versions.Equation,
+    operand: int,
+    layout: Layout | None,
+    spread: Axes,
+    summed: Axes,
+) -> Roles | None:
+    """The role of a factor whose products with data are then summed: a weight's.
+
+    ``(x[..., None] * w).sum(-2)`` is ``x @ w``.
+
+    Args:
+      equation: the multiplication.
+      operand: which of its operands is the parameter.
+      layout: which of the leaf's axes lie along its axes.
+      spread: the axes along which the data was repeated.
+      summed: those that are summed over behind.
+    """
+    if layout is None or equation.primitive.name != "mul":
+        return None
+    shape: Shape = equation.invars[operand].aval.shape
+    other: Shape = equation.invars[1 - operand].aval.shape
+    mine = tuple(i for i, axes in enumerate(layout.axes) if axes and shape[i] > 1)
+    spread = (*spread, *(i for i in mine if len(other) <= i or other[i] == 1))
+    inputs = tuple(i for i in mine if i in summed and i not in spread)
+    outputs = tuple(i for i in mine if i in spread and i not in summed)
+    batch = tuple(i for i in mine if i not in (*summed, *spread))
+    return Roles(inputs, outputs, batch, (), 1, outputs or batch) if inputs else None
 
 
 def uses(

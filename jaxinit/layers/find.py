@@ -76,7 +76,7 @@ def find_sites(
     while True:
         ledger = Ledger(folders)
         entry = _entry(ledger, program, params, inputs, latents)
-        for fact in read(program, entry, Walk(ledger)):
+        for fact in read(program, entry, Walk(ledger, program)):
             ledger.leaves_region(fact)
         ledger.finish()
         set_apart(ledger)

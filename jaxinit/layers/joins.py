@@ -24,7 +24,8 @@ def join(
         return None
     # Two functions of one value are the inside of a layer, or of a scan's tree.
     if first.up <= second.up or second.up <= first.up:
-        return None
+        if not _takes_itself_in(ledger, first, second, place):
+            return None
     both = first.up | second.up
     if not ledger.behind_a_layer(both):
         return None
@@ -50,6 +51,19 @@ def join(
         part=parts.pop() if len(parts) == 1 else None,
     )
     return joined._replace(masked=masked)
+
+
+def _takes_itself_in(ledger: Ledger, first: Fact, second: Fact, place: Place) -> bool:
+    """Whether a stream is added to what weights and it itself have made.
+
+    So the coordinates of an equivariant network move: ``x + (d * phi(x)).sum()``, with
+    differences ``d`` of theirs. In a loop over time that is a cell's update.
+    """
+    stream, update = sorted((first, second), key=lambda fact: len(fact.up))
+    own = ledger.above(update.up) & ~ledger.above(stream.up)
+    streams = all(ledger.events[n].kind in ("source", "join") for n in stream.up)
+    over_time = any(loop.kind != "layers" for loop in place.loops)
+    return streams and bool(own & ledger.weighted) and not over_time
 
 
 def _same_module(ledger: Ledger, numbers: frozenset[int]) -> bool:

@@ -220,7 +220,14 @@ class Ledger:
                 self.events[fact.unary.event] = replace(event, activation=fact.unary)
 
     def finish(self) -> None:
-        """Settles the activations that depend on all uses of a layer's output."""
+        """Settles what depends on all uses of a layer's output, or of a parameter."""
+        layers = [e for e in self.events.values() if e.kind == "layer"]
+        gains = {leaf for e in layers for leaf in e.params if leaf not in e.weights}
+        for number, layer in self.events.items():
+            if layer.operation == "mul" and layer.weights & gains:
+                # Summed in one place, as by a norm for its mean, but not in others.
+                self._count(number, layer=True, weighted=False)
+                self.events[number] = replace(layer, uses=())
         for number, unary in self._reduced.items():
             event = self.events.get(number)
             if event is None:  # a body that was read again has other events

@@ -20,11 +20,13 @@ def meeting(
     equation: versions.Equation,
     operands: Sequence[Fact],
     place: Place,
+    summed: tuple[int, ...] = (),
 ) -> list[Fact]:
     """Reads an equation that combines parameters and data.
 
     It starts a layer, unless it has no weight and works elementwise on what a layer
     with parameters from the same folder gives: then it belongs to that layer.
+    ``summed`` are axes of a product that are summed over at once.
     """
     data = [f for f in operands if f.data]
     leaves = facts.union([f for f in operands if f.is_param]).params
@@ -40,6 +42,9 @@ def meeting(
                 role = weights.looked_up(role)
             if role is None and fact.spectrum > 1:
                 role = weights.convolving(equation)
+            if role is None and summed and len(data) == 1 and not data[0].rooted:
+                spread = data[0].spread
+                role = weights.summing(equation, position, fact.layout, spread, summed)
             if role is not None:
                 channels = role.channels
             whole = _transformed(fact, role)
@@ -100,6 +105,24 @@ def applied_statistic(
         if number is not None and ledger.events[number].loops == place.loops:
             return _extend(ledger, number, equation, operands, frozenset(), place.at)
     return None
+
+
+def summed_up(
+    ledger: Ledger, number: int, equation: versions.Equation, at: Location
+) -> Fact | None:
+    """The output of a layer that multiplies, and then sums over its weight's inputs."""
+    layer = ledger.events[number]
+    if layer.operation != "mul" or not layer.uses or layer.at != layer.start:
+        return None
+    summed = equation.params["axes"]
+    channels = tuple(
+        axis - sum(gone < axis for gone in summed)
+        for axis in layer.channels
+        if axis not in summed
+    )
+    fact = _extend(ledger, number, equation, [], frozenset(), at)
+    ledger.events[number] = replace(ledger.events[number], channels=channels)
+    return fact
 
 
 def moved_on(

@@ -206,12 +206,14 @@ def data_value(equation: versions.Equation, operands: Sequence[Fact]) -> list[Fa
     reduces = name in primitives.REDUCTIONS
     passes = name in primitives.ELEMENTWISE or name in primitives.LAYOUT
     statistic = reduces or (passes and all(f.statistic for f in data))
+    rooted = passes and any(f.rooted for f in data)
     fact = known._replace(
         of=of,
         scales=scales,
         source=source,
         unary=unary,
         statistic=statistic,
+        rooted=rooted or (statistic and name in ("sqrt", "rsqrt", "pow")),
         one_hot=one_hot,
         spread=_spreads(equation),
         masked=(name in ADDS or name in primitives.LAYOUT)
@@ -253,7 +255,7 @@ def _marks(equation: versions.Equation, operands: Sequence[Fact]) -> int | None:
     ):
         constant = isinstance(other, versions.Literal) or not other.aval.shape
         whole = "int" in str(atom.aval.dtype)
-        spread = fact.spread or atom.aval.shape != equation.outvars[0].aval.shape
+        spread = bool(fact.spread) or atom.aval.shape != equation.outvars[0].aval.shape
         if fact.data and spread and not constant and whole:
             return -1 if fact.source is None else fact.source
     return None
@@ -269,12 +271,13 @@ def _still_marks(operands: Sequence[Fact]) -> int | None:
     return None
 
 
-def _spreads(equation: versions.Equation) -> bool:
-    """Whether an equation repeats its operand along an axis."""
+def _spreads(equation: versions.Equation) -> tuple[int, ...]:
+    """The axes of the result along which an equation repeats its operand."""
     if equation.primitive.name != "broadcast_in_dim":
-        return False
-    before = equation.invars[0].aval.shape
-    return bool(math.prod(equation.outvars[0].aval.shape) > math.prod(before))
+        return ()
+    before, after = equation.invars[0].aval.shape, equation.outvars[0].aval.shape
+    placed = dict(zip(equation.params["broadcast_dimensions"], before, strict=True))
+    return tuple(i for i, n in enumerate(after) if placed.get(i, 1) < n)
 
 
 def constant_value(

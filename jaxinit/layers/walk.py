@@ -14,12 +14,12 @@ from jaxinit.layers.facts import NEITHER, Fact
 from jaxinit.layers.fans import is_product
 from jaxinit.layers.joins import join
 from jaxinit.layers.ledger import Ledger
-from jaxinit.layers.meeting import applied_statistic, meeting, moved_on
+from jaxinit.layers.meeting import applied_statistic, meeting, moved_on, summed_up
 from jaxinit.layers.stacks import note_stacks
 from jaxinit.layers.tap import tap_label
 from jaxinit.program import primitives, versions
 from jaxinit.program.axes import Layout
-from jaxinit.program.program import Constant, Node, Region
+from jaxinit.program.program import Constant, Node, Region, readers
 from jaxinit.program.read import read
 
 
@@ -30,8 +30,9 @@ class Walk:
       ledger: where events are recorded.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, program: Region) -> None:
         self._ledger = ledger
+        self._readers = readers(program)
         self._loops: tuple[Loop, ...] = ()
 
     def constant(self, constant: Constant | None) -> Fact:
@@ -99,7 +100,7 @@ class Walk:
         if any(f.is_param for f in operands) and (
             primitives.has_float_result(equation) or is_product(equation)
         ):
-            return meeting(ledger, equation, operands, place)
+            return meeting(ledger, equation, operands, place, self._summed(node))
         if name == "name":
             label = tap_label(str(equation.params["name"]))
             if label is not None:
@@ -108,6 +109,10 @@ class Walk:
             joined = join(ledger, equation, operands, place)
             if joined is not None:
                 return [joined]
+        if name == "reduce_sum" and data[0].of is not None:
+            product = summed_up(ledger, data[0].of, equation, place.at)
+            if product is not None:
+                return [product]
         if primitives.is_sum_over_devices(name) and len(operands) == 1:
             (fact,) = operands
             if fact.of is not None and ledger.events[fact.of].uses:
@@ -117,6 +122,19 @@ class Walk:
             if applied is not None:
                 return [applied]
         return values.data_value(equation, operands)
+
+    def _summed(self, node: Node) -> tuple[int, ...]:
+        """The axes over which a product is summed, if nothing else reads it."""
+        reader = self._only_reader(node) if node.primitive == "mul" else None
+        while reader is not None and reader.primitive == "convert_element_type":
+            reader = self._only_reader(reader)
+        if reader is None or reader.primitive != "reduce_sum":
+            return ()
+        return tuple(reader.equation.params["axes"])
+
+    def _only_reader(self, node: Node) -> Node | None:
+        found = self._readers.get(node.results[0], [])
+        return found[0] if len(found) == 1 else None
 
     def _custom_rule(
         self, node: Node, operands: list[Fact], place: Place

@@ -100,7 +100,9 @@ def adapt(functional: Functional) -> Model:
             kwargs = {**kwargs, functional.key_argument: key}
         return functional.apply(assemble(variables), *args, **kwargs)
 
-    return Model(functional.name, init, apply, assemble, True, path_parts)
+    return Model(
+        functional.name, init, apply, assemble, True, path_parts, keywords=False
+    )
 
 
 def state_leaves(

@@ -34,6 +34,7 @@ class Model:
       param_path: turns the key path of a leaf of ``params`` into its name's parts.
       infer_inputs: inputs that the model may take, the likeliest first.
       made: the name of the class that ``init`` made, where nothing else tells it.
+      keywords: whether its layers take initializers as keyword arguments.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Model:
     param_path: Callable[[tuple[Any, ...]], tuple[str, ...]]
     infer_inputs: Callable[[], list[jax.ShapeDtypeStruct]] | None = None
     made: Callable[[], str] | None = None
+    keywords: bool = True
 
 
 def path_parts(path: tuple[Any, ...]) -> tuple[str, ...]:

@@ -36,6 +36,7 @@ class Traced:
       structure: of the variables, as a pytree.
       output_structure: of the output.
       assemble: turns variables into what the user's own init returns.
+      keywords: whether its layers take initializers as keyword arguments.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Traced:
     structure: Any
     output_structure: Any
     assemble: Callable[[Variables], Any]
+    keywords: bool = True
 
     @functools.cached_property
     def forward(self) -> Region:
@@ -185,6 +187,7 @@ def _programs(
         structure,
         jax.tree.structure(output),
         adapted.assemble,
+        adapted.keywords,
     )
 
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxinit.draw.one_sided import one_sided
 from jaxinit.draw.own_init import OwnDraw
 from jaxinit.moments.integers import use_of_integers
 from jaxinit.moments.law import discrete, normal
@@ -20,6 +21,8 @@ from jaxinit.moments.values import (
 )
 from jaxinit.program import primitives
 from jaxinit.roles.network import Network
+
+_GATES = frozenset({"gate_bias", "forget_gate_bias"})
 
 
 def own_draw(
@@ -39,7 +42,12 @@ def own_draw(
 
 
 def zero_biases(network: Network) -> frozenset[int]:
-    return frozenset(p.leaf for p in network.having("bias", "readout_bias"))
+    """The biases that become 0: no gate's, and none that its own init sets off 0."""
+    found = [
+        p.leaf for p in network.having("bias", "readout_bias") if not p.roles & _GATES
+    ]
+    special = one_sided(network.traced, found, network.given.shapes)
+    return frozenset(found) - special
 
 
 def entry_values(

@@ -21,6 +21,7 @@ from jaxinit.moments.values import (
     as_law,
 )
 from jaxinit.program import versions
+from jaxinit.program.paths import Location
 
 # Sums of fewer products are not taken as normal.
 _FEW = 4
@@ -95,6 +96,24 @@ def _num_terms(equation: versions.Equation) -> float:
             (left, _), _ = params["ragged_dot_dimension_numbers"].dot_dimension_numbers
             return float(math.prod(first[axis] for axis in left))
     return float(first[-1])
+
+
+def factor(
+    context: Context, operands: Sequence[Value], shape: tuple[int, ...]
+) -> Law | None:
+    """A weight times data entry by entry, where the products are then summed.
+
+    None if the program does no such thing with it.
+    """
+    weights = [v for v in operands if isinstance(v, Weight)]
+    others = [as_law(v) for v in operands if not isinstance(v, Weight)]
+    anchors = context.network.anchors
+    number = anchors.event_at(Location(context.path, context.at or 0))
+    uses = () if number is None else anchors.events[number].uses
+    if len(weights) != 1 or len(others) != 1 or len(uses) != 1:
+        return None
+    met = others[0].second_moment
+    return normal(0.0, context.variance(weights[0], uses[0].fan_in, met) * met, shape)
 
 
 def _size(equation: versions.Equation, operand: int) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxinit.moments import layout, reductions
 from jaxinit.moments.elementwise import elementwise
 from jaxinit.moments.law import Law, Source, discrete, shrunk
-from jaxinit.moments.products import product
+from jaxinit.moments.products import factor, product
 from jaxinit.moments.values import (
     KEY,
     Context,
@@ -61,6 +61,10 @@ def primitive(
     if name in primitives.CONTRACTIONS:
         return [product(context, equation, operands)]
     if any(isinstance(v, Weight) for v in operands):
+        if name == "mul":
+            summed = factor(context, operands, equation.outvars[0].aval.shape)
+            if summed is not None:
+                return [summed]
         return _kernel(equation, operands)
     laws = [as_law(value) for value in operands]
     if name in primitives.ELEMENTWISE:

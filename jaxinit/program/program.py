@@ -184,6 +184,23 @@ def _needed(
     return None if kind == "while" else wanted
 
 
+def readers(region: Region) -> dict[int, list[Node | None]]:
+    """For each value the nodes that read it; ``None`` where a region gives it."""
+    found: dict[int, list[Node | None]] = {}
+    todo = [region]
+    while todo:
+        inner = todo.pop()
+        for node in inner.nodes:
+            todo += node.bodies
+            for value in node.operands:
+                if isinstance(value, int):
+                    found.setdefault(value, []).append(node)
+        for output in inner.outputs:
+            if isinstance(output, int):
+                found.setdefault(output, []).append(None)
+    return found
+
+
 def is_elementwise(region: Region) -> bool:
     """Whether each node of a region works on its elements one by one."""
     return all(

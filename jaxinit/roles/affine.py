@@ -78,7 +78,9 @@ class Affine:
         elif name == "div" and len(moving) == 1 and operands[1] == moving[0]:
             self._root[result] = -roots[0]
         elif len(moving) == 1 and (
-            name in _PASSES or name in (*_PRODUCTS, *_SUMS, "max", "select_n", "clamp")
+            name in _PASSES
+            or name in (*_SUMS, "max", "select_n", "clamp")
+            or is_factor(node)
         ):
             (value,) = moving
             gained = any(flow.leaves[v] for v in operands if v != value)
@@ -86,8 +88,8 @@ class Affine:
             self._normalized[result] = self._normalized[value] and not (
                 gained and (name in _SUMS or self._scaled[value])
             )
-            self._scaled[result] = self._scaled[value] or (gained and name in _PRODUCTS)
-        elif name in _PRODUCTS and len(moving) == 2:
+            self._scaled[result] = self._scaled[value] or (gained and is_factor(node))
+        elif is_factor(node) and len(moving) == 2:
             self._normalized[result] = self._is_normalization(node)
             self._scaled[result] = any(self._scaled[v] for v in operands)
 
@@ -116,7 +118,7 @@ class Affine:
         elif len(operands) == 2 and len(params) == 2 and name in _PRODUCTS:
             self._weight_gain(params, flow.values[node.results[0]].shape)
         elif len(operands) == 2 and len(params) == len(others) == 1:
-            if name in _PRODUCTS:
+            if is_factor(node):
                 self._multiplied(node, params[0], others[0])
             elif name in _SUMS and flow.data[others[0]]:
                 self._summed(index, node, params[0], others[0])
@@ -176,6 +178,17 @@ class Affine:
         for value in values:
             for leaf in self.flow.leaves[value] - self._weights:
                 self.roles[leaf].add(role)
+
+
+def is_factor(node: Node) -> bool:
+    """Whether it multiplies, or divides, entry by entry: also as a product of arrays.
+
+    ``einsum("h,blh->blh", gain, x)`` sums over nothing.
+    """
+    if node.primitive == "dot_general":
+        summed, _ = node.params["dimension_numbers"]
+        return not summed[0]
+    return node.primitive in _PRODUCTS
 
 
 def _sign_of_half(flow: Flow, exponent: int) -> int:

@@ -8,11 +8,10 @@ import numpy as np
 
 from jaxinit.layers.event import Event, Loop
 from jaxinit.program.bits import bits
-from jaxinit.program.flow import CHOICE, Node
 from jaxinit.program.paths import Location
 from jaxinit.roles.anchors import Anchors, is_weight
 from jaxinit.roles.residual import Residual, Unclear, residual_join
-from jaxinit.roles.upstream import LINEAR, Upstream
+from jaxinit.roles.upstream import Upstream, keeps_zero
 
 
 class Branch(NamedTuple):
@@ -154,30 +153,12 @@ def _when(at: Location, loops: Sequence[Loop], index: tuple[int, ...]) -> list[i
     return [*key, at.equation, at.result]
 
 
-# What is on a branch.
-
-
-# Functions of 0 that are 0, by the operands for which this holds.
-_KEEPS_ZERO = LINEAR - {"rsqrt"} | frozenset(
-    "tanh sin sinh asin asinh atan atanh erf abs cbrt max min expm1 log1p sign "
-    "reduce_max reduce_min reduce_window_max reduce_window scatter-add scatter "
-    "dynamic_update_slice reduce_precision".split()
-)
-
-
 def _ends(anchors: Anchors, residual: Residual) -> tuple[int, ...]:
     """The weight layers that a branch ends with: without them it is zero."""
     node = anchors.flow.nodes[anchors.nodes[residual.join]]
     event = anchors.events[residual.join]
     assert event.shortcut is not None
     value = node.operands[1 - event.shortcut]
-
-    def keeps_zero(node: Node, position: int) -> bool:
-        if node.primitive == "div":
-            return position == 0
-        if node.primitive in ("select_n", CHOICE):
-            return position > 0
-        return node.primitive in _KEEPS_ZERO
 
     nearest = [
         n for n in anchors.nearest_weights([value], keeps_zero) if n in residual.inside

@@ -37,6 +37,9 @@ class Parameter(NamedTuple):
       layers: lengths of the scans that slice it, outermost first.
       layer_axes: the axes that they slice.
       parts: for a fused kernel, the kernels that lie side by side in it.
+      pieces: for a kernel that is cut along its inputs, into pieces whose products are
+        not added to each other, which inputs are whose. The use is then that of the
+        largest piece.
     """
 
     leaf: int
@@ -48,6 +51,7 @@ class Parameter(NamedTuple):
     layers: tuple[int, ...] = ()
     layer_axes: tuple[int, ...] = ()
     parts: tuple[Part, ...] = ()
+    pieces: tuple[frozenset[int], ...] = ()
 
     @property
     def name(self) -> str:
@@ -164,6 +168,12 @@ def _reading(
         aval = traced.apply.jaxpr.invars[leaf].aval
         axes = sites.scanned.get(leaf, ())
         used = first.get(leaf)
+        pieces = structure.pieces.get(leaf, ()) if used else ()
+        if used and pieces:
+            used = _largest(used, pieces, aval)
+            (axis,) = used.in_axis
+            whole = len(pieces) > 1 and sum(map(len, pieces)) == aval.shape[axis]
+            pieces = pieces if whole else ()
         parts = _parts_as_used(structure.parts.get(leaf, ()), used, aval)
         params.append(
             Parameter(
@@ -176,6 +186,7 @@ def _reading(
                 tuple(aval.shape[axis] for axis in axes),
                 tuple(axes),
                 parts,
+                pieces,
             )
         )
     return anchors, structure, tuple(params)
@@ -189,6 +200,13 @@ def _parts_as_used(
         return ()
     size = math.prod(aval.shape[axis] for axis in use.out_axis)
     return parts if sum(len(part.outputs) for part in parts) == size else ()
+
+
+def _largest(use: Use, pieces: tuple[frozenset[int], ...], aval: Any) -> Use:
+    """The use of the inputs that are summed together; of several such, the most."""
+    named = {*use.in_axis, *use.out_axis, *use.batch_axis}
+    taps = math.prod(n for axis, n in enumerate(aval.shape) if axis not in named)
+    return use._replace(fan_in=max(map(len, pieces)) * taps)
 
 
 def _whole(use: Use, aval: Any) -> Use:

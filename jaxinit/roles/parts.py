@@ -12,6 +12,7 @@ from jaxinit.program import primitives
 from jaxinit.program.flow import SLICE, Flow, Node
 from jaxinit.roles.anchors import Anchors
 from jaxinit.roles.attention import Attention
+from jaxinit.roles.pieces import cut_before
 from jaxinit.roles.slices import Slice, goes_on
 
 _PROJECTIONS = frozenset({"query", "key", "value"})
@@ -111,17 +112,7 @@ def _cut_before(flow: Flow, use: Use) -> dict[int, Slice]:
     order = np.argsort(use.out_axis)
     axes = tuple(use.out_axis[i] for i in order)
     # The program's inputs are the first of its values, parameters the first of these.
-    found, todo = {}, [Slice(use.leaf, axes, np.transpose(outputs, order))]
-    while todo:
-        part = todo.pop()
-        if part.value in found:
-            continue
-        found[part.value] = part
-        for index, position in flow.users[part.value]:
-            node = flow.nodes[index]
-            if all(flow.is_param(value) for value in node.results):
-                todo += goes_on(flow, part, node, position)
-    return found
+    return cut_before(flow, Slice(use.leaf, axes, np.transpose(outputs, order)))
 
 
 def _outputs(

@@ -9,7 +9,7 @@ from jaxinit.program import primitives
 from jaxinit.program.bits import bits
 from jaxinit.program.flow import CARRY, STACK, Node
 from jaxinit.roles.anchors import Anchors, is_weight
-from jaxinit.roles.upstream import Upstream
+from jaxinit.roles.upstream import Upstream, keeps_zero
 
 
 @dataclass(frozen=True)
@@ -122,6 +122,10 @@ def _read_join(
     inside = _branch(anchors, event, fork)
     if not any(is_weight(anchors.events[n]) for n in inside):
         return None
+    if event.skip < event.branch:  # the stream itself takes part in the branch
+        ends = anchors.nearest_weights([branch], keeps_zero)
+        if not _comes_back(anchors, skip, branch) or inside.isdisjoint(ends):
+            return None
     aside = {n for n in inside if not anchors.events[n].above & bits(fork)}
     if _is_fed(anchors, event, skip, aside):
         return None

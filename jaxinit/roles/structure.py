@@ -19,6 +19,7 @@ from jaxinit.roles.gates import Gate as Gate
 from jaxinit.roles.gates import find_gates
 from jaxinit.roles.parts import Part as Part
 from jaxinit.roles.parts import find_parts
+from jaxinit.roles.pieces import find_pieces
 from jaxinit.roles.readout import Ends, find_ends, numbers_of
 from jaxinit.roles.recurrence import recurrent_layers
 from jaxinit.roles.residual import Unclear as Unclear
@@ -66,6 +67,8 @@ class Structure(NamedTuple):
       unclear: sums of two weighted paths of which the program does not tell whether
         one of them is a residual branch.
       parts: by leaf, the parts of fused kernels.
+      pieces: by leaf, for kernels cut along their inputs, which of these are summed
+        together.
     """
 
     roles: tuple[frozenset[str], ...]
@@ -76,6 +79,7 @@ class Structure(NamedTuple):
     output: int | None = None
     unclear: tuple[Unclear, ...] = ()
     parts: Mapping[int, tuple[Part, ...]] = {}
+    pieces: Mapping[int, tuple[frozenset[int], ...]] = {}
 
 
 class Hints(NamedTuple):
@@ -176,6 +180,7 @@ def read_structure(
         gates=gates,
         unclear=unclear,
         parts=find_parts(anchors, attentions),
+        pieces=find_pieces(anchors),
     )
 
 

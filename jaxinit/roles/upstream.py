@@ -11,6 +11,22 @@ LINEAR |= {"concatenate", "pad", "gather", "split"}
 _TO_LOGITS = primitives.LAYOUT | {"add", "sub", "mul", "div", "select_n", "max"}
 _TO_ROOT = primitives.LAYOUT | {"mul", "add", "max", "div", "rsqrt", "sqrt"}
 
+# Functions of 0 that are 0, by the operands for which this holds.
+_KEEPS_ZERO = LINEAR - {"rsqrt"} | frozenset(
+    "tanh sin sinh asin asinh atan atanh erf abs cbrt max min expm1 log1p sign "
+    "reduce_max reduce_min reduce_window_max reduce_window scatter-add scatter "
+    "dynamic_update_slice reduce_precision".split()
+)
+
+
+def keeps_zero(node: Node, position: int) -> bool:
+    """Whether a node gives 0 where its operand at ``position`` is 0."""
+    if node.primitive == "div":
+        return position == 0
+    if node.primitive in ("select_n", CHOICE):
+        return position > 0
+    return node.primitive in _KEEPS_ZERO
+
 
 class Upstream:
     """Facts of values that depend on all that they are computed from.

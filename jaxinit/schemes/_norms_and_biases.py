@@ -1,5 +1,6 @@
 """What transformer schemes have in common beside their weights."""
 
+from jaxinit.draw.one_sided import one_sided
 from jaxinit.initializers import ones, zeros
 from jaxinit.roles.network import Network
 from jaxinit.schemes.scheme import Assignment, drawn
@@ -9,7 +10,7 @@ def norms_and_biases(network: Network) -> list[Assignment]:
     """Norms that change nothing, and biases of zero.
 
     The gain of a norm is 1. Where a model stores a gain as its distance from 1, that
-    is 0. Biases of gates are left alone.
+    is 0. Biases of gates are left alone, and those that their own init sets off 0.
     """
     shifted = _shifted_by_one(network)
     assignments = []
@@ -20,11 +21,18 @@ def norms_and_biases(network: Network) -> list[Assignment]:
     for parameter in network.having("norm_bias"):
         if "norm_scale" not in parameter.roles:
             assignments.append(drawn(parameter, zeros, "bias of a norm", "zeros"))
-    for parameter in network.having("bias"):
-        gates = {"gate_bias", "forget_gate_bias", "norm_scale", "norm_bias", "weight"}
-        if not parameter.roles & gates:
-            assignments.append(drawn(parameter, zeros, "bias", "zeros"))
-    return assignments
+    other = {"gate_bias", "forget_gate_bias", "norm_scale", "norm_bias", "weight"}
+    biases = [p for p in network.having("bias") if not p.roles & other]
+    special = set_off_zero(network)
+    return assignments + [
+        drawn(p, zeros, "bias", "zeros") for p in biases if p.leaf not in special
+    ]
+
+
+def set_off_zero(network: Network) -> frozenset[int]:
+    """The biases that the model's own init sets to one side of 0, which it may need."""
+    biases = [p.leaf for p in network.params if "bias" in p.roles]
+    return one_sided(network.traced, biases, network.given.shapes)
 
 
 def _shifted_by_one(network: Network) -> frozenset[int]:

@@ -13,6 +13,7 @@ from jaxinit._caches import Cache
 from jaxinit._warnings import warn
 from jaxinit.draw.compiling import quick_options
 from jaxinit.draw.own_init import OwnDraw, stacked
+from jaxinit.draw.repeats import Repeats
 from jaxinit.initializers._call import call
 from jaxinit.roles.network import Network, Parameter
 from jaxinit.schemes.scheme import Assignment, Refined, Scheme
@@ -62,16 +63,11 @@ class SchemeDraw:
             mapped = jax.vmap(refine, in_axes=(0, 0, 0, None))
             self._mapped = jax.jit(mapped, compiler_options=options)
 
-    @property
-    def depends_on_key(self) -> tuple[bool, ...]:
-        depends = [True] * (len(self._network.params) + self._network.traced.num_state)
-        for leaf, mark in zip(self._own_leaves, self._own.depends_on_key, strict=False):
-            depends[leaf] = mark
-        return tuple(depends)
-
-    @property
-    def ignores_key(self) -> bool:
-        return self._own.ignores_key
+    def repeats(self, inputs: Sequence[Any]) -> Repeats:
+        """Whether all keys give the same parameters; a scheme draws from its own."""
+        if any(a.init is not None for a in self.assignments.values()):
+            return "no"
+        return self._own.repeats(inputs)
 
     def __call__(
         self, key: Array, *inputs: Any, shardings: Shardings | None = None

@@ -8,6 +8,7 @@ import jax
 
 from jaxinit._configuration import measuring
 from jaxinit._keys import root_key
+from jaxinit.draw.one_sided import has_one_sign
 from jaxinit.draw.own_init import as_arrays
 from jaxinit.models.arguments import model_arguments
 from jaxinit.roles.network import Network, Parameter
@@ -175,7 +176,16 @@ def _explained(
         _OWN if assignment is None else assignment.rule,
         "" if assignment is None else assignment.law,
         std_of(value),
-        "" if assignment is not None else reason(parameter, network, scheme),
+        "" if assignment is not None else _kept(parameter, value, network, scheme),
+    )
+
+
+def _kept(
+    parameter: Parameter, value: jax.Array, network: Network, scheme: Scheme
+) -> str:
+    why = reason(parameter, network, scheme)
+    return (
+        f"{why}, not 0 on purpose" if why == "a bias" and has_one_sign(value) else why
     )
 
 

@@ -25,7 +25,8 @@ def fitted(base: Initializer, weight: Parameter) -> Initializer:
 
     An initializer that needs only the fans is given the real ones. Any other is shown
     the kernel as ``(*spatial, in, out)``, each stacked layer, each group of a
-    convolution and each of the kernels that lie side by side in it by itself.
+    convolution and each of the kernels that lie side by side in it by itself, so also
+    pieces along its inputs whose products are not added to each other.
 
     Args:
       base: an initializer.
@@ -37,6 +38,8 @@ def fitted(base: Initializer, weight: Parameter) -> Initializer:
     Raises:
       ValueError: if the weight's axes are not known and ``base`` needs them.
     """
+    if weight.pieces:
+        return _by_piece(base, weight)
     if weight.parts:
         return by_part(weight, [fitted(base, one) for one in kernels_of(weight)])
     use = weight.use
@@ -100,6 +103,41 @@ def by_part(weight: Parameter, inits: Sequence[Initializer]) -> Initializer:
         ]
         whole = jnp.concatenate(drawn, -1)[..., order].reshape(sizes)
         return jnp.transpose(whole, stored)
+
+    return from_sampler(sampler)
+
+
+def _by_piece(base: Initializer, weight: Parameter) -> Initializer:
+    """Draws each piece of a kernel that is cut along its inputs by itself."""
+    use = weight.use
+    assert use is not None
+    (axis,) = use.in_axis
+    most = max(map(len, weight.pieces))
+    order = np.argsort([i for piece in weight.pieces for i in sorted(piece)])
+    inits, shapes = [], []
+    for piece in weight.pieces:
+        shape = list(weight.shape)
+        shape[axis] = len(piece)
+        fan_in = use.fan_in * len(piece) // most
+        one = weight._replace(
+            shape=tuple(shape), use=use._replace(fan_in=fan_in), pieces=()
+        )
+        inits.append(fitted(base, one))
+        shapes.append(one.shape)
+
+    def sampler(
+        key: Array,
+        shape: tuple[int, ...],
+        dtype: np.dtype,
+        sharding: NamedSharding | None,
+    ) -> Array:
+        del shape, sharding
+        keys = jax.random.split(key, len(inits))
+        drawn = [
+            call(init, k, shape, dtype, None)
+            for init, k, shape in zip(inits, keys, shapes, strict=True)
+        ]
+        return jnp.take(jnp.concatenate(drawn, axis), order, axis)
 
     return from_sampler(sampler)
 

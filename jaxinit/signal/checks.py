@@ -9,6 +9,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxinit._warnings import warn
+from jaxinit.draw.repeats import Repeats
 from jaxinit.models.trace import Traced
 from jaxinit.report.findings import Finding
 from jaxinit.report.measured import Measured
@@ -91,14 +93,21 @@ def check_loss(loss: Callable[[Any], Any] | None, traced: Traced) -> None:
         )
 
 
-def check_draws(traced: Traced, ignores_key: bool, depends: Sequence[bool]) -> None:
-    """Raises if every seed would get the same random weights."""
-    if ignores_key and not any(depends[: len(traced.params)]):
+def check_draws(traced: Traced, repeats: Repeats, num_seeds: int) -> None:
+    """Raises if every seed gets the same random weights; warns where that may be."""
+    if repeats == "drawn":
         raise ValueError(
             f"`model` must draw its weights from the random key that it is given; "
             f"{traced.name} draws them from a key of its own, so that all seeds are "
             "the same. Use that key: in nnx pass rngs on, lambda rngs: Net(rngs=rngs); "
             "in linen draw from self.make_rng."
+        )
+    if repeats == "fixed" and num_seeds > 1:
+        warn(
+            f"all {num_seeds} seeds have the same weights: the init of {traced.name} "
+            "gives them whatever its key is, as if they came from NumPy or from a key "
+            "of its own. Draw them from that key: in nnx from the rngs, in linen from "
+            "self.make_rng. If they are meant to be fixed, ask for seeds=1."
         )
 
 

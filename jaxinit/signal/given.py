@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinit.draw.own_init import Draw
+from jaxinit.draw.repeats import Repeats
 from jaxinit.models.model import path_parts
 from jaxinit.models.trace import Traced
 
@@ -23,15 +24,16 @@ class Given:
       sets: the leaves of parameters and state, one list for each set.
     """
 
-    depends_on_key: tuple[bool, ...] = ()
-    ignores_key = False
-
     def __init__(self, sets: Sequence[list[Array]]) -> None:
         self.sets = list(sets)
 
     def __call__(self, key: Array, *inputs: Any) -> list[Array]:
         del key, inputs
         return self.sets[0]
+
+    def repeats(self, inputs: Sequence[Any]) -> Repeats:
+        del inputs
+        return "no"
 
     def batched(self, keys: Array, *inputs: Any) -> list[Array]:
         del inputs

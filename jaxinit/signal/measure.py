@@ -104,7 +104,7 @@ def _how(prepared: Prepared, draw: Draw, origin: str) -> Plan:
     else:
         draws = origin == "drawn"
         seeds = seed_numbers(options.seeds, draws, prepared.network.sites)
-    check_draws(traced, draw.ignores_key, draw.depends_on_key)
+    check_draws(traced, draw.repeats(prepared.fed.arrays), len(seeds))
     return Plan(
         seeds,
         options.strategy,
@@ -134,6 +134,7 @@ def _settings(
         "bytes_per_seed": programs.bytes_per_seed,
         "batch_size": prepared.analysis.batch,
         "weights": origin,
+        "keywords": prepared.network.traced.keywords,
         "inputs": list(prepared.fed.descriptions),
         "seeds_requested": len(how.seeds),
     }

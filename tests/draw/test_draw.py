@@ -257,11 +257,10 @@ def test_outputs_that_depend_on_the_key_are_told():
     draw = drawer(program_of(init))
 
     assert draw.depends_on_key == (False, True, False, True)
-    assert not draw.ignores_key
 
 
 @pytest.mark.parametrize("loop", [False, True])
-def test_a_key_of_its_own_is_noticed(loop):
+def test_what_a_key_of_its_own_draws(loop):
     fixed = jax.random.key(7)
 
     def init(key):
@@ -277,7 +276,6 @@ def test_a_key_of_its_own_is_noticed(loop):
     draw = drawer(program_of(init))
     keys = jax.random.split(jax.random.key(3), 2)
 
-    assert draw.ignores_key
     assert_equal(draw(keys[0]), jax.jit(init)(keys[0]))
     assert_equal([x[1] for x in draw.batched(keys)], jax.jit(init)(keys[1]))
 

@@ -154,19 +154,23 @@ def test_a_scheme_is_printed_where_no_layer_has_a_keyword():
     assert abs(float(jnp.square(drawn).mean()) * 16 / 2 - 1) < 0.4
 
 
-@pytest.mark.parametrize("judge", [True, False])
-def test_a_finding_names_a_scheme_where_no_layer_has_a_keyword(judge):
+@pytest.mark.parametrize(
+    ("judge", "leaf"), [(True, "w"), (False, "w"), (False, "kernel")]
+)
+def test_a_finding_names_a_scheme_where_no_layer_has_a_keyword(judge, leaf):
     def init(key, x):
         keys = jax.random.split(key, 21)
-        return [0.1 * jax.random.normal(k, (16, 16)) for k in keys]
+        return [{leaf: 0.1 * jax.random.normal(k, (16, 16))} for k in keys]
 
-    def apply(weights, x):
-        for w in weights[:-1]:
-            x = jax.nn.relu(x @ w)
-        return x @ weights[-1]
+    def apply(layers, x):
+        for layer in layers[:-1]:
+            x = jax.nn.relu(x @ layer[leaf])
+        return x @ layers[-1][leaf]
 
     model = jaxinit.Functional(init, apply)
-    finding = analyze(model, X, judge=judge, remedies="none").findings[0]
+    report = analyze(model, X, judge=judge, remedies="named")
+    finding = report.findings[0]
+    assert all(line.startswith("scheme=") for line in [r.line for r in report.remedies])
     scheme = evaluated(finding.remedy.partition("  # ")[0].removeprefix("scheme="))
 
     assert finding.kind == "vanishing"

@@ -22,7 +22,8 @@ def autoinit(*, input_mean: float = 0.0, input_variance: float = 1.0) -> Scheme:
 
     .. math:: \operatorname{Var}(W) = \frac{1}{\text{fan-in}\,(\nu + \mu^2)},
 
-    with the moments of what comes in and the weight's real fan-in; biases are 0. For a
+    with the moments of what comes in and the weight's real fan-in; biases are 0, but
+    for those of gates and those that their own init sets to one side of 0. For a
     chain of ReLU layers that is LeCun's variance in the first and He's behind it. What
     is added on a residual stream is counted, layer by layer, also in a scan.
 

@@ -6,6 +6,7 @@ from typing import Literal
 from jaxinit._typing import Initializer
 from jaxinit.initializers import ones, scale, variance_scaling, zeros
 from jaxinit.roles.network import Network, Parameter
+from jaxinit.schemes._norms_and_biases import set_off_zero
 from jaxinit.schemes.residual.structure import (
     is_gain,
     is_scalar,
@@ -29,7 +30,8 @@ def fixup(*, mode: Mode = "fan_out") -> Scheme:
       logits are 0, and the loss is the logarithm of the number of classes;
     - the other weights of a branch are He normal, times :math:`L^{-1/(2m-2)}`;
     - all other weights (stem, projections on the skip) are He normal;
-    - biases are 0, scalars that multiply data in a branch are 1.
+    - biases are 0, but for those of gates and those that their own init sets to one
+      side of 0; scalars that multiply data in a branch are 1.
 
     One step of gradient descent then changes the network's function by an amount that
     does not grow with its depth. :math:`m` is counted for each branch: 2 or 3 for
@@ -98,8 +100,10 @@ class _Fixup(Scheme):
                 inside = weight.leaf in factors
                 rule = "inside a branch" if inside else "outside of branches"
                 found.append(drawn(weight, self._he(weight, factor), rule))
+        special = set_off_zero(network)
         for bias in network.having("bias"):
-            if not bias.roles & {"gate_bias", "weight", "gain", "position"}:
+            other = bias.roles & {"gate_bias", "weight", "gain", "position"}
+            if not other and bias.leaf not in special:
                 found.append(drawn(bias, zeros, "biases"))
         multipliers = _multipliers(network)
         for gain in network.having("gain"):

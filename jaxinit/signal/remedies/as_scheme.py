@@ -6,7 +6,7 @@ from dataclasses import replace
 from jaxinit.report.findings import Finding
 from jaxinit.report.report import Report
 from jaxinit.signal.remedies.as_named import as_named
-from jaxinit.signal.remedies.laws import HIDDEN
+from jaxinit.signal.remedies.laws import HIDDEN, keywords_work
 
 # What Flax calls the parameters of layers that take `kernel_init=` and its like.
 _OF_FLAX = {"kernel", "embedding"}
@@ -25,7 +25,8 @@ def speaking(report: Report) -> Report:
     ``kernel_init=`` and its like are for Flax's layers. Those of Equinox, Haiku or
     functions of one's own are initialized by a scheme for the same parameters.
     """
-    if any(name.split("[")[0].split("/")[-1] in _OF_FLAX for name in report.params):
+    last = {name.split("[")[0].split("/")[-1] for name in report.params}
+    if keywords_work(report) and last & _OF_FLAX:
         return report
     findings = tuple(f._replace(remedy=_line(report, f)) for f in report.findings)
     return replace(report, findings=findings)

@@ -180,8 +180,15 @@ _KEYWORDS = {
 }
 
 
+def keywords_work(report: Measured) -> bool:
+    """Whether the model's layers may take initializers as keyword arguments."""
+    return bool(report.settings.get("keywords", True))
+
+
 def _keyword(report: Measured, names: Sequence[str]) -> str | None:
     """The argument of a layer that initializes these parameters."""
+    if not keywords_work(report):
+        return None
     known = params(report)
     words = {_KEYWORDS.get(name.rpartition("/")[2]) for name in names}
     recurrent = {"recurrent" in known.get(name, {}).get("roles", ()) for name in names}
