@@ -289,6 +289,7 @@ def test_one_program_for_each_width():
         ({"optimizer": lambda width: 3}, "`optimizer` must return an optax"),
         ({"axis": "time"}, "`axis` must be one of 'width', 'depth'"),
         ({"model": 3}, "`make_model` must be a function"),
+        ({"model": nn.Dense(3)}, "`make_model` must be a function from a width"),
     ],
 )
 def test_arguments_are_checked(options, message):
