@@ -64,7 +64,8 @@ def net2wider(
 
     Args:
       variables: a pytree: linen variables, an nnx state, an Equinox module.
-      key: a PRNG key, or an integer that makes one; for the choice of units and the noise.
+      key: a PRNG key, or an integer that makes one, for the choice of units and the
+        noise.
       layers: the layer whose outputs become more, or several whose outputs are added
         up (a residual stream) and must be copied alike. Dense layers, convolutions
         without groups and, in Flax, embeddings. A layer is named by its folder:

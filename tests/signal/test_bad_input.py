@@ -262,7 +262,7 @@ def test_an_object_that_is_no_pytree_is_named(scheme):
         lambda kernel, batch: batch.image @ kernel,
     )
 
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match="weights") as caught:
         jaxinit.initialize(model, scheme, 0, Batch())
     assert "an array, got <Batch>. Pass" in caught.value.__notes__[-1]
     assert "register_dataclass" in caught.value.__notes__[-1]
