@@ -47,7 +47,8 @@ R = TypeVar("R")
 def measuring(function: Callable[P, R]) -> Callable[P, R]:
     """``function``, which moves arrays of its own and looks at NaN on purpose.
 
-    Guards against either are for the user's program: they do not hold inside.
+    Guards against either are for the user's program: they do not hold inside, nor does
+    ``jax.disable_jit``, as what is measured is a compiled program.
     """
 
     @functools.wraps(function)
@@ -56,6 +57,7 @@ def measuring(function: Callable[P, R]) -> Callable[P, R]:
             jax.transfer_guard("allow"),
             jax.debug_nans(False),
             jax.debug_infs(False),
+            jax.disable_jit(False),
         ):
             return function(*args, **kwargs)
 

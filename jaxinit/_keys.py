@@ -1,5 +1,7 @@
 """Random keys in the forms in which users have them."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,8 +28,15 @@ def root_key(key: int | jax.Array) -> jax.Array:
             return _wrapped(key)
     raise TypeError(
         "`key` must be one jax key, as jax.random.key(0), or an integer that makes "
-        f"one, got {key!r}."
+        f"one, got {_got(key)}."
     )
+
+
+def _got(value: Any) -> str:
+    """An array by its kind, as its values would fill the screen."""
+    if isinstance(value, jax.Array | np.ndarray):
+        return f"an array, {value.dtype}{list(value.shape)}"
+    return f"{value!r:.200}"
 
 
 def _wrapped(data: jax.Array | np.ndarray) -> jax.Array:

@@ -235,8 +235,9 @@ def infer_inputs(model: Any) -> tuple[jax.ShapeDtypeStruct, ...]:
             else:
                 return (shape,)
     raise TypeError(
-        f"`analyze` needs the inputs of {adapted.name} after the model, as in "
-        f"model.init(key, x), and could not infer them ({tried}). Write, for example, "
-        "jaxinit.analyze(model, jax.ShapeDtypeStruct((32, 32, 32, 3), jnp.float32)) "
-        "for images, or ((8, 128), jnp.int32) for tokens."
+        f"jaxinit needs the inputs of {adapted.name}, which come last, as in "
+        f"model.init(key, x), and could not infer them ({tried}). Add, for example, "
+        "jax.ShapeDtypeStruct((32, 32, 32, 3), jnp.float32) for images, or "
+        "jax.ShapeDtypeStruct((8, 128), jnp.int32) for tokens: "
+        "jaxinit.analyze(model, x)."
     )

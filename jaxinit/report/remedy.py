@@ -50,7 +50,8 @@ class Remedy(NamedTuple):
     def _known(self) -> str:
         if not self.tried:
             return "named, not tried"
-        parts = [f"tried on {self.seeds} seeds: {self.before} -> {self.after}"]
+        seeds = "1 seed" if self.seeds == 1 else f"{self.seeds} seeds"
+        parts = [f"tried on {seeds}: {self.before} -> {self.after}"]
         for what, before, after in zip(
             ("signal", "gradient"), self.spread_before, self.spread_after, strict=True
         ):

@@ -39,7 +39,7 @@ class SchemeDraw:
 
     def __init__(self, network: Network, scheme: Scheme) -> None:
         self._network = network
-        self.assignments = _by_leaf(scheme.assign(network), network)
+        self.assignments = _by_leaf(_assigned(scheme, network), network)
         refine = scheme.refine(network)
         count = len(network.params) + network.traced.num_state
         self._own_leaves = [
@@ -205,6 +205,23 @@ def leaf_key(parameter: Parameter) -> Callable[[Array], Array]:
     """Makes a parameter's key from the network's, by its path alone."""
     number = zlib.crc32("/".join(parameter.path).encode())
     return lambda key: jax.random.fold_in(key, number)
+
+
+def _assigned(scheme: Scheme, network: Network) -> list[Assignment]:
+    """What the scheme says; that it finds no weight may be for want of data."""
+    try:
+        return scheme.assign(network)
+    except ValueError as error:
+        given = network.given
+        if given.leaves and not given.inputs:
+            got = ", ".join(f"{leaf!r:.40}" for leaf in given.leaves)
+            error.add_note(
+                f"None of the model's arguments is an array, got {got}. Pass a batch, "
+                "jnp.asarray(x), or its shape, jax.ShapeDtypeStruct((8, 12), "
+                "jnp.float32); an object that holds arrays must be a pytree: "
+                "jax.tree_util.register_dataclass."
+            )
+        raise
 
 
 def _by_leaf(

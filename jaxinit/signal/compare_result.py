@@ -36,7 +36,12 @@ class Comparison(Shown):
     reports: dict[str, Report]
 
     def __getitem__(self, name: str) -> Report:
-        return self.reports[name]
+        try:
+            return self.reports[name]
+        except KeyError:
+            raise KeyError(
+                f"a comparison of {', '.join(self.reports)} has no {name!r}"
+            ) from None
 
     @property
     def interrupted(self) -> str | None:

@@ -61,7 +61,8 @@ def check_inputs(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             f"`analyze` needs the model's array inputs after the model, got {got}. "
             "Write, for an image model, jaxinit.analyze(model, "
             "jax.ShapeDtypeStruct((32, 32, 32, 3), jnp.float32)), or pass a batch as "
-            "an array: jnp.asarray(x)."
+            "an array: jnp.asarray(x). Arrays within an object are seen where its "
+            "class is a pytree: jax.tree_util.register_dataclass."
         )
 
 

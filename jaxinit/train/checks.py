@@ -90,7 +90,9 @@ def as_sizes(widths: Sequence[int]) -> list[int]:
 def check_maker(make_model: Any, axis: str) -> None:
     """Raises unless ``make_model`` can be called, and ``axis`` says with what."""
     check_choice("axis", axis, get_args(Axis), "It is what the sizes are.")
-    if not callable(make_model):
+    from flax import linen, nnx
+
+    if not callable(make_model) or isinstance(make_model, linen.Module | nnx.Module):
         raise TypeError(
             f"`make_model` must be a function from a {axis} to a model, got "
             f"{shown(make_model)}. Write lambda size: Model(size)."

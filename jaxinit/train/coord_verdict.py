@@ -112,7 +112,9 @@ def diagnose(check: CoordSizes) -> tuple[Finding, ...]:
     if fallen and not grown:
         found.append(_shrinking(check, fallen))
     found.append(_biases(check))
-    return tuple(f for f in found if f is not None)
+    usual = tuple(f for f in found if f is not None)
+    off = [t for t in seen.values() if t.is_bug]
+    return usual if usual or not off else (_unexplained(check, off),)
 
 
 def _tied(check: CoordSizes, seen: dict[str, Trend]) -> Finding | None:
@@ -206,6 +208,16 @@ def _biases(check: CoordSizes) -> Finding | None:
                 "SGD.",
             )
     return None
+
+
+def _unexplained(check: CoordSizes, off: list[Trend]) -> Finding:
+    names = ", ".join(t.layer for t in off[:3]) + (", ..." if off[3:] else "")
+    return Finding(
+        "unexplained",
+        f"none of the usual bugs shows, yet the {check.axis} moves {names}. "
+        f"Between small sizes such slopes pass: begin at {4 * check.sizes[0]}. One "
+        "that stays is a factor in the model that a scheme does not see.",
+    )
 
 
 def _slopes(check: CoordSizes, values: np.ndarray) -> list[Interval]:

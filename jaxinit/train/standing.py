@@ -174,7 +174,7 @@ def row(standing: Standing) -> tuple[str, ...]:
     low, high = standing.working
     return (
         standing.scheme,
-        *(f"{s.value:.0%}" for s in standing[1:4]),
+        *("" if math.isnan(s.value) else f"{s.value:.0%}" for s in standing[1:4]),
         _number(standing.best_rate),
         f"{low:.2g} to {high:.2g}" if low == low else "none",
         _interval(standing.final),

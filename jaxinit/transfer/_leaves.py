@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxinit._keys import root_key
 from jaxinit.models.model import path_parts
 
 
@@ -127,9 +128,9 @@ def is_float(value: Any) -> bool:
     return bool(jnp.issubdtype(value.dtype, jnp.inexact))
 
 
-def key_of(key: jax.Array, name: str) -> jax.Array:
+def key_of(key: int | jax.Array, name: str) -> jax.Array:
     """The key of the leaf ``name``, whatever else the tree holds."""
-    return jax.random.fold_in(key, zlib.crc32(name.encode()))
+    return jax.random.fold_in(root_key(key), zlib.crc32(name.encode()))
 
 
 def layer_leaves(tree: Tree, layer: str, argument: str) -> list[Leaf]:

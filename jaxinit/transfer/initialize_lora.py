@@ -23,7 +23,7 @@ Adapters: TypeAlias = Mapping[str, tuple[str, str]]
 
 def initialize_lora(
     variables: Any,
-    key: jax.Array,
+    key: int | jax.Array,
     method: LowRankMethod = lora,
     adapters: Adapters | None = None,
     data: Mapping[str, Any] | None = None,
@@ -32,7 +32,8 @@ def initialize_lora(
 
     Args:
       variables: a pytree that holds pretrained kernels and adapters.
-      key: a PRNG key. An adapter's draw depends on its kernel's name alone.
+      key: a PRNG key, or an integer that makes one. An adapter's draw depends on its
+        kernel's name alone.
       method: :func:`lora`, :func:`pissa`, :func:`milora`, :func:`olora`, with ``data``
         :func:`lora_ga`, :func:`eva`, :func:`corda`, or one of them with options:
         ``functools.partial(pissa, scale=0.5)``. ``scale`` must be the factor that the

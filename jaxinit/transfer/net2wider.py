@@ -31,7 +31,7 @@ from jaxinit.transfer._leaves import (
 
 def net2wider(
     variables: Any,
-    key: jax.Array,
+    key: int | jax.Array,
     layers: Layers,
     width: int,
     *,
@@ -64,7 +64,8 @@ def net2wider(
 
     Args:
       variables: a pytree: linen variables, an nnx state, an Equinox module.
-      key: a PRNG key, for the choice of units and the noise.
+      key: a PRNG key, or an integer that makes one, for the choice of units and the
+        noise.
       layers: the layer whose outputs become more, or several whose outputs are added
         up (a residual stream) and must be copied alike. Dense layers, convolutions
         without groups and, in Flax, embeddings. A layer is named by its folder:

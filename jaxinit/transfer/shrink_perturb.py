@@ -21,7 +21,7 @@ from jaxinit.transfer._leaves import (
 
 def shrink_perturb(
     params: Any,
-    key: jax.Array,
+    key: int | jax.Array,
     fresh: Any = None,
     lam: Scalar = 0.6,
     sigma: Scalar = 0.01,
@@ -37,8 +37,8 @@ def shrink_perturb(
       params: a pytree. Of linen variables only the collection ``params`` changes; of
         an nnx module pass the parameters, ``nnx.state(model, nnx.Param)``, or its
         running statistics are shrunk too. Leaves that are no floats stay.
-      key: a PRNG key. A leaf's draw depends on its name, not on other leaves. It is
-        not used if ``fresh`` is a pytree.
+      key: a PRNG key, or an integer that makes one. A leaf's draw depends on its name,
+        not on other leaves. It is not used if ``fresh`` is a pytree.
       fresh: a pytree of fresh parameters, with the structure and shapes of
         ``params``; or an initializer, which must take all of their shapes. ``None``
         is :math:`N(0, 1)`, the paper's law: its noise has standard deviation
@@ -83,7 +83,7 @@ def shrink_perturb(
     )
 
 
-def _fresh(fresh: Any, leaves: list[Leaf], key: jax.Array) -> list[jax.Array]:
+def _fresh(fresh: Any, leaves: list[Leaf], key: int | jax.Array) -> list[jax.Array]:
     if fresh is None:
         fresh = normal(1.0)
     given = {leaf.name: leaf.value for leaf in tree_of(fresh).leaves}

@@ -137,7 +137,7 @@ def note(report, text):
         ({"key": True}, TypeError, "or an integer that makes one, got True."),
         ({"key": np.zeros(3, np.uint32)}, ValueError, "PRNGKey(0), got shape (3,)."),
         ({"key": "zero"}, TypeError, "`key` must be one jax key, as jax.random.key(0)"),
-        ({"key": jnp.ones(2)}, TypeError, "or an integer that makes one, got Array"),
+        ({"key": jnp.ones(2)}, TypeError, "makes one, got an array, float32[2]."),
     ],
 )
 def test_options_out_of_range(options, error, message):
@@ -233,10 +233,10 @@ def test_a_loss_that_is_nan_is_a_finding():
 
 
 def test_no_inputs():
-    with pytest.raises(TypeError, match=r"needs the inputs of MLP after the model"):
+    with pytest.raises(TypeError, match=r"needs the inputs of MLP, which come last"):
         jaxinit.analyze(MLP())
     with pytest.raises(TypeError, match=r"jax\.ShapeDtypeStruct\(\(32, 32, 32, 3\)"):
-        jaxinit.analyze(MLP())
+        jaxinit.explain(MLP(), "he_normal")
 
 
 def test_no_array_among_the_inputs():
@@ -247,6 +247,27 @@ def test_no_array_among_the_inputs():
 
     with pytest.raises(ValueError, match=r"needs the model's array inputs.*got 3"):
         jaxinit.analyze(functional, 3)
+
+
+@pytest.mark.parametrize("scheme", ["he_normal", "lsuv"])
+def test_an_object_that_is_no_pytree_is_named(scheme):
+    class Batch:
+        image = X
+
+        def __repr__(self):
+            return "<Batch>"
+
+    model = jaxinit.Functional(
+        lambda key, batch: jax.random.normal(key, (batch.image.shape[-1], 4)),
+        lambda kernel, batch: batch.image @ kernel,
+    )
+
+    with pytest.raises(ValueError, match="weights") as caught:
+        jaxinit.initialize(model, scheme, 0, Batch())
+    assert "an array, got <Batch>. Pass" in caught.value.__notes__[-1]
+    assert "register_dataclass" in caught.value.__notes__[-1]
+    with pytest.raises(ValueError, match="register_dataclass"):
+        jaxinit.analyze(model, Batch())
 
 
 def test_wrong_shape_names_what_was_fed():

@@ -68,6 +68,8 @@ def test_the_analysis_is_compiled_once_for_all_schemes(monkeypatch):
     by_value = jaxinit.analyze(MLP(), x, scheme=jaxinit.he_normal(), seeds=3)
     moments = comparison["he_normal"].forward["second_moment"]
     assert np.allclose(moments, by_value.forward["second_moment"], rtol=1e-5)
+    with pytest.raises(KeyError, match="own, he_normal, lsuv has no 'he'"):
+        comparison["he"]
 
 
 def test_the_table_tells_schemes_apart(monkeypatch):

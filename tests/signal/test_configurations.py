@@ -44,6 +44,7 @@ SCOPES = {
     "debug_nans": lambda: jax.debug_nans(True),
     "transfer guard": lambda: jax.transfer_guard("disallow"),
     "leak checks": lambda: jax.checking_leaks(),
+    "disable_jit": lambda: jax.disable_jit(),
 }
 
 

@@ -194,6 +194,7 @@ def test_what_is_printed_was_tried(vanishing):
     for finding in vanishing.findings[1:]:
         assert finding.remedy == best.line
     assert "tried on 4 seeds: vanishing -> ok, signal over" in best.printed
+    assert "tried on 1 seed: " in best._replace(seeds=1).printed
     assert "jaxinit.he_normal()" in str(vanishing)
 
 

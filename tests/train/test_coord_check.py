@@ -1,5 +1,6 @@
 """Coordinate checks: flat under muP, and the usual bugs planted one by one."""
 
+import dataclasses
 import functools
 
 import jax
@@ -51,6 +52,16 @@ def test_mup_is_flat(mup):
     assert mup.layers == ("first", "second", "third", "head", "output")
     # Independent terms with a factor of 1/width: logits of size 1/sqrt(width).
     assert mup.trends()[-1].initial.value == pytest.approx(-0.5, abs=0.25)
+
+
+def test_a_bug_that_is_none_of_the_usual_says_so(mup):
+    updates = mup.updates.copy()
+    updates[..., -1, :] *= np.reshape(WIDTHS, (-1, 1, 1, 1)) ** -0.5
+    found = dataclasses.replace(mup, updates=updates)
+
+    assert not found.ok
+    assert kinds(found) == ["unexplained"]
+    assert "yet the width moves output. Between" in found.findings()[0].message
 
 
 def test_sizes_are_those_of_a_plain_loop(mup):
@@ -289,6 +300,7 @@ def test_one_program_for_each_width():
         ({"optimizer": lambda width: 3}, "`optimizer` must return an optax"),
         ({"axis": "time"}, "`axis` must be one of 'width', 'depth'"),
         ({"model": 3}, "`make_model` must be a function"),
+        ({"model": nn.Dense(3)}, "`make_model` must be a function from a width"),
     ],
 )
 def test_arguments_are_checked(options, message):

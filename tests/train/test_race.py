@@ -180,6 +180,7 @@ def test_an_interrupted_race_goes_on_where_it_was(tmp_path, monkeypatch):
     assert first.interrupted
     assert (first.outcomes == OUTCOMES.index("not run")).sum() == 27 - 12
     assert "Interrupted" in str(first)
+    assert "nan" not in str(first)
     second = run(chunk=3, checkpoint=tmp_path)
     np.testing.assert_array_equal(second.losses, plain.losses)
     assert next(calls) == 4 + 1 + 5  # what was done was not done again

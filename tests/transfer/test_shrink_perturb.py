@@ -18,6 +18,7 @@ PARAMS = {"a": {"kernel": jnp.full((200, 100), 3.0), "bias": jnp.full(100, 2.0)}
 def test_noise_of_the_paper():
     new = shrink_perturb(PARAMS, KEY)
 
+    jax.tree.map(np.testing.assert_array_equal, new, shrink_perturb(PARAMS, 0))
     noise = np.asarray(new["a"]["kernel"]) - 0.6 * 3
     # 20000 samples: the standard error of a standard deviation is s / sqrt(2 n).
     assert abs(noise.std() / 0.01 - 1) < 5 / np.sqrt(2 * noise.size)
