@@ -99,7 +99,8 @@ def feed(
     inputs: Sequence[Any],
     names: Sequence[str],
     sites: Sites,
-    key: jax.Array,
+    root: jax.Array,
+    number: int,
 ) -> Fed:
     """Checks the arrays among ``inputs`` and draws those that are only shapes.
 
@@ -109,7 +110,8 @@ def feed(
         table that they are looked up in. Random keys are passed on as they are.
       names: what to call each input in errors.
       sites: the tables that the model reads at each input, and which are keys.
-      key: seeds the draws.
+      root: the root key.
+      number: that of the root's child which seeds the draws.
 
     Returns:
       The inputs as arrays.
@@ -122,6 +124,10 @@ def feed(
     tables: dict[int, int] = {}
     for lookup in sites.lookups:
         tables[lookup.source] = min(lookup.size, tables.get(lookup.source, lookup.size))
+
+    def key(position: int) -> jax.Array:
+        return jax.random.fold_in(jax.random.fold_in(root, number), position)
+
     arrays, descriptions, nonfinite = [], [], []
     for position, (value, name) in enumerate(zip(inputs, names, strict=True)):
         size = tables.get(position)
@@ -136,18 +142,17 @@ def feed(
                 f"`{name}` must not be empty, got shape {np.shape(value)}. Nothing "
                 "could be measured: pass at least one sample."
             )
-        if is_key(value):
-            array, what = _keys(value, jax.random.fold_in(key, position))
-        elif isinstance(value, jax.ShapeDtypeStruct):
-            array, what = _drawn(value, name, size, jax.random.fold_in(key, position))
+        if isinstance(value, jax.ShapeDtypeStruct):
+            draw = _drawn_keys if is_key(value) else _drawn
+            array, what = draw(value, name, size, key(position))
+        elif is_key(value) or position in sites.keys:
+            array, what = jnp.asarray(value), _KEY
         else:
-            array = jnp.asarray(value)
-            what = _KEY if position in sites.keys else _described(value)
+            array, what = jnp.asarray(value), _described(value)
+            if not _is_finite(array):
+                nonfinite.append(name)
             if size is not None:
                 _check_indices(np.asarray(value), name, size)
-        if jnp.issubdtype(array.dtype, jnp.inexact):
-            if not bool(jnp.isfinite(array).all()):
-                nonfinite.append(name)
         arrays.append(array)
         descriptions.append(
             f"{name}: {array.dtype}[{','.join(map(str, array.shape))}], {what}"
@@ -168,15 +173,15 @@ def batch_size(inputs: Sequence[Any], keys: Container[int]) -> int:
     return next(sizes, 0)
 
 
-def _keys(value: Any, key: jax.Array) -> tuple[jax.Array, str]:
-    """The keys that were given, or new ones of their kind for a shape."""
-    if not isinstance(value, jax.ShapeDtypeStruct):
-        return value, _KEY
-    count = math.prod(value.shape)
+def _drawn_keys(
+    shape: jax.ShapeDtypeStruct, name: str, size: int | None, key: jax.Array
+) -> tuple[jax.Array, str]:
+    del name, size
+    count = math.prod(shape.shape)
     seeds = jax.random.bits(key, (count,), "uint32")
-    impl = key_impl(value)
+    impl = key_impl(shape)
     made = jax.vmap(lambda seed: jax.random.key(seed, impl=impl))(seeds)
-    return made.reshape(value.shape), "random key, drawn"
+    return made.reshape(shape.shape), "random key, drawn"
 
 
 def _drawn(
@@ -196,6 +201,13 @@ def _drawn(
     high = min(size, int(np.iinfo(shape.dtype).max))
     drawn = jax.random.randint(key, shape.shape, 0, high, shape.dtype)
     return drawn, f"drawn uniformly below {high}"
+
+
+def _is_finite(array: jax.Array) -> bool:
+    """By NumPy: jax would compile two programs for it."""
+    if not jnp.issubdtype(array.dtype, jnp.inexact):
+        return True
+    return bool(np.isfinite(np.asarray(array)).all())
 
 
 def _described(value: Any) -> str:

@@ -128,8 +128,7 @@ def prepare(
     network = read_network(traced, given, options.hints)
     sites = network.sites
     _check_reached(network)
-    input_key = jax.random.fold_in(root, 2**32 - 1)
-    fed = feed(given.inputs, given.names, sites, input_key)
+    fed = feed(given.inputs, given.names, sites, root, 2**32 - 1)
     batch = batch_size(fed.arrays, sites.keys)
     analysis = Analysis(traced, sites, batch, options.loss, True)
     count = num_seeds(options.seeds, sites)

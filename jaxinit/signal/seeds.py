@@ -10,6 +10,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jaxinit import _resources as resources
+from jaxinit._allocator import keeping_freed_memory
 from jaxinit._caches import cached
 from jaxinit._configuration import thread_pool
 from jaxinit._lapack import MAY_HANG
@@ -185,6 +186,7 @@ def _loop(
     remaining = iter(places)
     pool = thread_pool(workers)
     started: list[bool] = []
+    reused = engine.bytes_per_seed if len(places) > workers else 0
 
     def submit() -> None:
         while len(pending) < in_flight and not (started and out_of_time()):
@@ -194,27 +196,32 @@ def _loop(
             pending.append((place, pool.submit(engine.run, plan.seeds[place])))
             started.append(True)
 
-    try:
-        submit()
-        while pending:
-            place, future = pending.pop(0)
-            seed = plan.seeds[place]
-            try:
-                packed = future.result()
-            except jax.errors.JaxRuntimeError as error:
-                if not _out_of_memory(error):
-                    _name_seeds(error, engine, [seed])
-                    raise
-                in_flight = max(in_flight // 2, 1)
-                wait(other for _, other in pending)
-                packed = _alone(engine, seed)
-            except Exception as error:
+    def next_done() -> tuple[int, Packed]:
+        nonlocal in_flight
+        place, future = pending.pop(0)
+        seed = plan.seeds[place]
+        try:
+            return place, future.result()
+        except jax.errors.JaxRuntimeError as error:
+            if not _out_of_memory(error):
                 _name_seeds(error, engine, [seed])
                 raise
+            in_flight = max(in_flight // 2, 1)
+            wait(other for _, other in pending)
+            return place, _alone(engine, seed)
+        except Exception as error:
+            _name_seeds(error, engine, [seed])
+            raise
+
+    with keeping_freed_memory(reused):
+        try:
             submit()
-            yield [place], packed, min(workers, in_flight)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+            while pending:
+                place, packed = next_done()
+                submit()
+                yield [place], packed, min(workers, in_flight)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _alone(engine: Engine, seed: int) -> Packed:

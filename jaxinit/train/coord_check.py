@@ -257,8 +257,8 @@ def _fed(
     network: Network, given: tuple[Any, ...], root: jax.Array
 ) -> tuple[jax.Array, ...]:
     """The inputs as arrays; shapes are drawn, alike at all sizes."""
-    key = jax.random.fold_in(root, 2**32 - 2)
-    return feed(given, network.given.names, network.sites, key).arrays
+    names, sites = network.given.names, network.sites
+    return feed(given, names, sites, root, 2**32 - 2).arrays
 
 
 def _target(y: Any, network: Network, root: jax.Array) -> Any:

@@ -126,12 +126,19 @@ class NoisyNnx(nnx.Module):
 
 
 @pytest.mark.internals
-@pytest.mark.parametrize("key", [jax.random.key(3), jax.random.PRNGKey(3)])
-def test_a_key_is_an_input_without_statistics(key):
+@pytest.mark.parametrize(
+    ("key", "origin"),
+    [
+        (jax.random.key(3), "given"),
+        (jax.random.PRNGKey(3), "given"),
+        (jax.ShapeDtypeStruct((), jax.random.key(3).dtype), "drawn"),
+    ],
+)
+def test_a_key_is_an_input_without_statistics(key, origin):
     report = measured(Noisy(), X, key)
 
     assert report.layers == ("Dense_0", "Dense_1")  # and no join with the noise
-    assert any("random key, given" in note for note in report.notes)
+    assert any(f"random key, {origin}" in note for note in report.notes)
     assert report.settings["batch_size"] == 16
 
 
