@@ -31,6 +31,16 @@ class CoordCheck(CoordSizes):
         """Whether nothing is wrong."""
         return not any(t.is_bug for t in self.trends()) and not self.findings()
 
+    def _verdict(self) -> str:
+        if not self.ok:
+            return "bug"
+        unclear = [t.layer for t in self.trends() if t.word == "unclear"]
+        if not unclear:
+            return "ok, nothing depends on it"
+        named = ", ".join(unclear[:3]) + (", ..." if unclear[3:] else "")
+        more = f"larger {self.axis}s, more seeds or steps tell of"
+        return f"ok, no bug shows; {more} {named}"
+
     def to_records(self) -> list[dict[str, Any]]:
         """One record for each size, seed, step and layer."""
         records = []
@@ -69,7 +79,7 @@ class CoordCheck(CoordSizes):
             f"Mean slope over {len(self.seeds)} seeds (each by least squares over the "
             f"{self.axis}s) ± Student's {self.confidence:.0%} interval; flat within "
             f"{self.tolerance:g}.",
-            "Verdict: " + ("ok, nothing depends on it" if self.ok else "bug"),
+            "Verdict: " + self._verdict(),
             *(f"  {f.kind}: {f.message}" for f in self.findings()),
         )
         return Sheet(title, head, rows, below)

@@ -12,6 +12,9 @@ from jaxinit.train.coord_sizes import CoordSizes
 # With Adam at one rate for all widths a hidden layer's change grows as the width; with
 # multipliers the wrong way round, as its square.
 _WRONG_WAY = 1.5
+# What passes through weights with a factor of one over the width is a sum of
+# independent terms: it falls with this slope, beside what was learned, which stays.
+_INDEPENDENT = -0.5
 # A bias that learns with a rate divided by the width moves with slope -1.
 _FORGOTTEN = -0.5
 
@@ -52,40 +55,44 @@ def trends(check: CoordSizes) -> tuple[Trend, ...]:
     """The trend of each layer.
 
     A change must be flat: one that grows blows up, one that shrinks means that the
-    layer does not learn at great width. Activations must not grow; before training
-    those of the output and attention scores may shrink, as independent terms with a
-    factor of one over the width add up to less.
+    layer does not learn at great width. Activations before training must be flat; what
+    they are afterwards is the sum of both, and shows nothing of its own: where it grows
+    faster, small networks unlearn what they began with. At the output and at attention
+    scores, independent terms with a factor of one over the width add up to less, before
+    training and of what hidden layers change in front of them: that may shrink so fast.
     """
     found = []
     initial = _slopes(check, check.activations[:, :, 0, :, 1])
     final = _slopes(check, check.activations[:, :, -1, :, 1])
     update = _slopes(check, check.updates[:, :, -1, :, 1])
     for i, layer in enumerate(check.layers):
-        words = [word(s, check.tolerance) for s in (initial[i], final[i], update[i])]
-        may_shrink = i == len(check.layers) - 1 or "scores" in check.roles[i]
-        may_shrink |= "readout" in check.roles[i]
-        telling = [words[2], words[1], words[0]]
-        if may_shrink:
-            telling = [w for w in telling[:1]] + [
-                w for w in telling[1:] if w == "grows"
-            ]
-        bad = [w for w in telling if w in ("grows", "shrinks")]
-        said = bad[0] if bad else telling[0] or "flat"
+        changes, begins = (word(s[i], check.tolerance) for s in (update, initial))
+        if i == len(check.layers) - 1 or {"scores", "readout"} & set(check.roles[i]):
+            begins = "" if begins == "shrinks" else begins
+            if update[i].value >= _INDEPENDENT - check.tolerance:
+                changes = "unclear" if changes == "shrinks" else changes
+        bad = [w for w in (changes, begins) if w in ("grows", "shrinks")]
+        said = bad[0] if bad else changes or "flat"
         found.append(Trend(layer, initial[i], final[i], update[i], said, bool(bad)))
     return tuple(found)
 
 
 def word(slope: Interval, tolerance: float) -> str:
-    """A slope in a word; empty where nothing ever changes."""
+    """A slope in a word; empty where nothing ever changes.
+
+    What grows is off 0 by more than chance, and more than the tolerance; what shrinks
+    is so with its whole interval, as parts that pass with the width do shrink.
+    """
     if math.isnan(slope.value):
         return ""
-    sure = math.isnan(slope.low) or not slope.low <= 0 <= slope.high
+    low, high = slope.low, slope.high
+    if math.isnan(low):
+        low = high = slope.value
     if abs(slope.value) <= tolerance:
-        wide = slope.high - slope.low > 4 * tolerance
-        return "unclear" if wide else "flat"
-    if not sure:
-        return "unclear"
-    return "grows" if slope.value > 0 else "shrinks"
+        return "unclear" if high - low > 4 * tolerance else "flat"
+    if slope.value > 0:
+        return "grows" if low > 0 else "unclear"
+    return "shrinks" if high < -tolerance else "unclear"
 
 
 def diagnose(check: CoordSizes) -> tuple[Finding, ...]:
@@ -148,10 +155,7 @@ def _readout(check: CoordSizes, seen: dict[str, Trend]) -> Finding | None:
 def _scores(check: CoordSizes, seen: dict[str, Trend]) -> Finding | None:
     for name, roles in zip(check.layers, check.roles, strict=True):
         trend = seen[name]
-        if "scores" in roles and (
-            word(trend.update, check.tolerance) == "grows"
-            or word(trend.final, check.tolerance) == "grows"
-        ):
+        if "scores" in roles and _outgrows(trend, check.tolerance):
             return Finding(
                 "attention scale",
                 f"{name} change with slope {trend.update.value:.2f}. Queries and keys "
@@ -159,6 +163,18 @@ def _scores(check: CoordSizes, seen: dict[str, Trend]) -> Finding | None:
                 "head dimension d, not 1/sqrt(d).",
             )
     return None
+
+
+def _outgrows(trend: Trend, tolerance: float) -> bool:
+    """Whether scores become larger than the head dimension allows.
+
+    Divided by its root they are flat before training, and what is learned grows as the
+    root, at first beside a part that does not: half of the tolerance tells then.
+    """
+    if word(trend.update, tolerance) == "grows":
+        return True
+    flat = word(trend.initial, tolerance) == "flat"
+    return flat and trend.update.low > 0 and trend.update.value > tolerance / 2
 
 
 def _wrong_way(slope: float) -> Finding:

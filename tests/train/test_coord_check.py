@@ -56,12 +56,25 @@ def test_mup_is_flat(mup):
 
 def test_a_bug_that_is_none_of_the_usual_says_so(mup):
     updates = mup.updates.copy()
-    updates[..., -1, :] *= np.reshape(WIDTHS, (-1, 1, 1, 1)) ** -0.5
+    updates[..., -1, :] *= np.reshape(WIDTHS, (-1, 1, 1, 1)) ** -1.0
     found = dataclasses.replace(mup, updates=updates)
 
     assert not found.ok
     assert kinds(found) == ["unexplained"]
     assert "yet the width moves output. Between" in found.findings()[0].message
+
+
+def test_what_passes_with_the_width_is_no_bug(mup):
+    """Independent terms of the output fall; small networks unlearn what they had."""
+    widths = np.reshape(WIDTHS, (-1, 1, 1))
+    updates, activations = mup.updates.copy(), mup.activations.copy()
+    updates[:, :, -1, -1] *= widths**-0.4
+    activations[:, :, -1, -1] *= widths**0.4
+    found = dataclasses.replace(mup, updates=updates, activations=activations)
+
+    assert found.ok, str(found)
+    assert found.trends()[-1].word == "unclear"
+    assert "more seeds or steps tell of output" in str(found)
 
 
 def test_sizes_are_those_of_a_plain_loop(mup):
@@ -241,6 +254,7 @@ def test_attention_needs_one_over_d(power):
 
     assert "attention scores" in found.layers
     assert kinds(found) == ([] if power == 1 else ["attention scale"]), str(found)
+    assert found.ok == (power == 1), str(found)
 
 
 def test_nnx_and_both_kinds_of_optimizer(mup):
