@@ -116,8 +116,8 @@ STUDY = Study(
     "Le, Jaitly and Hinton, A Simple Way to Initialize Recurrent Networks of Rectified "
     "Linear Units, 2015",
     "the adding problem alone, of the paper's four; shorter sequences than its 150 to "
-    "400; Adam in place of gradient descent, both clipped, and fewer steps; no LSTM; the "
-    "Gaussians' deviations are ours.",
+    "400; Adam in place of gradient descent, both clipped, and fewer steps; no LSTM; "
+    "the Gaussians' deviations are ours.",
     {
         "full": {
             "length": 80,
