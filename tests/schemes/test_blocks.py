@@ -195,7 +195,7 @@ class Norms(nn.Module):
         h = nn.RMSNorm(use_scale=False)(x) * (1 + shifted)
         x = x + nn.Dense(D, name="first")(h)
         h = nn.LayerNorm(scale_init=nn.initializers.normal(), name="ln")(x)
-        return x + nn.Dense(D, name="second", bias_init=nn.initializers.ones)(h)
+        return x + nn.Dense(D, name="second", bias_init=nn.initializers.normal())(h)
 
 
 def test_norms_change_nothing_and_biases_are_zero():
