@@ -210,11 +210,11 @@ def _search(analysis: Analysis, plan: Plan) -> list[Repeat]:
     return find_repeats(
         analysis.traced.forward,
         lambda node: plan.mark(node.at.equation, kinds.__getitem__),
-        _rolls,
+        may_loop,
     )
 
 
-def _rolls(equation: versions.Equation) -> bool:
+def may_loop(equation: versions.Equation) -> bool:
     """Whether an equation may run in a loop: on CPU convolutions are slow there."""
     if equation.effects:
         return False

@@ -1,6 +1,6 @@
 """Slopes of squashing functions, spread of softmaxes, alike tokens, sizes of inputs."""
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -9,12 +9,15 @@ import numpy as np
 
 from jaxinit.layers.event import Event
 from jaxinit.moments.functions import Function, Shape, find_functions, shape_of
+from jaxinit.program.find_repeats import find_repeats
 from jaxinit.program.flow import Flow, Node
 from jaxinit.program.paths import Location, Path
 from jaxinit.program.plan import Hooks, Plan, Tap
+from jaxinit.program.repeats import rolled
 from jaxinit.program.run import replay
 from jaxinit.roles.network import Network
 from jaxinit.signal.between import NOWHERE, Front, names_of
+from jaxinit.signal.bundle import may_loop
 from jaxinit.signal.cells import suffix
 from jaxinit.signal.scores import Scores, find_scores
 from jaxinit.signal.squashing import maker_of, multiplied, record_slopes
@@ -160,15 +163,32 @@ def _usual(shape: Shape) -> dict[str, float]:
 
 
 def look(
-    network: Network, curves: Sequence[Curve]
-) -> Callable[..., tuple[list[Array], dict[int, Array]]]:
+    network: Network, curves: Sequence[Curve], roll: bool
+) -> Callable[..., tuple[list[Array], dict[tuple[int, ...], Array]]]:
     """The function ``(variables, key, inputs) -> outputs, records``.
 
-    The records are by the curve's number.
+    The records are by the curve's number, those of blocks that repeat by all of theirs,
+    with a leading axis over them: ``in_order`` takes them apart.
+
+    Args:
+      network: the model, read.
+      curves: what is looked at inside it.
+      roll: whether blocks that repeat are run as loops.
     """
     plan = Plan()
     for number, curve in enumerate(curves):
         plan.at(curve.at, Tap(number, "output"))
+    program = network.traced.forward
+    if roll:
+        kinds = [_kind(curve) for curve in curves]
+        program = rolled(
+            program,
+            find_repeats(
+                program,
+                lambda node: plan.mark(node.at.equation, kinds.__getitem__),
+                may_loop,
+            ),
+        )
     hooks = Hooks(
         lambda tap, value: _record(curves[tap.number], value),
         lambda tap, value, probe: value,
@@ -177,10 +197,29 @@ def look(
 
     def run(variables: Sequence[Any], key: Array, inputs: Sequence[Any]) -> Any:
         values = [*variables, key, *inputs]
-        outputs, records = replay(network.traced.forward, values, plan, hooks, {})
-        return outputs, {tap.number: record for tap, record in records.items()}
+        outputs, records = replay(program, values, plan, hooks, {})
+        return outputs, {_numbers(taps): x for taps, x in records.items()}
 
     return run
+
+
+def _numbers(taps: Tap | tuple[Tap, ...]) -> tuple[int, ...]:
+    return (taps.number,) if isinstance(taps, Tap) else tuple(t.number for t in taps)
+
+
+def _kind(curve: Curve) -> Hashable:
+    """What is recorded of a curve, whichever layer it is of."""
+    function = None if curve.function is None else curve.function[0].name
+    return curve.what, curve.axis, function
+
+
+def in_order(records: Mapping[tuple[int, ...], np.ndarray]) -> list[np.ndarray]:
+    """The records of curves, in the order of the curves."""
+    found: dict[int, np.ndarray] = {}
+    for numbers, record in records.items():
+        parts = [record] if len(numbers) == 1 else record
+        found.update(zip(numbers, parts, strict=True))
+    return [found[number] for number in range(len(found))]
 
 
 def _stacked(event: Event, loops: Sequence[Path]) -> tuple[int, ...]:

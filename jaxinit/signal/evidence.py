@@ -21,7 +21,7 @@ from jaxinit.roles.structure import Hints
 from jaxinit.signal.between import fronts
 from jaxinit.signal.broken import Find, find_broken
 from jaxinit.signal.bundle import Analysis, Raw, find_rolled
-from jaxinit.signal.curves import Curve, by_layer, find_curves
+from jaxinit.signal.curves import Curve, by_layer, find_curves, in_order
 from jaxinit.signal.engine import Engine
 from jaxinit.signal.infinite import find_infinite
 from jaxinit.signal.looking import Looked, look_at
@@ -111,7 +111,7 @@ def gather(
         return variables, jax.random.fold_in(key, 1), list(inputs)
 
     few = [int(seed) for seed in seeds[:NUM_SEEDS]]
-    looked = [jax.device_get(known.look(*of(seed))) for seed in few]
+    looked = [known.look(*of(seed)) for seed in few]
     steps: list[Steps] = []
     awaited = _awaited(network, known.reach, first, looked)
     if awaited.zero.any() or awaited.equal.any():
@@ -132,7 +132,8 @@ def gather(
         infinite = float(np.mean([one.infinite for one in looked])) if broken else 0.0
     recalled = few if known.remembering else []
     profiles = [jax.device_get(known.recall(*of(seed))) for seed in recalled]
-    records = [np.stack(each) for each in zip(*(x.curves for x in looked), strict=True)]
+    each_seed = [in_order(one.curves) for one in looked]
+    records = [np.stack(each) for each in zip(*each_seed, strict=True)]
     return {
         "seeds": len(few),
         "steps": max((one.number for one in steps), default=0),
@@ -174,10 +175,7 @@ def _read(
                     curves,
                     {front.row: front.facts for front in before},
                     reach(network),
-                    jax.jit(
-                        look_at(network, curves, analysis.loss),
-                        compiler_options=options,
-                    ),
+                    look_at(network, curves, analysis.loss, analysis.rolled, options),
                     take_steps(network, analysis.loss, repeats, options),
                     find_broken(network),
                     find_infinite(network),

@@ -17,7 +17,7 @@ class Looked(NamedTuple):
     """What one more forward pass of a seed tells.
 
     Attributes:
-      curves: the records of the curves, in their order.
+      curves: the records of the curves, as ``look`` returns them.
       undefined: the share of the model's outputs that are NaN.
       infinite: the share of those that are infinite.
       apart: `(params,)`: how far the units of each parameter are apart.
@@ -25,7 +25,7 @@ class Looked(NamedTuple):
         where there is none.
     """
 
-    curves: list[Any]
+    curves: dict[tuple[int, ...], Any]
     undefined: Any
     infinite: Any
     apart: Any
@@ -36,17 +36,23 @@ def look_at(
     network: Network,
     curves: Sequence[Curve],
     loss: Callable[[Any], Array] | None,
+    roll: bool = False,
+    options: dict[str, Any] | None = None,
 ) -> Callable[[Sequence[Array], Array, Sequence[Array]], Looked]:
-    """The function ``(variables, key, inputs) -> Looked`` of one seed.
+    """The function ``(variables, key, inputs) -> Looked`` of one seed, on the host.
+
+    It is not for ``jit``: units are compared leaf by leaf, by a program for each shape.
 
     Args:
       network: the model, read.
       curves: what is looked at inside it.
       loss: the user's loss, or None.
+      roll: whether blocks that repeat are run as loops.
+      options: for the compiler.
     """
-    watched = look(network, curves)
+    watched = look(network, curves, roll)
 
-    def run(variables: Sequence[Array], key: Array, inputs: Sequence[Array]) -> Looked:
+    def passed(variables: Sequence[Any], key: Array, inputs: Sequence[Any]) -> Looked:
         outputs, records = watched(variables, key, inputs)
         floats = [out for out in outputs if jnp.issubdtype(out.dtype, jnp.inexact)]
         # Else a compiler may look at them in a wider dtype than they have.
@@ -59,12 +65,18 @@ def look_at(
             return found
 
         return Looked(
-            [records[number] for number in range(len(curves))],
+            records,
             share(jnp.isnan),
             share(jnp.isinf),
-            spreads(network, variables),
+            None,
             _losses(network, loss, outputs),
         )
+
+    program = jax.jit(passed, compiler_options=options)
+
+    def run(variables: Sequence[Array], key: Array, inputs: Sequence[Array]) -> Looked:
+        looked: Looked = jax.device_get(program(variables, key, inputs))
+        return looked._replace(apart=spreads(network, variables))
 
     return run
 

@@ -6,6 +6,7 @@ Where the first gradient reaches every parameter and no units are equal, steps t
 nothing more, and none are taken; nor are any once what was waited for has come.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol
@@ -114,11 +115,8 @@ def take_steps(
     def magnify(variables: list[Array], key: Array, inputs: Sequence[Array]) -> Array:
         return _not_zero(gradient(variables, key, inputs, jnp.float32(_MAGNIFIED)))
 
-    def apart(variables: list[Array]) -> Array:
-        return spreads(network, variables)
-
-    step, magnify, apart = (
-        jax.jit(part, compiler_options=options) for part in (step, magnify, apart)
+    step, magnify = (
+        jax.jit(part, compiler_options=options) for part in (step, magnify)
     )
 
     def run(
@@ -132,13 +130,13 @@ def take_steps(
         for step_key in jax.random.split(key, NUM_STEPS):
             last, new = step(last, step_key, inputs)
             number, moved = number + 1, moved | np.asarray(new)
-            come = awaited.has_come(moved, partial(apart, last))
+            come = awaited.has_come(moved, partial(spreads, network, last))
             if come:
                 break
         magnified = np.zeros(len(trained), bool)
         if _is_narrow(network) and not come:
             magnified = np.asarray(magnify(list(variables), key, inputs))
-        return Steps(moved, magnified, np.asarray(apart(last)), number, come)
+        return Steps(moved, magnified, spreads(network, last), number, come)
 
     return run
 
@@ -214,23 +212,25 @@ def _moved(param: Array, gradient: Array) -> Array:
     return (_wide(param) - step).astype(param.dtype)
 
 
-def spreads(network: Network, variables: Sequence[Array]) -> Array:
+def spreads(network: Network, variables: Sequence[Array]) -> np.ndarray:
     """How far the units of each trained weight are apart, `(params,)`.
 
     The largest difference between two units over the largest entry; NaN where a
-    parameter has no units, or is zero throughout.
+    parameter has no units, or is zero throughout. There is a program for each shape,
+    so that models of many layers cost the compiler no more.
     """
-    found = []
+    found: list[Any] = []
     for leaf in trained_leaves(network):
         value, use = variables[leaf], network.params[leaf].use
-        units = use.out_axis if use is not None else ()
-        number = 1
-        for axis in units:
-            number *= value.shape[axis]
-        if number < 2:
-            found.append(jnp.float32(jnp.nan))
-            continue
-        rows = jnp.moveaxis(_wide(value), units, range(len(units)))
-        rows = rows.reshape(number, -1)
-        found.append(jnp.max(jnp.abs(rows - rows[:1])) / jnp.max(jnp.abs(rows)))
-    return jnp.stack(found)
+        units = tuple(use.out_axis) if use is not None else ()
+        several = math.prod(value.shape[axis] for axis in units) > 1
+        found.append(_spread(value, units) if several else np.nan)
+    return np.array(jax.device_get(found), np.float32)
+
+
+@partial(jax.jit, static_argnums=1)
+def _spread(value: Array, units: tuple[int, ...]) -> Array:
+    number = math.prod(value.shape[axis] for axis in units)
+    rows = jnp.moveaxis(_wide(value), units, range(len(units)))
+    rows = rows.reshape(number, -1)
+    return jnp.max(jnp.abs(rows - rows[:1])) / jnp.max(jnp.abs(rows))

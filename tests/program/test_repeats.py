@@ -108,7 +108,8 @@ MODELS = {
 def test_rolled_or_not_the_report_is_the_same(name):
     model = MODELS[name]
 
-    judge = name == "zero head"  # whose steps are simulated, and rolled alike
+    # Steps of the one are simulated, and squashing and softmaxes of both looked at.
+    judge = name in ("zero head", "transformer")
     rolled = jaxinit.analyze(model, X, seeds=2, roll=True, judge=judge)
     plain = jaxinit.analyze(model, X, seeds=2, roll=False, judge=judge)
 
@@ -126,6 +127,16 @@ def test_rolled_or_not_the_report_is_the_same(name):
                 atol=1e-5 * np.nanmax(np.abs(values), initial=0.0),
                 err_msg=metric,
             )
+    assert bool(plain.evidence.get("curves")) == judge
+    for curve, wanted in zip(
+        rolled.evidence.get("curves", []),
+        plain.evidence.get("curves", []),
+        strict=True,
+    ):
+        for field, value in wanted.items():
+            if isinstance(value, float):
+                value = pytest.approx(value, rel=1e-4, abs=1e-5, nan_ok=True)
+            assert curve[field] == value, curve
     assert bool(plain.evidence.get("params")) == judge
     for param, facts in plain.evidence.get("params", {}).items():
         numbers = {k: v for k, v in facts.items() if isinstance(v, float)}
