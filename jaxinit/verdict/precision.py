@@ -30,8 +30,8 @@ def _swallowed(report: Measured) -> list[Finding]:
         branch = [place[n] for n in row.branch if n in place]
         if row.kind != "join" or half is None or not skip or not branch:
             continue
-        if any(has_role(report, report.rows[i], "gain") for i in branch):
-            continue  # LayerScale, ReZero: small by design, and its own gradient is not
+        if row.dtype == "float32" and _is_gained(report, branch):
+            continue  # ConvNeXt's 1e-6: small by design, and its own gradient is not
         with np.errstate(all="ignore"):
             ratio = float(
                 np.median(rms[:, branch].max(axis=1) / rms[:, skip].max(axis=1))
@@ -51,6 +51,11 @@ def _swallowed(report: Measured) -> list[Finding]:
                 )
             ]
     return []
+
+
+def _is_gained(report: Measured, rows: list[int]) -> bool:
+    """Whether a learned factor ends one of the rows, as in LayerScale and ReZero."""
+    return any(has_role(report, report.rows[i], "gain") for i in rows)
 
 
 def _tiny(report: Measured) -> list[Finding]:
