@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import jaxinit
+from tests.verdict.models import faults
 from tests.verdict.models.case import Net, analyze, is_right
 from tests.verdict.models.strangers import FAULTY, HEALTHY, language
 
@@ -15,6 +16,13 @@ def test_sizes_that_come_from_no_kernel_are_healthy(case):
     report = analyze(case)
 
     assert report.verdict == "ok", report.findings
+
+
+def test_a_small_learned_factor_is_a_fault_in_a_narrow_stream_alone():
+    (case,) = (c for c in faults.FAULTY if c.name == "LayerScale in bfloat16")
+    report = analyze(case)
+
+    assert is_right(case, report), report.findings
 
 
 def test_a_table_of_deviation_1_is_accused_without_the_division():
