@@ -1,7 +1,7 @@
 """Initializers fitted to a weight: real fans, whatever the layout."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -89,22 +89,11 @@ def by_part(weight: Parameter, inits: Sequence[Initializer]) -> Initializer:
     sizes = [weight.shape[axis] for axis in (*rest, *use.out_axis)]
     shapes = [kernel.shape for kernel in kernels_of(weight)]
 
-    def sampler(
-        key: Array,
-        shape: tuple[int, ...],
-        dtype: np.dtype,
-        sharding: NamedSharding | None,
-    ) -> Array:
-        del shape, sharding
-        keys = jax.random.split(key, len(inits))
-        drawn = [
-            call(init, k, shape, dtype, None)
-            for init, k, shape in zip(inits, keys, shapes, strict=True)
-        ]
-        whole = jnp.concatenate(drawn, -1)[..., order].reshape(sizes)
-        return jnp.transpose(whole, stored)
+    def whole(drawn: list[Array]) -> Array:
+        made = jnp.concatenate(drawn, -1)[..., order].reshape(sizes)
+        return jnp.transpose(made, stored)
 
-    return from_sampler(sampler)
+    return _put_together(inits, shapes, whole)
 
 
 def _by_piece(base: Initializer, weight: Parameter) -> Initializer:
@@ -125,6 +114,19 @@ def _by_piece(base: Initializer, weight: Parameter) -> Initializer:
         inits.append(fitted(base, one))
         shapes.append(one.shape)
 
+    def whole(drawn: list[Array]) -> Array:
+        return jnp.take(jnp.concatenate(drawn, axis), order, axis)
+
+    return _put_together(inits, shapes, whole)
+
+
+def _put_together(
+    inits: Sequence[Initializer],
+    shapes: Sequence[tuple[int, ...]],
+    whole: Callable[[list[Array]], Array],
+) -> Initializer:
+    """Draws each part by its own initializer and key, and makes one array of them."""
+
     def sampler(
         key: Array,
         shape: tuple[int, ...],
@@ -137,7 +139,7 @@ def _by_piece(base: Initializer, weight: Parameter) -> Initializer:
             call(init, k, shape, dtype, None)
             for init, k, shape in zip(inits, keys, shapes, strict=True)
         ]
-        return jnp.take(jnp.concatenate(drawn, axis), order, axis)
+        return whole(drawn)
 
     return from_sampler(sampler)
 

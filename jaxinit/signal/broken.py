@@ -47,7 +47,7 @@ def find_broken(network: Network) -> Find:
         if node.primitive in _RISKY and flow.data[node.results[0]]
     ]
     options = quick_options(network.sites, 1)
-    look = jax.jit(_look(network, nodes), compiler_options=options)
+    look = jax.jit(records_of(network, nodes, _shares), compiler_options=options)
 
     def find(
         variables: Sequence[Array], key: Array, inputs: Sequence[Array]
@@ -86,15 +86,22 @@ def describe(network: Network, node: Node, how: str, share: float) -> dict[str, 
     }
 
 
-def _look(
-    network: Network, nodes: Sequence[Node]
+def records_of(
+    network: Network, nodes: Sequence[Node], record: Callable[[Sequence[Any]], Array]
 ) -> Callable[[Sequence[Array], Array, Sequence[Array]], dict[int, Array]]:
+    """The function ``(variables, key, inputs) -> records``, by the node's place.
+
+    Args:
+      network: the model, read.
+      nodes: the nodes that are looked at.
+      record: a summary of a node's operands, followed by its result.
+    """
     plan = Plan()
     for number, node in enumerate(nodes):
-        plan.at(node.at, Tap(number, "output"))
+        plan.at(node.at, Tap(number, "operands"))
     hooks = Hooks(
-        lambda tap, value: _shares(value),
-        lambda tap, value, probe: value,
+        lambda tap, value: record(value),
+        lambda tap, value, probe: value[-1],
         lambda earlier, later: later,
     )
 
@@ -106,8 +113,8 @@ def _look(
     return run
 
 
-def _shares(x: Array) -> Array:
-    wide = x.astype(jnp.float32)
+def _shares(values: Sequence[Any]) -> Array:
+    wide = values[-1].astype(jnp.float32)
     return jnp.stack(
         [jnp.mean(test(wide)) for test in (jnp.isnan, jnp.isinf, lambda y: y == 0)]
     )

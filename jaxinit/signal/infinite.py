@@ -12,11 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinit.draw.compiling import quick_options
-from jaxinit.program.flow import Node
-from jaxinit.program.plan import Hooks, Plan, Tap
-from jaxinit.program.run import replay
 from jaxinit.roles.network import Network
-from jaxinit.signal.broken import Find, describe
+from jaxinit.signal.broken import Find, describe, records_of
 
 Array = jax.Array
 
@@ -47,7 +44,7 @@ def find_infinite(network: Network) -> Find:
         and anchors.nearest_weights(node.operands)
     ]
     options = quick_options(network.sites, 1)
-    look = jax.jit(_look(network, nodes), compiler_options=options)
+    look = jax.jit(records_of(network, nodes, _shares), compiler_options=options)
 
     def find(
         variables: Sequence[Array], key: Array, inputs: Sequence[Array]
@@ -63,24 +60,6 @@ def find_infinite(network: Network) -> Find:
         return None
 
     return find
-
-
-def _look(network: Network, nodes: Sequence[Node]) -> Any:
-    plan = Plan()
-    for number, node in enumerate(nodes):
-        plan.at(node.at, Tap(number, "operands"))
-    hooks = Hooks(
-        lambda tap, value: _shares(value),
-        lambda tap, value, probe: value[-1],
-        lambda earlier, later: later,
-    )
-
-    def run(variables: Sequence[Array], key: Array, inputs: Sequence[Array]) -> Any:
-        values = [*variables, key, *inputs]
-        records = replay(network.traced.forward, values, plan, hooks, {})[1]
-        return {tap.number: record for tap, record in records.items()}
-
-    return run
 
 
 def _shares(values: Sequence[Any]) -> Array:
