@@ -5,13 +5,6 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-)
 
 from jaxinit.report.text import visible
 
@@ -38,6 +31,14 @@ class Bar:
         self._lines = bool(shown) and not console.is_terminal
         self._bar = None
         if console.is_terminal and shown is not False:
+            from rich.progress import (
+                BarColumn,
+                MofNCompleteColumn,
+                Progress,
+                TextColumn,
+                TimeElapsedColumn,
+            )
+
             self._bar = Progress(
                 TextColumn("{task.description}", markup=False),
                 BarColumn(),

@@ -82,7 +82,7 @@ def _section(room: ModuleType, title: str, names: list[str]) -> str:
 
 def _groups(room: ModuleType) -> Iterator[tuple[str, list[str]]]:
     """The headings of a contents page, with the names under each."""
-    source = Path(str(room.__file__)).read_text()
+    source = Path(str(room.__file__)).with_suffix(".pyi").read_text()
     for part in re.split(r"^# (?=[A-Z])", source, flags=re.MULTILINE)[1:]:
         title, _, body = part.partition("\n")
         yield title, re.findall(r" as (\w+)", body.partition("__all__")[0])

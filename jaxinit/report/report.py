@@ -10,15 +10,9 @@ import jax
 import numpy as np
 from rich.console import RenderableType
 
-from jaxinit.report import json as serialize
-from jaxinit.report.difference import Difference, difference
 from jaxinit.report.files import write
 from jaxinit.report.findings import KINDS, Finding, Kind, UnhealthyError
-from jaxinit.report.html import frame, page
-from jaxinit.report.labelled import dataset
-from jaxinit.report.markdown import markdown
 from jaxinit.report.measured import Measured
-from jaxinit.report.plot import checked_suffix, draw, image
 from jaxinit.report.table import plain_text, printed, renderable
 
 if TYPE_CHECKING:
@@ -26,6 +20,8 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
+
+    from jaxinit.report.difference import Difference
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -69,7 +65,9 @@ class Report(Measured):
         Returns:
           The JSON text.
         """
-        text = serialize.dump(self)
+        from jaxinit.report.json import dump
+
+        text = dump(self)
         if path is not None:
             write(path, text.encode())
         return text
@@ -90,7 +88,9 @@ class Report(Measured):
           ValueError: if it is not a report, or one that contradicts its schema or
             itself, naming the place.
         """
-        report = serialize.load(cls, text_or_path)
+        from jaxinit.report.json import load
+
+        report = load(cls, text_or_path)
         try:
             report.key(int(report.seeds[0]))
         except Exception as error:  # jax raises this and that
@@ -113,6 +113,8 @@ class Report(Measured):
           TypeError: if ``path`` is no path.
           OSError: if it cannot be written.
         """
+        from jaxinit.report.html import page
+
         text = page({"": self})
         if path is not None:
             write(path, text.encode())
@@ -120,6 +122,8 @@ class Report(Measured):
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the page, in a frame that can reach nothing else."""
+        from jaxinit.report.html import frame, page
+
         return frame(page({"": self}))
 
     def to_records(
@@ -192,6 +196,8 @@ class Report(Measured):
         Raises:
           ImportError: if xarray is not installed.
         """
+        from jaxinit.report.labelled import dataset
+
         return dataset(self)
 
     def plot(
@@ -218,6 +224,8 @@ class Report(Measured):
           ValueError: if the file's suffix is none of these, or both ``ax`` and
             ``figure`` are given.
         """
+        from jaxinit.report.plot import checked_suffix, draw, image
+
         if path is not None:
             checked_suffix(path)
         drawn = draw(self, axes=ax, figure=figure)
@@ -264,7 +272,7 @@ class Report(Measured):
         if problems:
             raise UnhealthyError(problems)
 
-    def diff(self, other: Measured) -> Difference:
+    def diff(self, other: Measured) -> "Difference":
         """What changed from this report to another, and by more than seeds explain.
 
         Args:
@@ -278,6 +286,8 @@ class Report(Measured):
         """
         if not isinstance(other, Measured):
             raise TypeError(f"`other` must be a report, got {type(other).__name__}.")
+        from jaxinit.report.difference import difference
+
         return difference(self, other)
 
     def scalars(self, prefix: str = "init") -> dict[str, float]:
@@ -329,6 +339,8 @@ class Report(Measured):
             raise ValueError(
                 f"`max_rows` must be an integer of 0 or more, got {max_rows!r}."
             )
+        from jaxinit.report.markdown import markdown
+
         return markdown(self, max_rows)
 
     def table(self, *, all: bool = False, width: int = 100, ascii: bool = False) -> str:

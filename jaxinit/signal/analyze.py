@@ -12,12 +12,11 @@ from jaxinit.models.arguments import model_arguments
 from jaxinit.report.report import Report
 from jaxinit.roles.structure import as_hints
 from jaxinit.signal.checks import check_switch
-from jaxinit.signal.extra.measure import check_metrics
 from jaxinit.signal.measure import measure
 from jaxinit.signal.plan import RunPlan
 from jaxinit.signal.prepare import Options, prepare
 from jaxinit.signal.prepare import plan as plan_run
-from jaxinit.signal.remedies.trying import check_remedies, with_remedies
+from jaxinit.signal.remedies.remedied import check_remedies, with_remedies
 from jaxinit.signal.seeds import Strategy
 
 
@@ -190,7 +189,7 @@ def analyze(
         roll,
         judge,
         variables,
-        metrics=check_metrics(metrics),
+        metrics=_further(metrics),
         predict=predict,
         hints=as_hints(output, roles, branches),
     )
@@ -214,3 +213,12 @@ def analyze(
         prepared = prepare(model, args, given, options)
         report = measure(prepared, scheme, bar)
         return with_remedies(prepared, report, scheme, remedies, bar)
+
+
+def _further(metrics: Any) -> tuple[str, ...]:
+    """The names of metrics that were asked for, checked where there are any."""
+    if isinstance(metrics, tuple) and not metrics:
+        return ()
+    from jaxinit.signal.extra.measure import check_metrics
+
+    return check_metrics(metrics)

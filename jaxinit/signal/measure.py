@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -17,26 +17,19 @@ from jaxinit.layers.names import param_name
 from jaxinit.models.trace import Traced
 from jaxinit.report.findings import Finding
 from jaxinit.report.report import Report
-from jaxinit.schemes.drawing import scheme_draw
-from jaxinit.schemes.initialize import check_data
 from jaxinit.schemes.named import resolved
-from jaxinit.schemes.scheme import as_scheme
-from jaxinit.schemes.untouched import warn_of_untouched
 from jaxinit.signal.checkpoint import Checkpoint, fingerprint
 from jaxinit.signal.checks import check_draws, nonfinite_loss
 from jaxinit.signal.engine import Engine
-from jaxinit.signal.evidence import NUM_SEEDS, gather
-from jaxinit.signal.extra.measure import measure_extra
 from jaxinit.signal.given import Given, given
 from jaxinit.signal.inputs import Fed
 from jaxinit.signal.placement import mesh_of, placed_by, seed_devices
-from jaxinit.signal.predicted import predicted
 from jaxinit.signal.prepare import Prepared
 from jaxinit.signal.row_roles import with_roles
 from jaxinit.signal.seed_numbers import seed_numbers, set_numbers
 from jaxinit.signal.seeds import Finished, Plan, run
 from jaxinit.signal.statistics import Analysis
-from jaxinit.signal.tabulate import tabulate
+from jaxinit.signal.tabulate import Tables, tabulate
 from jaxinit.signal.trial import trained_leaves
 from jaxinit.verdict.judge import judged
 
@@ -60,7 +53,11 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
         f"{jax.default_backend()}"
     )
     start, before = time.perf_counter(), programs.compile_seconds
-    again = how.seeds[:NUM_SEEDS] if prepared.options.judge else ()
+    again: Sequence[int] = ()
+    if prepared.options.judge:
+        from jaxinit.signal.evidence import NUM_SEEDS
+
+        again = how.seeds[:NUM_SEEDS]
     engine = Engine(programs, draw, root, inputs, again)
     with mesh_of(inputs):
         finished = run(engine, how, bar, kept)
@@ -77,6 +74,11 @@ def _draw(prepared: Prepared, scheme: Any) -> Draw:
     """How weights are drawn: by the scheme, not at all, or by the model's own init."""
     network, options = prepared.network, prepared.options
     if scheme is not None:
+        from jaxinit.schemes.drawing import scheme_draw
+        from jaxinit.schemes.initialize import check_data
+        from jaxinit.schemes.scheme import as_scheme
+        from jaxinit.schemes.untouched import warn_of_untouched
+
         chosen = as_scheme(scheme)
         draw = scheme_draw(network, chosen)
         check_data(draw, prepared.fed.arrays, network)
@@ -148,44 +150,18 @@ def _report(
 ) -> Report:
     """Measures what goes beside the statistics of rows, and puts all together."""
     network, programs, fed = prepared.network, prepared.compiled, prepared.fed
-    root, options, analysis = prepared.root, prepared.options, programs.analysis
-    traced, sites, inputs = network.traced, network.sites, fed.arrays
+    root, analysis = prepared.root, programs.analysis
+    traced, sites = network.traced, network.sites
     tables = tabulate(analysis, finished.raw)
     notes = _remarks(analysis, fed)
     if programs.no_gradient is not None:
         notes.append(f"No gradients: {programs.no_gradient}")
     notes += finished.notes
-    moves = programs.no_gradient is None and bool(trained_leaves(network))
-    evidence: dict[str, Any] = {}
-    theory: dict[str, np.ndarray] = {}
-    with mesh_of(inputs):
-        if options.judge and moves:
-            seeds = finished.seeds.tolist()
-            evidence = gather(network, engine, seeds, finished.raw)
-        extra = measure_extra(
-            network,
-            prepared.analysis,
-            options.metrics,
-            engine.draw,
-            root,
-            inputs,
-            list(finished.seeds),
-        )
-        if options.predict:
-            theory, said = predicted(
-                network,
-                analysis,
-                engine.draw,
-                root,
-                inputs,
-                int(finished.seeds[0]),
-                tables,
-            )
-            if said is not None:
-                notes.append(said)
+    with mesh_of(fed.arrays):
+        beside = _beside(prepared, engine, finished, tables)
     report = Report(
         rows=with_roles(tables.rows, network),
-        forward=tables.forward | extra.forward,
+        forward=tables.forward | beside.forward,
         backward=tables.backward,
         params=tables.params,
         weights=tables.weights,
@@ -196,14 +172,52 @@ def _report(
         mode="probe" if analysis.loss is None else "loss",
         loss=None if analysis.loss is None else np.asarray(finished.raw.loss),
         unreached=tuple(param_name(traced.params[i]) for i in sites.unreached),
-        notes=tuple(notes),
+        notes=(*notes, *beside.notes),
         settings=settings,
-        evidence=evidence,
-        model=extra.model,
-        histograms=extra.histograms,
-        predicted=theory,
+        evidence=beside.evidence,
+        model=beside.model,
+        histograms=beside.histograms,
+        predicted=beside.predicted,
     )
     return _first(judged(report), nonfinite_loss(report), _nonfinite_input(fed))
+
+
+class _Beside(NamedTuple):
+    """What is measured only if it was asked for, by the names of the report."""
+
+    evidence: dict[str, Any]
+    forward: dict[str, np.ndarray]
+    model: dict[str, np.ndarray]
+    histograms: dict[str, np.ndarray]
+    predicted: dict[str, np.ndarray]
+    notes: tuple[str, ...]
+
+
+def _beside(
+    prepared: Prepared, engine: Engine, finished: Finished, tables: Tables
+) -> _Beside:
+    """Measures it; what does so is imported only then."""
+    network, programs, options = prepared.network, prepared.compiled, prepared.options
+    root, inputs, seeds = prepared.root, prepared.fed.arrays, finished.seeds.tolist()
+    found = _Beside({}, {}, {}, {}, {}, ())
+    if options.judge and programs.no_gradient is None and trained_leaves(network):
+        from jaxinit.signal.evidence import gather
+
+        evidence = gather(network, engine, seeds, finished.raw)
+        found = found._replace(evidence=evidence)
+    if options.metrics:
+        from jaxinit.signal.extra.measure import measure_extra
+
+        more = (prepared.analysis, options.metrics, engine.draw, root, inputs, seeds)
+        found = found._replace(**measure_extra(network, *more)._asdict())
+    if options.predict:
+        from jaxinit.signal.predicted import predicted
+
+        first = (engine.draw, root, inputs, seeds[0], tables)
+        theory, said = predicted(network, programs.analysis, *first)
+        said_of = () if said is None else (said,)
+        found = found._replace(predicted=theory, notes=said_of)
+    return found
 
 
 def _remarks(analysis: Analysis, fed: Fed) -> list[str]:

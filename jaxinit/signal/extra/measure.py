@@ -50,9 +50,6 @@ class Extra(NamedTuple):
     histograms: Arrays
 
 
-NOTHING = Extra({}, {}, {})
-
-
 def check_metrics(metrics: Any) -> tuple[str, ...]:
     """The names, each once.
 
@@ -89,14 +86,12 @@ def measure_extra(
     Args:
       network: the model, read.
       analysis: what is measured of it in every report.
-      metrics: the names of what to measure besides.
+      metrics: the names of what to measure besides, one or more.
       draw: how its weights are drawn.
       root: the root key.
       inputs: what it is fed.
       seeds: the seeds.
     """
-    if not metrics:
-        return NOTHING
     run = _compiled(analysis.traced, network.hints, tuple(metrics))(network, analysis)
     found = []
     for seed in seeds:

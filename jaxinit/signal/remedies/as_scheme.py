@@ -5,7 +5,6 @@ from dataclasses import replace
 
 from jaxinit.report.findings import Finding
 from jaxinit.report.report import Report
-from jaxinit.signal.remedies.as_named import as_named
 from jaxinit.signal.remedies.laws import HIDDEN, keywords_work
 
 # What Flax calls the parameters of layers that take `kernel_init=` and its like.
@@ -37,6 +36,8 @@ def _line(report: Report, finding: Finding) -> str | None:
     pairs = _arguments(code)
     if not pairs:
         return finding.remedy
+    from jaxinit.signal.remedies.as_named import as_named
+
     found = [c for c in as_named(report, finding) if c is not None]
     if found:
         line = found[0 if len(pairs) == 1 else -1].line

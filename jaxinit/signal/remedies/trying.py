@@ -4,7 +4,7 @@ import dataclasses
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,9 +18,7 @@ from jaxinit.signal.remedies.as_scheme import speaking
 from jaxinit.signal.remedies.by_cause import candidates
 from jaxinit.signal.remedies.candidate import Candidate, evaluated
 from jaxinit.signal.remedies.outcome import Tried, helping, named, ranked, told
-
-How = Literal["tried", "named", "none"]
-HOWS: tuple[How, ...] = ("tried", "named", "none")
+from jaxinit.signal.remedies.remedied import How
 
 NUM_SEEDS = 4
 # Remedies that one analysis tries at most.
@@ -30,36 +28,14 @@ MOST = 8
 _LEAST_SECONDS = 20.0
 
 
-def check_remedies(remedies: Any) -> None:
-    """Raises a ValueError unless it says how remedies are to be found."""
-    if remedies not in HOWS:
-        raise ValueError(
-            f"`remedies` must be one of {', '.join(map(repr, HOWS))}, got "
-            f"{remedies!r:.80}."
-        )
-
-
-def with_remedies(
+def sought(
     prepared: Prepared, report: Report, scheme: Any, how: How, bar: Bar
 ) -> Report:
-    """The report with remedies for its findings.
+    """The report with remedies for its findings, as ``with_remedies`` gives it.
 
     Remedies are tried one after the other until one mends the model. Those that only
     change weights or inputs run the programs of the analysis, which are compiled.
-
-    Args:
-      prepared: what was measured.
-      report: what was found.
-      scheme: the user's scheme.
-      how: whether they are tried.
-      bar: is told of them.
-
-    Returns:
-      A copy with ``remedies``, the best first. A remedy that mends takes the place
-      of what the findings named without trying.
     """
-    if how == "none" or report.verdict == "ok" or report.interrupted:
-        return speaking(report)
     own = None if scheme is None else "scheme"
     found = [candidate.over(own) for candidate in candidates(report)]
     report = speaking(report)
