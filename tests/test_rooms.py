@@ -1,6 +1,8 @@
 """The arrows of import between the rooms of the package run one way."""
 
 import ast
+import importlib
+import inspect
 import re
 import subprocess
 import sys
@@ -76,13 +78,59 @@ def test_the_rooms_have_no_circle():
             del left[room]
 
 
-def test_importing_the_package_loads_neither_flax_nor_matplotlib():
-    command = (
-        "import sys, jaxinit; "
-        "print([m for m in ('flax', 'matplotlib', 'pandas') if m in sys.modules])"
-    )
+def loaded(source: str, *names: str) -> list[str]:
+    """Which modules a fresh process holds once it has run ``source``."""
+    show = f"import sys; print(*[n for n in {names!r} if n in sys.modules])"
     done = subprocess.run(
-        [sys.executable, "-c", command], capture_output=True, text=True, check=True
+        [sys.executable, "-c", f"{source}\n{show}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.split()
+
+
+def test_importing_the_package_loads_neither_flax_nor_matplotlib():
+    assert loaded("import jaxinit", "flax", "matplotlib", "pandas") == []
+
+
+# What an analysis of a linen model does not need, and what the rooms hold besides.
+UNUSED = (
+    *("flax.nnx", "optax", "jax.scipy.stats", "rich.progress", "matplotlib"),
+    *("jaxinit.initializers.normal", "jaxinit.moments", "jaxinit.schemes.scheme"),
+    *("jaxinit.theory", "jaxinit.train", "jaxinit.signal.evidence"),
+    *("jaxinit.signal.extra.measure", "jaxinit.signal.remedies.trying"),
+    *("jaxinit.report.html", "jaxinit.report.json", "jaxinit.cli"),
+)
+
+
+def test_an_analysis_loads_only_what_it_uses():
+    analysis = (
+        "import jax, jaxinit\n"
+        "from flax import linen as nn\n"
+        "x = jax.ShapeDtypeStruct((4, 3), 'float32')\n"
+        "jaxinit.analyze(nn.Dense(2), x, seeds=1, judge=False, progress=False)"
     )
 
-    assert done.stdout.strip() == "[]"
+    assert loaded(analysis, *UNUSED) == []
+
+
+@pytest.mark.parametrize("room", ["initializers", "schemes", "transfer"])
+def test_a_contents_page_lists_the_names_that_it_imports(room):
+    stub = (ROOT / room / "__init__.pyi").read_text()
+    listed = ast.literal_eval(stub.partition("\n__all__ = ")[2])
+
+    assert sorted(listed) == importlib.import_module(f"jaxinit.{room}").__all__
+
+
+def test_a_function_is_not_hidden_by_the_module_of_its_name():
+    for page, module in (("schemes", "explain"), ("initializers", "fans")):
+        importlib.import_module(f"jaxinit.{page}.{module}")
+        found = getattr(getattr(jaxinit, page), module)
+
+        assert inspect.isroutine(found), found
+    assert inspect.ismodule(jaxinit.schemes.scheme)
+    assert {"explain", "lsuv", "scheme"} & {*dir(jaxinit.schemes)} == {
+        "explain",
+        "lsuv",
+    }

@@ -7,6 +7,7 @@ import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
 from jaxinit._caches import cached
+from jaxinit.models.library import is_module
 from jaxinit.models.trace import Traced
 from jaxinit.program import primitives
 from jaxinit.program.program import CALLS, Operand, Region, build
@@ -96,15 +97,18 @@ def _by_metadata(shapes: Any, mesh: Mesh, *, known_only: bool) -> list[Any] | No
 
 def _specs(shapes: Any) -> list[PartitionSpec | None]:
     """For each leaf, how the model would partition it."""
-    from flax import linen, nnx
-    from flax.linen import spmd
 
     def is_spec(value: Any) -> bool:
         return value is None or isinstance(value, PartitionSpec)
 
-    if isinstance(shapes, nnx.Module):
+    if is_module(shapes, "nnx"):
+        from flax import nnx
+
         specs: Any = nnx.get_partition_spec(nnx.state(shapes))
     else:
+        from flax import linen
+        from flax.linen import spmd
+
         specs = linen.get_partition_spec(shapes)
         if linen.get_logical_axis_rules():
             specs = spmd.logical_to_mesh(specs)
@@ -129,9 +133,11 @@ def _checked(spec: PartitionSpec | None, mesh: Mesh) -> PartitionSpec | None:
 
 def _plain(shapes: Any) -> Any:
     """A module's arrays; any other tree is as it is."""
+    if not is_module(shapes, "nnx"):
+        return shapes
     from flax import nnx
 
-    return nnx.state(shapes) if isinstance(shapes, nnx.Module) else shapes
+    return nnx.state(shapes)
 
 
 def _mesh_in_use() -> Mesh | None:

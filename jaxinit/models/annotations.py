@@ -1,10 +1,11 @@
 """Where an nnx module's own annotations put its arrays."""
 
-import sys
 from typing import Any
 
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from jaxinit.models.library import is_module
 
 
 def annotated(numbered: Any) -> dict[int, NamedSharding]:
@@ -18,9 +19,10 @@ def annotated(numbered: Any) -> dict[int, NamedSharding]:
       By number, the sharding; nothing where no mesh is set, and for what is no nnx
       module.
     """
-    nnx = sys.modules.get("flax.nnx")
-    if nnx is None or not isinstance(numbered, nnx.Module):
+    if not is_module(numbered, "nnx"):
         return {}
+    from flax import nnx
+
     mesh = _mesh()
     found = {}
     for variable in jax.tree.leaves(

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 
 from jaxinit.models.functional import Functional
+from jaxinit.models.library import is_module, is_module_class
 
 Call = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
 Restore = Callable[[Any], Any]
@@ -32,16 +33,14 @@ def own_init(model: Any) -> tuple[Call, Restore, Keeps]:
             lambda tree: tree,
             lambda leaf: not isinstance(leaf, jax.Array),
         )
-    from flax import linen, nnx
-
-    if isinstance(model, linen.Module):
+    if is_module(model, "linen"):
         return (
             lambda key, args, kwargs: model.init(key, *args, **kwargs),
             lambda tree: tree,
             lambda leaf: False,
         )
-    takes = isinstance(model, type) and not issubclass(model, linen.Module)
-    if (not isinstance(model, nnx.Module | type) and callable(model)) or takes:
+    made = is_module(model, "nnx") or is_module_class(model, "linen")
+    if callable(model) and not made:
         return _factory(model)
     raise TypeError(
         "`model` must be a flax.linen module, an nnx class or a callable from "

@@ -3,7 +3,6 @@
 The variables are those of a training loop: linen's, an nnx module, or any pytree.
 """
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxinit.models.functional import Functional, state_leaves
+from jaxinit.models.library import is_module
 from jaxinit.models.model import Variables, path_parts, unboxed_path
 
 Parts = tuple[str, ...]
@@ -56,8 +56,7 @@ def split(
       kwargs: those by name.
       trained: for a pytree, as in ``Functional``.
     """
-    nnx = sys.modules.get("flax.nnx")
-    if nnx is not None and isinstance(variables, nnx.Module):
+    if is_module(variables, "nnx"):
         return _of_module(function, variables)
     paths, structure = jax.tree_util.tree_flatten_with_path(variables)
     leaves = [leaf for _, leaf in paths]

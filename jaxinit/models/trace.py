@@ -12,6 +12,7 @@ from jaxinit._configuration import configuration
 from jaxinit.models.arguments import Arguments, arguments, zeros_like
 from jaxinit.models.functional import Functional
 from jaxinit.models.functional import adapt as adapt_functional
+from jaxinit.models.library import is_module, is_module_class
 from jaxinit.models.model import Model, Variables
 from jaxinit.program import versions
 from jaxinit.program.program import Region, build
@@ -195,22 +196,21 @@ def adapt(model: Any, streams: tuple[str, ...] = ()) -> Model:
     """The model as a pair of pure functions, by the library that it comes from."""
     if isinstance(model, Functional):
         return adapt_functional(model)
-    from flax import linen, nnx
+    if is_module(model, "linen"):
+        from jaxinit.models import linen
 
-    from jaxinit.models import linen as linen_adapter
-    from jaxinit.models import nnx as nnx_adapter
-
-    if isinstance(model, linen.Module):
-        return linen_adapter.adapt(model, streams)
-    if isinstance(model, nnx.Module):
-        return nnx_adapter.adapt_instance(model)
-    if isinstance(model, type) and issubclass(model, linen.Module):
+        return linen.adapt(model, streams)
+    if is_module_class(model, "linen"):
         raise TypeError(
             f"`model` must be a module, got the linen class {model.__name__}. "
             f"Pass an instance: {model.__name__}(...)."
         )
-    if callable(model):
-        return nnx_adapter.adapt_factory(model)
+    if callable(model) or is_module(model, "nnx"):
+        from jaxinit.models import nnx
+
+        if is_module(model, "nnx"):
+            return nnx.adapt_instance(model)
+        return nnx.adapt_factory(model)
     raise TypeError(
         "`model` must be a flax.linen module, an nnx module or a callable from "
         "nnx.Rngs to one, or jaxinit.Functional(init, apply) for anything else; "

@@ -1,6 +1,5 @@
 """Weights that are given, trained or loaded, in place of those that a seed draws."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from jaxinit.draw.own_init import Draw
 from jaxinit.draw.repeats import Repeats
+from jaxinit.models.library import is_module
 from jaxinit.models.model import path_parts
 from jaxinit.models.trace import Traced
 
@@ -123,11 +123,8 @@ def _expected(traced: Traced) -> Named:
 
 def _is_nnx(traced: Traced) -> bool:
     """Whether what the model's init returns is an nnx module."""
-    nnx = sys.modules.get("flax.nnx")
-    if nnx is None:
-        return False
     leaves = [jnp.zeros(())] * (len(traced.params) + traced.num_state)
-    return isinstance(traced.assemble(traced.variables(leaves)), nnx.Module)
+    return is_module(traced.assemble(traced.variables(leaves)), "nnx")
 
 
 def _named(tree: Any) -> Named:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxinit.models.functional import Functional
+from jaxinit.models.library import is_module, is_module_class
 from jaxinit.models.split import split
 from jaxinit.signal.inside import params as step_params
 from jaxinit.signal.inside.forward import empty_probes, forward
@@ -184,13 +185,11 @@ def _function(model: Any) -> tuple[Callable[..., Any], Any, str]:
     """What to call with variables and arguments."""
     if isinstance(model, Functional):
         return model.apply, model.trained, model.name
-    from flax import linen, nnx
-
-    if isinstance(model, linen.Module):
+    if is_module(model, "linen"):
         return model.apply, None, type(model).__name__
-    if isinstance(model, nnx.Module):
+    if is_module(model, "nnx"):
         return _call, None, type(model).__name__
-    if isinstance(model, type) and issubclass(model, nnx.Module):
+    if is_module_class(model, "nnx"):
         return _call, None, model.__name__
     if callable(model) and not isinstance(model, type):
         return model, None, getattr(model, "__name__", "the function")

@@ -12,6 +12,7 @@ from jaxinit.initializers._check import (
     entries_of,
     shown,
 )
+from jaxinit.models.library import is_module
 from jaxinit.signal.checks import check_seeds
 from jaxinit.train.batches import Batch, DataRanOut, Source
 
@@ -90,9 +91,8 @@ def as_sizes(widths: Sequence[int]) -> list[int]:
 def check_maker(make_model: Any, axis: str) -> None:
     """Raises unless ``make_model`` can be called, and ``axis`` says with what."""
     check_choice("axis", axis, get_args(Axis), "It is what the sizes are.")
-    from flax import linen, nnx
-
-    if not callable(make_model) or isinstance(make_model, linen.Module | nnx.Module):
+    made = is_module(make_model, "linen") or is_module(make_model, "nnx")
+    if made or not callable(make_model):
         raise TypeError(
             f"`make_model` must be a function from a {axis} to a model, got "
             f"{shown(make_model)}. Write lambda size: Model(size)."

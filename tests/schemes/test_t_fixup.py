@@ -104,8 +104,10 @@ def test_a_fused_projection_is_refused_with_the_call_to_write():
     call = str(error.value).rpartition("its last axis, ")[2].rstrip(".")
     import jaxinit
 
-    names = {**vars(jaxinit.initializers), "t_fixup": t_fixup, "override": override}
-    scheme = eval(call, {**names, "as_stored": as_stored})  # the advice is code
+    room = jaxinit.initializers
+    names = {name: getattr(room, name) for name in room.__all__}
+    names |= {"t_fixup": t_fixup, "override": override, "as_stored": as_stored}
+    scheme = eval(call, names)  # the advice is code
     weights = initialize(fused(), scheme, 0, x)
 
     bound = math.sqrt(6 / (8 + 8))

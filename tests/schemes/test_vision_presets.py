@@ -76,14 +76,10 @@ def test_the_line_for_kernels_whose_parts_are_not_told_works_as_printed():
     with pytest.raises(ValueError, match="holds several") as raised:
         assigned(model, vit_jax(), x)
     line = str(raised.value).split("own: ")[1].rstrip(".")
-    kernel = assigned(
-        model,
-        eval(
-            line,
-            {"jaxinit": jaxinit, **vars(jaxinit.schemes), **vars(jaxinit.initializers)},
-        ),
-        x,
-    )["w"]
+    names = {"jaxinit": jaxinit}
+    for room in (jaxinit.schemes, jaxinit.initializers):
+        names |= {name: getattr(room, name) for name in room.__all__}
+    kernel = assigned(model, eval(line, names), x)["w"]
     assert_law(kernel, uniform(math.sqrt(6 / (16 + 48))))
 
 
