@@ -130,7 +130,4 @@ def test_a_function_is_not_hidden_by_the_module_of_its_name():
 
         assert inspect.isroutine(found), found
     assert inspect.ismodule(jaxinit.schemes.scheme)
-    assert {"explain", "lsuv", "scheme"} & {*dir(jaxinit.schemes)} == {
-        "explain",
-        "lsuv",
-    }
+    assert {"explain", "lsuv"} <= {*dir(jaxinit.schemes)}
