@@ -236,7 +236,7 @@ def _node_form(node: Node) -> Hashable:
         node.primitive,
         tuple(sorted(equation.params.items())),
         equation.ctx,
-        tuple(str(var.aval) for var in equation.invars),
+        tuple(var.aval for var in equation.invars),
     )
     return form if hashable(form) else node
 

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 
 from jaxinit._caches import Cache, Same, hashable
+from jaxinit._collector import collecting_rarely
 from jaxinit._configuration import configuration
 from jaxinit.models.arguments import Arguments, arguments, zeros_like
 from jaxinit.models.functional import Functional
@@ -129,6 +130,7 @@ def trace(
     return _cache.get(name, lambda: _trace(adapted, given, key))
 
 
+@collecting_rarely()
 def _trace(adapted: Model, given: Arguments, key: jax.Array) -> Traced:
     """Traces init as well if that can be done.
 

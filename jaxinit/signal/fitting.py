@@ -7,11 +7,13 @@ import jax
 import jax.numpy as jnp
 
 from jaxinit import _resources as resources
+from jaxinit._collector import collecting_rarely
 from jaxinit.signal.compiled import abstract_arguments
 from jaxinit.signal.engine import Engine
 from jaxinit.signal.statistics import Analysis
 
 
+@collecting_rarely()  # it lowers the program
 def check_fits(
     engine: Engine, memory_budget: int | None, *, compiled: bool = True
 ) -> None:

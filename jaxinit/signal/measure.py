@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxinit._collector import collecting_rarely
 from jaxinit._progress import Bar
 from jaxinit.draw.own_init import Draw, own_draw
 from jaxinit.layers.names import param_name
@@ -70,6 +71,7 @@ def measure(prepared: Prepared, scheme: Any, bar: Bar) -> Report:
     return _report(prepared, engine, finished, settings)
 
 
+@collecting_rarely()
 def _draw(prepared: Prepared, scheme: Any) -> Draw:
     """How weights are drawn: by the scheme, not at all, or by the model's own init."""
     network, options = prepared.network, prepared.options

@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 
+from jaxinit._collector import collecting_rarely
 from jaxinit._keys import root_key
 from jaxinit.draw.compiling import quick_options
 from jaxinit.models.arguments import Arguments, arguments, streams_and_kwargs
@@ -120,6 +121,7 @@ def plan(
     return plan_run(analysis, count, options.chunk, options.memory_budget)
 
 
+@collecting_rarely()
 def prepare(
     model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], options: Options
 ) -> Prepared:
