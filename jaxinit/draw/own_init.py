@@ -28,7 +28,7 @@ class Draw(Protocol):
         ...
 
     def compile(self, key: Any, *inputs: Any) -> None:
-        """Compiles what that runs, from shapes, as far as it is known; draws nothing."""
+        """Compiles what that runs, as far as it is known, and draws nothing."""
         ...
 
     def batched(self, keys: Array, *inputs: Any) -> list[Array]:
