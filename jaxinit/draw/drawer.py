@@ -64,15 +64,17 @@ class Drawer:
         """Compiles what a draw of one key runs, and draws nothing.
 
         Args:
-          key: the key's shape, or a key.
+          key: the key's shape, with its sharding where that is binding.
           *inputs: likewise of the other inputs.
         """
         given = (key, *inputs)
         start = self._one.lower(*given)
-        _, columns = start.out_info
+        made = start.out_info
+        if any(x.sharding is not None for x in given):  # the samplers' stacks lie there
+            made = jax.tree.map(_placed, made, start.compile().output_shardings)
         with thread_pool(cores()) as pool:
             started = pool.submit(start.compile)
-            self._compile(self._samplers(), self._arguments(given, columns))
+            self._compile(self._samplers(), self._arguments(given, made[1]))
         started.result()
 
     def batched(self, keys: jax.Array, *inputs: Any) -> list[jax.Array]:
@@ -230,6 +232,11 @@ def drawer(init: versions.Program) -> Drawer:
 
 def _compiled(sample: Any, given: Sequence[Any]) -> None:
     sample.lower(*given).compile()
+
+
+def _placed(shape: Any, sharding: Any) -> Any:
+    found: Any = jax.ShapeDtypeStruct
+    return found(shape.shape, shape.dtype, sharding=sharding)
 
 
 def _asked(piece: Piece, wanted: dict[Operand | None, Any]) -> tuple[Any, ...]:
