@@ -168,8 +168,9 @@ class Suite:
             self.say(["", *judged(self.results, self.backend)], bar)
 
     def path(self, suffix: str) -> Path:
-        quick = "-quick" if self.options.quick else ""
-        return RESULTS / f"analyze-{self.backend}{quick}{suffix}"
+        label = f"-{self.options.label}" if self.options.label else ""
+        label += "-quick" if self.options.quick else ""
+        return RESULTS / f"analyze-{self.backend}{label}{suffix}"
 
     def _start(self, spec: dict[str, Any], way: str) -> Worker:
         hooks = way == "hooks"
@@ -310,6 +311,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         default=15.0,
         help="seconds of runs after which a contender is not run once more",
     )
+    parser.add_argument("--label", help="for the name of the results' file")
     parser.add_argument(
         "--limit", type=float, default=900.0, help="seconds that one run may take"
     )
