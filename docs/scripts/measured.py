@@ -13,6 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
 BARE = ("loop", "threads")
+OURS = ("jaxinit", "verdict", "judged")
 START, END = "<!-- measured: start -->\n", "<!-- measured: end -->"
 
 
@@ -26,29 +27,33 @@ def lines() -> str:
 
 
 def _analysis() -> str:
+    """Of the first call with 8 seeds, and of later ones with the most up to 64."""
     text = (RESULTS / "analyze-cpu.txt").read_text()
-    found: dict[tuple[str, str], list[float]] = {}
+    cold: dict[tuple[str, int], list[float]] = {}
+    warm: dict[tuple[str, int], list[float]] = {}
     for table in re.split(r"\n\n", text):
-        seeds = re.match(r".*, (\d+) seeds\n", table)
+        title = re.match(r".*, (\d+) seeds\n", table)
         # Of the columns the second is the first call, the fifth a later one.
         rows = {
-            row[0]: {"8": float(row[2]), "64": float(row[5])}
+            row[0]: (float(row[2]), float(row[5]))
             for row in map(str.split, table.splitlines())
-            if len(row) > 6 and row[0] in ("jaxinit", "verdict", *BARE)
+            if len(row) > 6 and row[0] in (*OURS, *BARE)
         }
         bare = [rows[name] for name in BARE if name in rows]
-        for name in ("jaxinit", "verdict"):
-            if seeds and seeds[1] in ("8", "64") and name in rows and bare:
-                best = min(row[seeds[1]] for row in bare)
-                found.setdefault((name, seeds[1]), []).append(
-                    rows[name][seeds[1]] / best
-                )
+        for name in OURS:
+            if title and bare and name in rows:
+                for column, found in enumerate((cold, warm)):
+                    ratio = rows[name][column] / min(row[column] for row in bare)
+                    found.setdefault((name, int(title[1])), []).append(ratio)
+    many = max(seeds for _, seeds in warm if seeds <= 64)
     return (
         "**The cost is measured.** Against the best bare loop over "
         "init and gradients on two CPU cores, all statistics take "
-        f"{_span(found['jaxinit', '8'])} times its first call with 8 seeds and "
-        f"{_span(found['jaxinit', '64'])} times a later one with 64; with the verdict, "
-        f"{_span(found['verdict', '8'])} and {_span(found['verdict', '64'])} "
+        f"{_span(cold['jaxinit', 8])} times its first call with 8 seeds and "
+        f"{_span(warm['jaxinit', many])} times a later one with {many}; with the "
+        f"verdict, {_span(cold['verdict', 8])} and {_span(warm['verdict', many])}, "
+        f"and with remedies tried, where it finds a fault, up to "
+        f"{max(cold['judged', 8]):.1f} and {max(warm['judged', 8]):.1f} "
         "([analyze-cpu.txt](benchmarks/results/analyze-cpu.txt))."
     )
 

@@ -11,6 +11,7 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
 from jaxinit._caches import Cache, cached
+from jaxinit._collector import collecting_rarely
 from jaxinit._configuration import configuration
 from jaxinit.draw.pieces import draws, is_threefry
 from jaxinit.models.trace import Traced
@@ -157,6 +158,7 @@ class Compiled:
         equations = len(self.analysis.traced.apply.jaxpr.eqns)
         return _BYTES_PER_EQUATION * equations * (1 + len(self._compiled))
 
+    @collecting_rarely()
     def _lowered(self, chunk: int, given: Any, mesh: Mesh | None) -> Any:
         """The program, lowered; without gradients where the model has none.
 
