@@ -178,7 +178,7 @@ def coord_check(
         if stands_still(result):
             again = [measure(number, _LARGE) for number in range(len(sizes))]
             scaled = _tabulated(again, sizes, numbers, axis, tolerance, confidence)
-            # What is linear in gradients, as SGD, ends out of range, which says nothing.
+            # What is linear in gradients, as SGD, ends out of range: no news.
             ended = bool(np.isfinite(scaled.updates).all())
             unscaled = ended and not stands_still(scaled)
     settings = {

@@ -219,47 +219,33 @@ def _epsilon(fallen: list[Trend], slow: list[Move]) -> Finding:
     )
 
 
+_SLOW = {
+    "forgotten biases": ". Biases and gains keep the base model's rate in Adam, and "
+    "get it times the width ratio in SGD.",
+    "readout divided twice": ": at great width it does not learn. Divide its learning "
+    "rate by the width ratio once, or not at all if the logits are multiplied by the "
+    "ratio's inverse.",
+    "does not learn": ": it stands still at great width. Its learning rate is divided "
+    "too often.",
+}
+
+
 def _slow(slow: list[Move], fallen: list[Trend]) -> list[Finding]:
     """What stands still: biases and gains, readouts, and all else with its layers."""
-    kinds = [_kind(move) for move in slow]
     found = []
-    biases, readouts, others = (
-        [move for move, of in zip(slow, kinds, strict=True) if of == kind]
-        for kind in ("bias", "readout", "")
-    )
-    if biases:
-        found.append(
-            Finding(
-                "forgotten biases",
-                f"{_and([], biases)}. Biases and gains keep the base model's rate in "
-                "Adam, and get it times the width ratio in SGD.",
-            )
-        )
-    if readouts:
-        found.append(
-            Finding(
-                "readout divided twice",
-                f"{_and([], readouts)}: at great width it does not learn. Divide its "
-                "learning rate by the width ratio once, or not at all if the logits "
-                "are multiplied by the ratio's inverse.",
-            )
-        )
-    if others or fallen:
-        found.append(
-            Finding(
-                "does not learn",
-                f"{_and(_changes(fallen), others)}: it stands still at great width. "
-                "Its learning rate is divided too often.",
-            )
-        )
+    for kind, advice in _SLOW.items():
+        moves = [move for move in slow if _kind(move) == kind]
+        layers = _changes(fallen) if kind == "does not learn" else []
+        if moves or layers:
+            found.append(Finding(kind, _and(layers, moves) + advice))
     return found
 
 
 def _kind(move: Move) -> str:
     if "readout" in move.roles:
-        return "readout"
+        return "readout divided twice"
     along = {"bias", "norm_scale", "norm_bias", "gain"} & set(move.roles)
-    return "bias" if along else ""
+    return "forgotten biases" if along else "does not learn"
 
 
 def _changes(fallen: list[Trend]) -> list[str]:
