@@ -12,6 +12,8 @@ its own, one at a time and in turns; then the pages of `benchmarks.scaling` and
 - process: seconds from the start of the process to the first result, with imports;
 - cold: the first call; cores: the same on all cores, which other work disturbs less;
 - warm: the median of later calls, in turns; compile: cold less warm;
+  each up to three times (``--repeats``), and not again once a contender has had 15
+  seconds (``--patience``);
 - peak: of memory, above what the process took before its first call (on an
   accelerator, of the device).
 """
@@ -55,27 +57,32 @@ class Suite:
         self.lines: list[str] = []
 
     def cases(self) -> list[tuple[str, int]]:
-        """Workloads with numbers of seeds; heavy ones not with 512 on a CPU."""
+        """Workloads with numbers of seeds; heavy ones not with many on a CPU."""
         return [
             (name, seeds)
             for seeds in self.options.seeds
             for name in self.options.only
-            if not (
-                self.backend == "cpu"
-                and WORKLOADS[name].heavy
-                and seeds > self.options.heavy_seeds
-            )
+            if self.backend != "cpu" or seeds <= WORKLOADS[name].most
         ]
 
     def pages(self) -> list[str]:
         return ["depth"] if self.options.quick else list(scaling.PAGES)
 
-    def contenders(self) -> list[str]:
-        return [
-            name
-            for name in self.options.contenders
-            if name != "hooks" or self.options.torch_python
-        ]
+    def contenders(self, name: str, seeds: int) -> list[str]:
+        """Who is timed; on a CPU not all with many seeds, which would take a day.
+
+        There many seeds in one program are slower than a loop, as the light workloads
+        show with few.
+        """
+        spared: set[str] = set() if self.options.torch_python else {"hooks"}
+        if self.options.contenders is None and self.backend == "cpu":
+            if seeds > 8 or WORKLOADS[name].most < 512:
+                spared |= {"chunks", "vmap"}
+            if seeds > 8:
+                spared |= {"judged", "flax"}
+            if seeds > 64:
+                spared |= {"verdict", "loop"}
+        return [c for c in self.options.contenders or CONTENDERS if c not in spared]
 
     def compare(self, name: str, seeds: int, bar: Progress, task: Any) -> None:
         """One workload with one number of seeds: the table's next lines."""
@@ -90,23 +97,21 @@ class Suite:
         first: dict[str, list[dict[str, Any]]] = {}
         workers: dict[str, Worker] = {}
         failed: dict[str, str] = {}
-        for round_ in range(self.options.repeats):
-            for way in self.contenders():
-                if way in failed:
+        contenders = self.contenders(name, seeds)
+        for _ in range(self.options.repeats):
+            for way in contenders:
+                if way in failed or self._spent(first.get(way, ())):
                     continue
                 bar.update(task, description=f"{name}, {seeds} seeds: {way}")
+                if way in workers:
+                    workers.pop(way).end()
                 try:
-                    worker = self._start(spec, way)
-                    first.setdefault(way, []).append(worker.run())
+                    workers[way] = self._start(spec, way)
+                    first.setdefault(way, []).append(workers[way].run())
                 except Failed as error:
                     failed[way] = str(error)
-                    continue
-                if round_ + 1 < self.options.repeats:
-                    worker.end()
-                else:
-                    workers[way] = worker
         later = self._in_turns(workers, failed)
-        for way in self.contenders():
+        for way in contenders:
             if way in failed:
                 lines.append(f"  {way:9} failed: {failed[way]}")
             else:
@@ -163,8 +168,9 @@ class Suite:
             self.say(["", *judged(self.results, self.backend)], bar)
 
     def path(self, suffix: str) -> Path:
-        quick = "-quick" if self.options.quick else ""
-        return RESULTS / f"analyze-{self.backend}{quick}{suffix}"
+        label = f"-{self.options.label}" if self.options.label else ""
+        label += "-quick" if self.options.quick else ""
+        return RESULTS / f"analyze-{self.backend}{label}{suffix}"
 
     def _start(self, spec: dict[str, Any], way: str) -> Worker:
         hooks = way == "hooks"
@@ -181,7 +187,7 @@ class Suite:
         later: dict[str, list[dict[str, Any]]] = {way: [] for way in workers}
         for _ in range(self.options.repeats):
             for way, worker in workers.items():
-                if way not in failed:
+                if way not in failed and not self._spent(later[way]):
                     try:
                         later[way].append(worker.run())
                     except Failed as error:
@@ -189,6 +195,10 @@ class Suite:
         for worker in workers.values():
             worker.end()
         return later
+
+    def _spent(self, runs: Sequence[dict[str, Any]]) -> bool:
+        """Whether a contender has had its time, so that it is not run once more."""
+        return sum(run["wall"] for run in runs) > self.options.patience
 
     def _ratios(self, name: str, seeds: int) -> list[str]:
         """The README's numbers are read from this line: of cold and of warm calls."""
@@ -288,14 +298,20 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--seeds", nargs="+", type=int, help="default 8 64 512; quick 8"
     )
     parser.add_argument(
-        "--heavy-seeds",
-        type=int,
-        default=64,
-        help="the most seeds of a heavy workload on a CPU",
+        "--contenders",
+        nargs="+",
+        choices=CONTENDERS,
+        help="by default all; on a CPU fewer of heavy workloads and of many seeds",
     )
-    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS)
     parser.add_argument("--torch-python", metavar="PATH", help="of an environment")
     parser.add_argument("--repeats", type=int, help="default 3; quick 1")
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=15.0,
+        help="seconds of runs after which a contender is not run once more",
+    )
+    parser.add_argument("--label", help="for the name of the results' file")
     parser.add_argument(
         "--limit", type=float, default=900.0, help="seconds that one run may take"
     )
@@ -314,9 +330,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     every = [name for name in WORKLOADS if not (quick and name.startswith("gpt-48"))]
     options.only = options.only or every
     options.repeats = options.repeats or (1 if quick else 3)
-    options.contenders = options.contenders or (
-        ["jaxinit", "loop", "hooks"] if quick else list(CONTENDERS)
-    )
+    if quick and options.contenders is None:
+        options.contenders = ["jaxinit", "loop", "hooks"]
     return options
 
 

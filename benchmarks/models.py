@@ -113,7 +113,7 @@ class Workload:
       full: the sizes.
       quick: those that change in a quick run.
       kwargs: keyword arguments of the model.
-      heavy: whether 512 seeds on a CPU would take an hour.
+      most: the most seeds on a CPU, where 512 of the others would take an hour.
     """
 
     title: str
@@ -122,7 +122,7 @@ class Workload:
     full: dict[str, int]
     quick: dict[str, int]
     kwargs: dict[str, Any] = field(default_factory=dict)
-    heavy: bool = True
+    most: int = 64
 
     def sizes(self, quick: bool) -> dict[str, int]:
         return self.full | (self.quick if quick else {})
@@ -167,7 +167,7 @@ WORKLOADS: dict[str, Workload] = {
         _vectors,
         {"depth": 50, "width": 256, "batch": 64},
         {"depth": 12, "width": 64, "batch": 16},
-        heavy=False,
+        most=512,
     ),
     "convnet": Workload(
         "convnet, {depth} x {features} features, 32x32, batch {batch}",
@@ -175,22 +175,23 @@ WORKLOADS: dict[str, Workload] = {
         _images,
         {"depth": 14, "features": 16, "batch": 16},
         {"depth": 4, "features": 8, "batch": 4},
-        heavy=False,
+        most=512,
     ),
     "gpt-12": _looped(_TRANSFORMER, _SMALL),
-    "gpt-48": _looped(_TRANSFORMER | {"depth": 48}, _SMALL | {"depth": 6}),
+    "gpt-48": _looped(_TRANSFORMER | {"depth": 48}, _SMALL | {"depth": 6}, most=8),
     "gpt-48-scanned": Workload(
         _GPT.replace("{}", "scanned blocks"),
         partial(GPT, scanned=True),
         _tokens,
         _TRANSFORMER | {"depth": 48},
         _SMALL | {"depth": 6},
+        most=8,
     ),
     "resnet-18": Workload(
         "ResNet of 4 x {blocks} blocks, 32x32, {features} features, batch {batch}",
         _resnet,
         _images,
-        {"features": 64, "blocks": 2, "batch": 32},
+        {"features": 64, "blocks": 2, "batch": 8},
         {"features": 8, "blocks": 1, "batch": 2},
         {"train": True},
     ),
@@ -207,6 +208,6 @@ WORKLOADS: dict[str, Workload] = {
         _series,
         {"width": 256, "time": 64, "batch": 16},
         {"width": 32, "batch": 4},
-        heavy=False,
+        most=512,
     ),
 }

@@ -94,9 +94,9 @@ TARGETS = (
     ),
     *(
         Target(
-            f"{name}, 32 seeds, warm with the verdict / bare",
+            f"{name}, 64 seeds, warm with the verdict / bare",
             1.35,
-            _bare(name, 32, "warm", "verdict"),
+            _bare(name, 64, "warm", "verdict"),
         )
         for name in ("mlp", "convnet", "gpt-12", "resnet-18", "vit", "lstm")
     ),

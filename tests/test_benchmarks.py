@@ -42,14 +42,14 @@ def test_missed_targets_are_listed_with_their_numbers():
 
 def test_the_verdict_has_a_target_of_its_own():
     results = {
-        ("mlp", 32, "verdict"): {"warm": 1.5},
-        ("mlp", 32, "jaxinit"): {"warm": 1.0},
-        ("mlp", 32, "threads"): {"warm": 1.0},
+        ("mlp", 64, "verdict"): {"warm": 1.5},
+        ("mlp", 64, "jaxinit"): {"warm": 1.0},
+        ("mlp", 64, "threads"): {"warm": 1.0},
     }
 
     assert judged(results, "cpu")[:2] == [
         "targets missed: 1",
-        "  mlp, 32 seeds, warm with the verdict / bare: 1.5, at most 1.35 wanted",
+        "  mlp, 64 seeds, warm with the verdict / bare: 1.5, at most 1.35 wanted",
     ]
 
 

@@ -27,30 +27,28 @@ def lines() -> str:
 
 def _analysis() -> str:
     text = (RESULTS / "analyze-cpu.txt").read_text()
-    plain, judged = [], []
+    found: dict[tuple[str, str], list[float]] = {}
     for table in re.split(r"\n\n", text):
+        seeds = re.match(r".*, (\d+) seeds\n", table)
         # Of the columns the second is the first call, the fifth a later one.
         rows = {
-            row[0]: (float(row[2]), float(row[5]))
+            row[0]: {"8": float(row[2]), "64": float(row[5])}
             for row in map(str.split, table.splitlines())
-            if len(row) > 6 and row[0] in ("jaxinit", "judged", *BARE)
+            if len(row) > 6 and row[0] in ("jaxinit", "verdict", *BARE)
         }
-        if len(rows) == 4:
-            best = [
-                min(pair) for pair in zip(rows["loop"], rows["threads"], strict=True)
-            ]
-            for name, found in (("jaxinit", plain), ("judged", judged)):
-                found.append(
-                    [ours / b for ours, b in zip(rows[name], best, strict=True)]
+        bare = [rows[name] for name in BARE if name in rows]
+        for name in ("jaxinit", "verdict"):
+            if seeds and seeds[1] in ("8", "64") and name in rows and bare:
+                best = min(row[seeds[1]] for row in bare)
+                found.setdefault((name, seeds[1]), []).append(
+                    rows[name][seeds[1]] / best
                 )
-    (cold, warm), (cold_judged, warm_judged) = (
-        zip(*ratios, strict=True) for ratios in (plain, judged)
-    )
     return (
         "**The cost is measured.** Against the best bare loop over "
         "init and gradients on two CPU cores, all statistics take "
-        f"{_span(cold)} times its first call and {_span(warm)} times a later one; with "
-        f"the verdict, the default, {_span(cold_judged)} and {_span(warm_judged)} "
+        f"{_span(found['jaxinit', '8'])} times its first call with 8 seeds and "
+        f"{_span(found['jaxinit', '64'])} times a later one with 64; with the verdict, "
+        f"{_span(found['verdict', '8'])} and {_span(found['verdict', '64'])} "
         "([analyze-cpu.txt](benchmarks/results/analyze-cpu.txt))."
     )
 

@@ -58,11 +58,24 @@ class Drawer:
         if isinstance(key, jax.core.Tracer):
             return self.pure(key, *inputs)
         given = (key, *inputs)
-        samplers = [
-            [sampler(call.pieces[0], call.stacked)] * len(call.pieces)
-            for call in self._plan.calls
-        ]
-        return self._finish(given, self._one(*given), samplers)
+        return self._finish(given, self._one(*given), self._samplers())
+
+    def compile(self, key: Any, *inputs: Any) -> None:
+        """Compiles what a draw of one key runs, and draws nothing.
+
+        Args:
+          key: the key's shape, with its sharding where that is binding.
+          *inputs: likewise of the other inputs.
+        """
+        given = (key, *inputs)
+        start = self._one.lower(*given)
+        made = start.out_info
+        if any(x.sharding is not None for x in given):  # the samplers' stacks lie there
+            made = jax.tree.map(_placed, made, start.compile().output_shardings)
+        with thread_pool(cores()) as pool:
+            started = pool.submit(start.compile)
+            self._compile(self._samplers(), self._arguments(given, made[1]))
+        started.result()
 
     def batched(self, keys: jax.Array, *inputs: Any) -> list[jax.Array]:
         """The outputs for many keys ``(n,)``, each with a leading axis ``n``."""
@@ -114,20 +127,8 @@ class Drawer:
         samplers: Sequence[Sequence[Sampler]],
     ) -> list[Any]:
         early, columns = self._waited(started)
-        calls = self._plan.calls
-        arguments = [
-            call.arguments(given, rest)
-            for call, rest in zip(calls, columns, strict=True)
-        ]
-        new: dict[Any, Any] = {}
-        for call, column, args in zip(calls, samplers, arguments, strict=True):
-            for sample, place in zip(column, call.places, strict=True):
-                if sample not in self._compiled:
-                    new.setdefault(sample, (place, *args))
-        if new and not self._one_by_one:  # compile them side by side
-            with thread_pool(cores()) as pool:
-                list(pool.map(lambda job: job[0](*job[1]), new.items()))
-            self._compiled.update(new)
+        calls, arguments = self._plan.calls, self._arguments(given, columns)
+        self._compile(samplers, arguments)
         values: dict[Operand | None, Any] = dict(
             zip(self._plan.early, early, strict=True)
         )
@@ -138,6 +139,40 @@ class Drawer:
                 made = self._waited(sample(place, *args))
                 values.update(zip(piece.outputs, made, strict=True))
         return [values[output] for output in self._block.outputs]
+
+    def _samplers(self) -> list[list[Sampler]]:
+        """What draws each piece of each call, of one key."""
+        return [
+            [sampler(call.pieces[0], call.stacked)] * len(call.pieces)
+            for call in self._plan.calls
+        ]
+
+    def _arguments(
+        self, given: Sequence[Any], columns: Sequence[Sequence[Any]]
+    ) -> list[list[Any]]:
+        """What each call's samplers take, from what the first program makes."""
+        return [
+            call.arguments(given, rest)
+            for call, rest in zip(self._plan.calls, columns, strict=True)
+        ]
+
+    def _compile(
+        self, samplers: Sequence[Sequence[Sampler]], arguments: Sequence[Sequence[Any]]
+    ) -> None:
+        """Compiles the samplers that are new here, side by side."""
+        new: dict[Sampler, Any] = {}
+        for call, column, args in zip(
+            self._plan.calls, samplers, arguments, strict=True
+        ):
+            for sample, place in zip(column, call.places, strict=True):
+                if sample not in self._compiled:
+                    new.setdefault(sample, (place, *args))
+        if new:
+            with thread_pool(cores()) as pool:
+                jobs = [pool.submit(_compiled, *job) for job in new.items()]
+            for job in jobs:
+                job.result()
+            self._compiled.update(new)
 
     def _waited(self, made: Made) -> Made:
         """Waits for what was drawn where two draws at once might wait forever."""
@@ -193,6 +228,15 @@ def drawer(init: versions.Program) -> Drawer:
             "`jax.random.wrap_key_data`."
         )
     return Drawer(init)
+
+
+def _compiled(sample: Any, given: Sequence[Any]) -> None:
+    sample.lower(*given).compile()
+
+
+def _placed(shape: Any, sharding: Any) -> Any:
+    found: Any = jax.ShapeDtypeStruct
+    return found(shape.shape, shape.dtype, sharding=sharding)
 
 
 def _asked(piece: Piece, wanted: dict[Operand | None, Any]) -> tuple[Any, ...]:

@@ -27,6 +27,10 @@ class Draw(Protocol):
         """The leaves for one key."""
         ...
 
+    def compile(self, key: Any, *inputs: Any) -> None:
+        """Compiles what that runs, as far as it is known, and draws nothing."""
+        ...
+
     def batched(self, keys: Array, *inputs: Any) -> list[Array]:
         """The leaves for keys ``(n,)``, each with a leading axis ``n``."""
         ...
@@ -68,6 +72,10 @@ class OwnDraw:
         if self._drawer is not None:
             return self._drawer(key, *inputs)
         return self._chosen(self._traced.init_eagerly(key, *inputs))
+
+    def compile(self, key: Any, *inputs: Any) -> None:
+        if self._drawer is not None:
+            self._drawer.compile(key, *inputs)
 
     def batched(self, keys: Array, *inputs: Any) -> list[Array]:
         if self._drawer is not None:

@@ -77,6 +77,11 @@ class SchemeDraw:
         refine = self._refine if inside else self._compiled
         return self._refined(values, key, inputs, refine)
 
+    def compile(self, key: Any, *inputs: Any) -> None:
+        """Compiles what the model's own init draws; nothing is drawn."""
+        if self._own_leaves:
+            self._own.compile(key, *inputs)
+
     def batched(self, keys: Array, *inputs: Any) -> list[Array]:
         own = self._own.batched(keys, *inputs)
         values = dict(zip(self._own_leaves, own, strict=True))

@@ -117,7 +117,7 @@ class Compiled:
         with self._lock:
             if name not in self._compiled:
                 start = time.perf_counter()
-                given = jax.tree.map(_described, (list(variables), key, tuple(inputs)))
+                given = jax.tree.map(described, (list(variables), key, tuple(inputs)))
                 compiled = self._lowered(chunk, given, mesh).compile(self._options)
                 self._compiled[name] = compiled
                 self.compile_seconds += time.perf_counter() - start
@@ -125,6 +125,11 @@ class Compiled:
                 self.bytes_per_seed = _bytes(compiled) // here
                 self.flops_per_seed = _flops(compiled) / here
             return self._compiled[name]
+
+    @property
+    def has_programs(self) -> bool:
+        """Whether anything is compiled so far."""
+        return bool(self._compiled)
 
     def unpack(self, packed: Packed) -> Raw:
         """The records by what they are of, with a leading axis over seeds."""
@@ -261,7 +266,8 @@ def _placement(value: Any) -> Any:
     return value.sharding if getattr(value, "committed", False) else None
 
 
-def _described(value: Any) -> Any:
+def described(value: Any) -> Any:
+    """An array's shape, with its place where that is binding."""
     shape: Any = jax.ShapeDtypeStruct
     return shape(value.shape, value.dtype, sharding=_placement(value))
 

@@ -2,11 +2,13 @@
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
+from jaxinit._configuration import thread_pool
 from jaxinit.draw.own_init import Draw
 from jaxinit.draw.pieces import is_threefry
 from jaxinit.signal.compiled import (
@@ -15,6 +17,7 @@ from jaxinit.signal.compiled import (
     Noise,
     Packed,
     abstract_arguments,
+    described,
 )
 from jaxinit.signal.given import all_drawn, drawn
 from jaxinit.signal.statistics import Analysis
@@ -83,8 +86,18 @@ class Engine:
         Nothing is drawn for it.
         """
         variables, key, _ = abstract_arguments(self.compiled.analysis, chunk)
-        self.compiled.program(chunk, variables, key, self.inputs)
+        with thread_pool(1) as beside:
+            if not chunk and not self.compiled.has_programs:
+                beside.submit(self._compile_draw)  # errors come again with a seed
+            self.compiled.program(chunk, variables, key, self.inputs)
         return self.bytes_per_seed * max(chunk, 1)
+
+    def _compile_draw(self) -> None:
+        """Compiles what draws one seed; nothing is drawn."""
+        seed: Any = jax.ShapeDtypeStruct((), np.uint32)
+        root = described(self.root)
+        seed_keys.lower(root, seed).compile()
+        self.draw.compile(root, *map(described, self.inputs))
 
     @property
     def analysis(self) -> Analysis:

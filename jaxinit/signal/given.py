@@ -31,6 +31,9 @@ class Given:
         del key, inputs
         return self.sets[0]
 
+    def compile(self, key: Any, *inputs: Any) -> None:
+        del key, inputs
+
     def repeats(self, inputs: Sequence[Any]) -> Repeats:
         del inputs
         return "no"

@@ -64,12 +64,18 @@ class Watched:
         compiled = self.jit(function, **options)
 
         def call(*args):
-            text = compiled.lower(*args).compile().as_text()
+            lower(*args)
+            return compiled(*args)
+
+        def lower(*args):
+            lowered = compiled.lower(*args)
+            text = lowered.compile().as_text()
             shapes = re.findall(r"\b[a-z]+\d*\[([\d,]+)\]", text)
             sizes = [math.prod(map(int, shape.split(","))) for shape in shapes]
             self.largest = max(self.largest, *sizes)
-            return compiled(*args)
+            return lowered
 
+        call.lower = lower
         return call
 
 

@@ -13,6 +13,7 @@ from jax import lax
 from jaxinit.draw import evaluate as replay
 from jaxinit.draw.drawer import drawer
 from jaxinit.program import versions
+from jaxinit.signal.compiled import described
 from tests.zoo import convolution, feedforward, modules_nnx, transformer
 
 ORTHOGONAL = jax.nn.initializers.orthogonal()
@@ -231,6 +232,29 @@ def test_equal_samplers_are_compiled_once(monkeypatch):
         draw(jax.random.key(2))
 
     assert traced == [(201,), (201,)]
+
+
+@pytest.mark.internals
+@pytest.mark.parametrize("committed", [False, True])
+def test_what_is_compiled_ahead_is_not_compiled_again(caplog, committed):
+    def init(key, x):
+        scale = jnp.std(x)
+        return [scale * layer for layer in equal_layers(key)[0]], x + 1
+
+    key, x = jax.random.key(3), jnp.asarray(X)
+    if committed:
+        x = jax.device_put(x, jax.devices()[0])
+    draw = drawer(program_of(init, X))
+    draw.compile(described(key), described(x))
+    draw._compiled.clear()  # so that it asks for them again
+    jax.config.update("jax_log_compiles", True)  # in all threads
+    try:
+        found = draw(key, x)
+    finally:
+        jax.config.update("jax_log_compiles", False)
+
+    assert not [r.getMessage() for r in caplog.records if "ompil" in r.getMessage()]
+    assert_equal(found, jax.jit(init)(key, x))
 
 
 def test_a_loop_may_make_constants_beside_what_it_draws():

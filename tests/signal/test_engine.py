@@ -36,3 +36,25 @@ def test_the_judge_looks_at_weights_that_were_drawn_if_they_are_small(
     (fed,) = [c for c in report.evidence["curves"] if c["what"] == "tanh"]
     slopes = [1 - np.tanh(X @ kernel) ** 2 for kernel in kernels[:2]]
     np.testing.assert_allclose(fed["slope"], np.mean(np.square(slopes)), rtol=1e-4)
+
+
+def test_what_draws_a_seed_is_compiled_beside_the_analysis(monkeypatch, caplog):
+    original = engine.Engine.run
+
+    def run(self, seed):
+        jax.config.update("jax_log_compiles", True)  # in all threads
+        try:
+            return original(self, seed)
+        finally:
+            jax.config.update("jax_log_compiles", False)
+
+    monkeypatch.setattr(engine.Engine, "run", run)
+    x = jnp.ones((4, 5))  # a shape of its own: nothing is compiled so far
+    model = jaxinit.Functional(
+        lambda key, x: {"kernel": jax.random.normal(key, (5, 7))},
+        lambda params, x: x @ params["kernel"],
+    )
+    jaxinit.analyze(model, x, seeds=2, judge=False)
+    messages = [r.getMessage() for r in caplog.records]
+
+    assert not [message for message in messages if "ompil" in message]
