@@ -108,6 +108,9 @@ def diagnose(check: CoordSizes) -> tuple[Finding, ...]:
     still, and each of its parameters may hide another's.
     """
     seen = {t.layer: t for t in trends(check)}
+    loud = _loud(check, seen)
+    if loud is not None:
+        return (loud,)  # whose gradients make all else grow
     rows = list(zip(check.layers, check.roles, strict=True))
     found = [_tied(check, seen)]
     hidden = [
@@ -164,6 +167,22 @@ def _readout(check: CoordSizes, seen: dict[str, Trend]) -> Finding | None:
         f"the change of the output grows with slope {end.update.value:.2f} while "
         "hidden layers do not. Divide the readout's learning rate (and its weights' "
         "deviation) by the width ratio, or multiply the logits by its inverse.",
+    )
+
+
+def _loud(check: CoordSizes, seen: dict[str, Trend]) -> Finding | None:
+    """An output that grows before training, where nothing in front of it does."""
+    *rows, (end, _) = zip(check.layers, check.roles, strict=True)
+    before = [seen[n].initial for n, roles in rows if "readout" not in roles]
+    tied = any({"embedding", "readout"} <= set(roles) for roles in check.param_roles)
+    grows = word(seen[end].initial, check.tolerance) == "grows"
+    if tied or not grows or "grows" in {word(t, check.tolerance) for t in before}:
+        return None
+    return Finding(
+        "missing readout multiplier",
+        f"the output grows with slope {seen[end].initial.value:.2f} before training "
+        "while hidden layers do not. Divide the readout's weights (and its learning "
+        "rate) by the width ratio, or multiply the logits by its inverse.",
     )
 
 

@@ -89,6 +89,17 @@ def test_what_passes_with_the_width_is_no_bug(mup):
     assert "more seeds or steps tell of output" in str(found)
 
 
+def test_logits_without_their_multiplier_are_named_before_they_diverge(mup):
+    """SGD follows their gradients, by which all else grows out of bounds."""
+    widths = np.reshape(WIDTHS, (-1, 1, 1, 1, 1))
+    activations, updates = mup.activations.copy(), mup.updates * widths**9.0
+    activations[:, :, :, -2:] *= widths
+    found = dataclasses.replace(mup, activations=activations, updates=updates)
+
+    assert kinds(found) == ["missing readout multiplier"], str(found)
+    assert "before training while hidden" in found.findings()[0].message
+
+
 @pytest.mark.parametrize(
     ("param", "off", "kind", "law"),
     [
