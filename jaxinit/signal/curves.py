@@ -19,6 +19,7 @@ from jaxinit.roles.network import Network
 from jaxinit.signal.between import NOWHERE, Front, names_of
 from jaxinit.signal.bundle import may_loop
 from jaxinit.signal.cells import suffix
+from jaxinit.signal.records import size_record
 from jaxinit.signal.scores import Scores, find_scores
 from jaxinit.signal.squashing import maker_of, multiplied, record_slopes
 
@@ -32,7 +33,7 @@ FIELDS = {
     "squashing": ("slope", "low", "high", "mean", "std"),
     "softmax": ("spread", "largest", "keys", "unused", "unused"),
     "tokens": ("cos", "unused", "unused", "unused", "unused"),
-    "input": ("mean_square", "zeros", "unused", "unused", "unused"),
+    "input": ("mean_square", "zeros", "exponent", "unused", "unused"),
 }
 
 
@@ -251,7 +252,9 @@ def by_layer(curve: Curve, records: np.ndarray) -> list[dict[str, Any]]:
 
 def _fields(curve: Curve, records: np.ndarray) -> dict[str, float]:
     """The statistics of a curve, the mean over seeds and steps of loops."""
-    flat = np.asarray(records, np.float64).reshape(-1, records.shape[-1])
+    flat = np.array(records, np.float64).reshape(-1, records.shape[-1])
+    if curve.what == "input":  # a square leaves float32 where what is squared does not
+        flat[:, 0] *= np.exp2(2 * flat[:, 2])
     known = ~np.isnan(flat)
     with np.errstate(divide="ignore", invalid="ignore"):
         means = np.where(known, flat, 0.0).sum(axis=0) / known.sum(axis=0)
@@ -259,7 +262,7 @@ def _fields(curve: Curve, records: np.ndarray) -> dict[str, float]:
     return {
         name: value
         for name, value in zip(FIELDS[curve.what], means.tolist(), strict=True)
-        if name != "unused"
+        if name not in ("unused", "exponent")
     }
 
 
@@ -274,8 +277,9 @@ def _record(curve: Curve, value: Array) -> Array:
         largest = jnp.nanmean(jnp.max(x, axis=curve.axis))
         return jnp.stack([spread, largest, jnp.float32(number), *jnp.zeros(2)])
     if curve.what == "input":
-        shares = [jnp.mean(jnp.square(x)), jnp.mean((x == 0).astype(jnp.float32))]
-        return jnp.stack([*shares, *jnp.zeros(3)])
+        _, exponent, square = size_record(x)
+        zeros = jnp.mean((x == 0).astype(jnp.float32))
+        return jnp.stack([square, zeros, exponent, *jnp.zeros(2)])
     if curve.what == "tokens":
         size = jnp.sqrt(jnp.sum(x * x, axis=-1, keepdims=True))
         unit = x / jnp.where(size > 0, size, 1.0)

@@ -26,8 +26,9 @@ from jaxinit.train.checks import (
     check_maker,
     check_shares,
 )
+from jaxinit.train.coord_laws import laws
 from jaxinit.train.coord_result import CoordCheck
-from jaxinit.train.coord_verdict import word
+from jaxinit.train.coord_verdict import stands_still
 from jaxinit.train.drawing import draw_of, seed_keys
 from jaxinit.train.losses import num_arguments, scalar_loss
 from jaxinit.train.sites import Watched, param_roles, watch
@@ -174,13 +175,14 @@ def coord_check(
         found = [measure(number) for number in range(len(sizes))]
         result = _tabulated(found, sizes, numbers, axis, tolerance, confidence)
         unscaled = False
-        if any(word(t.update, tolerance) == "shrinks" for t in result.trends()):
+        if stands_still(result):
             again = [measure(number, _LARGE) for number in range(len(sizes))]
             scaled = _tabulated(again, sizes, numbers, axis, tolerance, confidence)
-            unscaled = not any(
-                word(t.update, tolerance) == "shrinks" for t in scaled.trends()
-            )
+            # What is linear in gradients, as SGD, ends out of range: no news.
+            ended = bool(np.isfinite(scaled.updates).all())
+            unscaled = ended and not stands_still(scaled)
     settings = {
+        **result.settings,
         "backend": jax.default_backend(),
         "jax": jax.__version__,
         "seconds": round(time.perf_counter() - start, 3),
@@ -215,6 +217,7 @@ def _tabulated(
     places = [[n.index(layer) for layer in layers] for n in names]
     leaves = [[n.index(name) for name in common] for n in params]
     of_params = param_roles(found[0].network)
+    moves, unjudged = _laws(found, of_params, sizes, axis)
     return CoordCheck(
         model=found[0].network.traced.name,
         axis=axis,
@@ -227,12 +230,28 @@ def _tabulated(
         params=tuple(common),
         param_roles=tuple(tuple(sorted(of_params[i])) for i in leaves[0]),
         moved=gathered("moved", leaves, 2),
+        laws=moves[leaves[0]],
         losses=np.stack([one.sizes.losses for one in found]),
         unscaled=False,
         tolerance=tolerance,
         confidence=confidence,
-        settings={},
+        settings={"unjudged": unjudged} if unjudged else {},
     )
+
+
+def _laws(
+    found: list[_One], roles: list[frozenset[str]], sizes: list[int], axis: str
+) -> tuple[np.ndarray, str]:
+    """How the smallest model's parameters should move, or why nobody knows."""
+    narrow, wide = found[0].network, found[-1].network
+    if axis == "width":
+        try:
+            return laws(wide, narrow, roles, sizes[-1] / sizes[0]), ""
+        except ValueError as error:  # from models that differ in more than the width
+            why = str(error)
+    else:
+        why = ""
+    return np.full((len(narrow.params), 3), np.nan), why
 
 
 def _chosen(optimizer: Any, size: int, params: Any) -> Any:

@@ -75,10 +75,13 @@ class CoordCheck(CoordSizes):
         )
         sizes = ", ".join(str(size) for size in self.sizes)
         title = f"{self.model}: slope of log2 rms on log2 {self.axis} ({sizes})"
+        unjudged = self.settings.get("unjudged")
+        more = (f"Parameters are not judged: {unjudged}",) if unjudged else ()
         below = (
             f"Mean slope over {len(self.seeds)} seeds (each by least squares over the "
             f"{self.axis}s) ± Student's {self.confidence:.0%} interval; flat within "
             f"{self.tolerance:g}.",
+            *more,
             "Verdict: " + self._verdict(),
             *(f"  {f.kind}: {f.message}" for f in self.findings()),
         )

@@ -25,6 +25,8 @@ class CoordSizes(Result):
       params: names of the parameters that all models have.
       param_roles: for each, what it does.
       moved: ``(sizes, seeds, steps + 1, params)``, root mean squares of their changes.
+      laws: ``(params, 3)``: the slope of each one's movement on the width by muP, the
+        lowest and the highest that agree with it; NaN where there is none, as by depth.
       losses: ``(sizes, seeds, steps + 1)``.
       unscaled: whether updates stopped shrinking once the loss was multiplied by a
         large number, which no update of Adam's depends on but through its epsilon.
@@ -46,6 +48,7 @@ class CoordSizes(Result):
     params: tuple[str, ...]
     param_roles: tuple[tuple[str, ...], ...]
     moved: np.ndarray
+    laws: np.ndarray
     losses: np.ndarray
     unscaled: bool
     tolerance: float

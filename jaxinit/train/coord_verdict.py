@@ -7,6 +7,7 @@ import numpy as np
 
 from jaxinit import _intervals as intervals
 from jaxinit._intervals import Interval
+from jaxinit.train.coord_laws import Move, strays
 from jaxinit.train.coord_sizes import CoordSizes
 
 # With Adam at one rate for all widths a hidden layer's change grows as the width; with
@@ -15,8 +16,6 @@ _WRONG_WAY = 1.5
 # What passes through weights with a factor of one over the width is a sum of
 # independent terms: it falls with this slope, beside what was learned, which stays.
 _INDEPENDENT = -0.5
-# A bias that learns with a rate divided by the width moves with slope -1.
-_FORGOTTEN = -0.5
 
 
 class Trend(NamedTuple):
@@ -95,9 +94,23 @@ def word(slope: Interval, tolerance: float) -> str:
     return "shrinks" if high < -tolerance else "unclear"
 
 
+def stands_still(check: CoordSizes) -> bool:
+    """Whether a layer changes, or a parameter moves, too little at great width."""
+    return any(
+        word(t.update, check.tolerance) == "shrinks" for t in trends(check)
+    ) or any(move.slope.value < move.law for move in _strays(check))
+
+
 def diagnose(check: CoordSizes) -> tuple[Finding, ...]:
-    """The usual bugs that the slopes tell of."""
+    """The usual bugs that the slopes tell of: of layers, and of parameters alone.
+
+    A layer changes by what those before it pass on even where its own parameters stand
+    still, and each of its parameters may hide another's.
+    """
     seen = {t.layer: t for t in trends(check)}
+    loud = _loud(check, seen)
+    if loud is not None:
+        return (loud,)  # whose gradients make all else grow
     rows = list(zip(check.layers, check.roles, strict=True))
     found = [_tied(check, seen)]
     hidden = [
@@ -109,16 +122,21 @@ def diagnose(check: CoordSizes) -> tuple[Finding, ...]:
         t.update.value for t in hidden if word(t.update, check.tolerance) == "grows"
     ]
     fallen = [t for t in hidden if word(t.update, check.tolerance) == "shrinks"]
+    moves = _strays(check)
+    fast = [move for move in moves if move.slope.value > move.law]
+    slow = [move for move in moves if move.slope.value < move.law]
     if grown and max(grown) > _WRONG_WAY:
         found.append(_wrong_way(max(grown)))
-    elif grown:
-        found.append(_rates(max(grown)))
+    elif grown or fast:
+        found.append(_rates(grown, fast))
     else:
         found.append(_readout(check, seen))
         found.append(_scores(check, seen))
-    if fallen and not grown:
-        found.append(_shrinking(check, fallen))
-    found.append(_biases(check))
+    if check.unscaled:
+        if not grown:
+            found.append(_epsilon(fallen, slow))
+    else:
+        found += _slow(slow, [] if grown else fallen)
     usual = tuple(f for f in found if f is not None)
     off = [t for t in seen.values() if t.is_bug]
     return usual if usual or not off else (_unexplained(check, off),)
@@ -149,6 +167,22 @@ def _readout(check: CoordSizes, seen: dict[str, Trend]) -> Finding | None:
         f"the change of the output grows with slope {end.update.value:.2f} while "
         "hidden layers do not. Divide the readout's learning rate (and its weights' "
         "deviation) by the width ratio, or multiply the logits by its inverse.",
+    )
+
+
+def _loud(check: CoordSizes, seen: dict[str, Trend]) -> Finding | None:
+    """An output that grows before training, where nothing in front of it does."""
+    *rows, (end, _) = zip(check.layers, check.roles, strict=True)
+    before = [seen[n].initial for n, roles in rows if "readout" not in roles]
+    tied = any({"embedding", "readout"} <= set(roles) for roles in check.param_roles)
+    grows = word(seen[end].initial, check.tolerance) == "grows"
+    if tied or not grows or "grows" in {word(t, check.tolerance) for t in before}:
+        return None
+    return Finding(
+        "missing readout multiplier",
+        f"the output grows with slope {seen[end].initial.value:.2f} before training "
+        "while hidden layers do not. Divide the readout's weights (and its learning "
+        "rate) by the width ratio, or multiply the logits by its inverse.",
     )
 
 
@@ -186,44 +220,67 @@ def _wrong_way(slope: float) -> Finding:
     )
 
 
-def _rates(slope: float) -> Finding:
+def _rates(grown: list[float], fast: list[Move]) -> Finding:
+    seen = [f"hidden layers change with slope {max(grown):.2f}"] if grown else []
     return Finding(
         "rates not scaled",
-        f"hidden layers change with slope {slope:.2f}: their learning rate is not "
-        "divided by the width. Use mup_multipliers.",
+        f"{_and(seen, fast)}: a learning rate is not divided by the width. Use "
+        "mup_multipliers.",
     )
 
 
-def _shrinking(check: CoordSizes, fallen: list[Trend]) -> Finding:
-    slope = min(t.update.value for t in fallen)
-    if check.unscaled:
-        return Finding(
-            "epsilon not scaled",
-            f"{fallen[0].layer} changes with slope {slope:.2f}, but not once the loss "
-            "is multiplied: the optimizer's epsilon outweighs gradients, which shrink "
-            "with the width. Divide epsilon by the width ratio.",
-        )
+def _epsilon(fallen: list[Trend], slow: list[Move]) -> Finding:
     return Finding(
-        "does not learn",
-        f"{fallen[0].layer} changes with slope {slope:.2f}: it stands still at great "
-        "width. Its learning rate is divided too often.",
+        "epsilon not scaled",
+        f"{_and(_changes(fallen), slow)}, but not once the loss is multiplied: the "
+        "optimizer's epsilon outweighs gradients, which shrink with the width. Divide "
+        "epsilon by the width ratio.",
     )
 
 
-def _biases(check: CoordSizes) -> Finding | None:
-    moved = _slopes(check, check.moved[:, :, -1, :])
-    for name, roles, slope in zip(check.params, check.param_roles, moved, strict=True):
-        along = {"bias", "norm_scale", "norm_bias", "gain"} & set(roles)
-        inside = not {"readout_bias", "readout", "key"} & set(roles)
-        small = slope.value < _FORGOTTEN and (slope.high < 0 or math.isnan(slope.high))
-        if along and inside and small and not check.unscaled:
-            return Finding(
-                "forgotten biases",
-                f"{name} changes with slope {slope.value:.2f}. Biases and gains keep "
-                "the base model's rate in Adam, and get it times the width ratio in "
-                "SGD.",
-            )
-    return None
+_SLOW = {
+    "forgotten biases": ". Biases and gains keep the base model's rate in Adam, and "
+    "get it times the width ratio in SGD.",
+    "readout divided twice": ": at great width it does not learn. Divide its learning "
+    "rate by the width ratio once, or not at all if the logits are multiplied by the "
+    "ratio's inverse.",
+    "does not learn": ": it stands still at great width. Its learning rate is divided "
+    "too often.",
+}
+
+
+def _slow(slow: list[Move], fallen: list[Trend]) -> list[Finding]:
+    """What stands still: biases and gains, readouts, and all else with its layers."""
+    found = []
+    for kind, advice in _SLOW.items():
+        moves = [move for move in slow if _kind(move) == kind]
+        layers = _changes(fallen) if kind == "does not learn" else []
+        if moves or layers:
+            found.append(Finding(kind, _and(layers, moves) + advice))
+    return found
+
+
+def _kind(move: Move) -> str:
+    if "readout" in move.roles:
+        return "readout divided twice"
+    along = {"bias", "norm_scale", "norm_bias", "gain"} & set(move.roles)
+    return "forgotten biases" if along else "does not learn"
+
+
+def _changes(fallen: list[Trend]) -> list[str]:
+    if not fallen:
+        return []
+    slope = min(t.update.value for t in fallen)
+    return [f"{fallen[0].layer} changes with slope {slope:.2f}"]
+
+
+def _and(seen: list[str], moves: list[Move]) -> str:
+    """What was seen of layers, and of the parameter that is furthest off its law."""
+    if not moves:
+        return "; ".join(seen)
+    worst = max(moves, key=lambda move: abs(move.slope.value - move.law))
+    more = f" (and {len(moves) - 1} more)" if len(moves) > 1 else ""
+    return "; ".join([*seen, f"{worst}{more}"])
 
 
 def _unexplained(check: CoordSizes, off: list[Trend]) -> Finding:
@@ -234,6 +291,10 @@ def _unexplained(check: CoordSizes, off: list[Trend]) -> Finding:
         f"Between small sizes such slopes pass: begin at {4 * check.sizes[0]}. One "
         "that stays is a factor in the model that a scheme does not see.",
     )
+
+
+def _strays(check: CoordSizes) -> list[Move]:
+    return strays(check, _slopes(check, check.moved[:, :, -1, :]))
 
 
 def _slopes(check: CoordSizes, values: np.ndarray) -> list[Interval]:

@@ -173,6 +173,10 @@ def scaled_down(report: Measured, names: Sequence[str]) -> list[int]:
     return [i for i, name in enumerate(names) if front(report, name).get("branch")]
 
 
+ORDINARY = 10.0
+"""A mean square below which a signal has an ordinary size."""
+
+
 # LayerScale starts at 1e-4 or 1e-6, and at 0.1 in shallow nets.
 SMALL_FACTOR = 1e-2
 

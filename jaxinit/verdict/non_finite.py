@@ -7,7 +7,14 @@ import numpy as np
 from jaxinit.report.findings import Finding
 from jaxinit.report.measured import Measured
 from jaxinit.report.numbers import compact, some
-from jaxinit.verdict.evidence import finding, params, row_called, row_of
+from jaxinit.verdict.evidence import (
+    ORDINARY,
+    finding,
+    leaving,
+    params,
+    row_called,
+    row_of,
+)
 
 # Primitive -> how it breaks -> what it is, and what to write instead.
 _OPERATIONS = {
@@ -116,6 +123,26 @@ def judge_non_finite(report: Measured) -> list[Finding]:
             share,
         )
     ]
+
+
+def beyond_range(report: Measured) -> bool:
+    """Whether the first infinity is a number that its dtype does not hold."""
+    found: dict[str, Any] | None = report.evidence.get("broken")
+    if found is None:
+        return False
+    known = _OPERATIONS.get((found["primitive"], found["how"]))
+    return known == _RANGE or (known is None and found["how"] == "inf")
+
+
+def overflows_alone(report: Measured) -> bool:
+    """Whether a sum or a square of ordinary numbers leaves what their dtype holds.
+
+    No kernel is the cause then, and the operation has to be changed.
+    """
+    if not beyond_range(report):
+        return False
+    size = leaving(report, report.evidence["broken"]["row"])
+    return size is not None and size < ORDINARY
 
 
 def _forward(report: Measured) -> str | None:

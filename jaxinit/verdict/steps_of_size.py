@@ -16,6 +16,7 @@ from jaxinit.report.measured import Measured, Row
 from jaxinit.report.numbers import compact
 from jaxinit.verdict import operations, remedies
 from jaxinit.verdict.evidence import (
+    ORDINARY,
     curves,
     entering,
     fan_in,
@@ -35,8 +36,6 @@ LARGEST, SMALLEST = 6.0, 1 / 8
 JUMP = 100.0
 # Dropout of rate 0.9 multiplies a square by ten, behind a ReLU's half by five.
 DROPPED = 5.0
-# What comes out of a jump with as small a square has an ordinary size.
-ORDINARY = 10.0
 # Where a few coordinates meet a wide layer, Glorot's law is usual: 2 n / (n + width).
 COORDINATES, GLOROT = 8, 1 / 8
 # A mean over n positions divides by n.
@@ -84,9 +83,20 @@ def _at_kernel(report: Measured, row: Row, followers: Sequence[Row]) -> Finding 
     few = not front(report, row.name)["after"] and fan_in(report, row) <= COORDINATES
     smallest = SMALLEST * (GLOROT if few else 1.0)
     small = not last and max(gain, ratio, kept) < smallest
+    small = small and not _makes_up(report, row, after)
     if small and not remedies.num_joins(report) and not remedies.has_norms(report):
         return _kernel(report, row.name, gain, ratio, last=False)
     return None
+
+
+def _makes_up(report: Measured, row: Row, after: float) -> bool:
+    """Whether a small kernel takes back what the operations in front of it multiply."""
+    facts = front(report, row.name)
+    sizes = [leaving(report, name) for name in facts["after"]]
+    fed = [report.evidence["inputs"][i] for i in facts.get("inputs", ())]
+    sizes += [x["mean"] ** 2 + x["std"] ** 2 for x in fed]
+    before = sum(size for size in sizes if size)
+    return bool(before) and after / before >= SMALLEST
 
 
 def _drowns(report: Measured, row: Row) -> bool:

@@ -1,5 +1,6 @@
 """Remedies are tried before they are printed, and work as printed."""
 
+import dataclasses
 import re
 
 import jax
@@ -12,8 +13,10 @@ from flax import nnx
 import jaxinit
 from jaxinit.report.report import Report
 from jaxinit.signal.compiled import Compiled
+from jaxinit.signal.curves import Curve, _record, by_layer
 from jaxinit.signal.remedies import trying
-from jaxinit.signal.remedies.candidate import evaluated
+from jaxinit.signal.remedies.candidate import Candidate, evaluated
+from jaxinit.signal.remedies.outcome import Tried, ranked
 from tests.verdict.models.case import Net
 from tests.verdict.models.every import FAULTY
 
@@ -369,3 +372,70 @@ def test_a_stand_in_for_a_change_of_code_refutes_nothing():
     assert re.fullmatch(r"h = h \* 0\.0046\d  # between Dense_1 and Dense_0", line)
     assert report.findings[0].remedy == line
     assert not report.remedies[0].tried
+
+
+def test_what_mends_barely_comes_behind_a_change_of_code(vanishing):
+    """As steep as before, yet within bounds: on other seeds it is not."""
+    line = "x = nn.LayerNorm()(x)  # before each relu"
+    code = vanishing.findings[0]._replace(remedy=line)
+    report = dataclasses.replace(vanishing, findings=(code,))
+    barely = dataclasses.replace(vanishing, findings=())
+    one = Tried(Candidate("kernel_init=jaxinit.he_normal()"), None, barely)
+
+    assert (one.kind, one.surely_mends) == ("ok", False)
+    assert [r.line for r in ranked(report, [one])] == [line, one.candidate.line]
+
+
+def test_of_two_rules_for_the_same_parameters_the_first_holds():
+    first = Candidate("", rules=(("'a'", "jaxinit.zeros"),))
+    second = Candidate("", rules=(("'a'", "jaxinit.ones"), ("'b'", "jaxinit.ones")))
+    scheme = evaluated(first.and_also(second).scheme)
+
+    def init(key, x):
+        return {"a": x, "b": x}
+
+    model = jaxinit.Functional(init, lambda p, x: x * p["a"] + x * p["b"])
+    drawn = jaxinit.initialize(model, scheme, 0, X)
+    assert (float(drawn["a"].max()), float(drawn["b"].min())) == (0, 1)
+
+
+def first_remedy(name):
+    """That of a planted fault, and the verdict with it on seeds it was not tried on."""
+    case = next(case for case in FAULTY if case.name == name)
+    report = jaxinit.analyze(case.model, *case.inputs, seeds=4, progress=False)
+    best = report.remedies[0]
+    if best.scheme is None:
+        return best, None
+    options = {"scheme": evaluated(best.scheme), "remedies": "none"}
+    seeds = [100, 101, 102, 103]
+    again = jaxinit.analyze(
+        case.model, *case.inputs, seeds=seeds, progress=False, **options
+    )
+    return best, again.verdict
+
+
+def test_behind_an_overflow_sizes_are_set_layer_upon_layer():
+    """Factors of 1e15 lie between: signals of 1e30, whose squares leave float32."""
+    best, verdict = first_remedy("overflow")
+
+    assert (best.tried, best.line) == (True, "scheme=jaxinit.lsuv()")
+    assert verdict == "ok"
+
+
+def test_a_sum_of_ordinary_numbers_that_overflows_is_no_kernels_fault():
+    best, _ = first_remedy("energy in float16")
+
+    assert best.change == "code"
+    assert best.line.startswith("x = x.astype(jnp.float32)  # behind b")
+
+
+@pytest.mark.parametrize("size", [1e30, 1e-30])
+def test_a_square_beyond_float32_is_known(size):
+    curve = Curve("input", "a", None)
+    records = [_record(curve, jnp.float32(size) * x) for x in (X, jnp.zeros(3))]
+    found = by_layer(curve, np.stack(records))
+
+    wanted = size**2 * float(jnp.square(X).mean()) / 2
+    assert found[0]["mean_square"] == pytest.approx(wanted, rel=1e-5, abs=0)
+    assert found[0]["zeros"] == 0.5
+    assert set(found[0]) == {"what", "row", "gate", "mean_square", "zeros"}

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,11 @@ import pytest
 from flax import linen as nn
 
 import jaxinit
-from tests.schemes.wide_models import MLP, Residual, nnx_mlp
+from jaxinit.roles.structure import Hints
+from jaxinit.schemes.initialize import prepare
+from jaxinit.train.coord_laws import laws
+from jaxinit.train.sites import param_roles
+from tests.schemes.wide_models import GPT, MLP, TOKENS, Residual, nnx_mlp
 
 WIDTHS = (16, 64, 256)
 BASE = MLP(8)
@@ -24,6 +29,13 @@ def rates(width, changed=lambda name, part, rate, width: rate):
         name: {part: changed(name, part, rate, width) for part, rate in of.items()}
         for name, of in found.items()
     }
+
+
+def sgd(width, **changes):
+    """The same table in SGD."""
+    found = jaxinit.mup_multipliers(MLP(width), BASE, X, optimizer="sgd")
+    found["head"]["kernel"] *= changes["head"](width)
+    return optax.chain(optax.sgd(0.1), jaxinit.scale_by_mup(found))
 
 
 def adam(width, eps=1e-8, rate=5e-3, **changes):
@@ -75,6 +87,64 @@ def test_what_passes_with_the_width_is_no_bug(mup):
     assert found.ok, str(found)
     assert found.trends()[-1].word == "unclear"
     assert "more seeds or steps tell of output" in str(found)
+
+
+def test_logits_without_their_multiplier_are_named_before_they_diverge(mup):
+    """SGD follows their gradients, by which all else grows out of bounds."""
+    widths = np.reshape(WIDTHS, (-1, 1, 1, 1, 1))
+    activations, updates = mup.activations.copy(), mup.updates * widths**9.0
+    activations[:, :, :, -2:] *= widths
+    found = dataclasses.replace(mup, activations=activations, updates=updates)
+
+    assert kinds(found) == ["missing readout multiplier"], str(found)
+    assert "before training while hidden" in found.findings()[0].message
+
+
+@pytest.mark.parametrize(
+    ("param", "off", "kind", "law"),
+    [
+        ("second/kernel", 1.0, "rates not scaled", "-1"),
+        ("second/kernel", -1.0, "does not learn", "-1"),
+        ("head/kernel", -1.0, "readout divided twice", "-1"),
+        ("first/kernel", -1.0, "does not learn", "0"),
+        ("third/bias", -1.0, "forgotten biases", "0"),
+        ("second/kernel", 0.5, None, ""),  # Muon's updates of full rank
+        ("head/kernel", 1.0, None, ""),  # a multiplier behind it
+        ("first/kernel", -0.5, None, ""),  # or in front
+    ],
+)
+def test_a_parameter_that_moves_off_its_law_is_named(mup, param, off, kind, law):
+    """Though no layer shows it, by what others pass on to it."""
+    moved = mup.moved.copy()
+    column = mup.params.index(param)
+    moved[..., column] *= np.reshape(WIDTHS, (-1, 1, 1)) ** off
+    found = dataclasses.replace(mup, moved=moved)
+
+    assert kinds(found) == ([] if kind is None else [kind]), str(found)
+    assert found.ok == (kind is None)
+    if kind is not None:
+        (message,) = (finding.message for finding in found.findings())
+        assert f"{param} moves with slope" in message
+        assert f"where muP's law is {law}" in message
+
+
+def test_the_law_of_each_kind_of_parameter():
+    """Tensor Programs V, table 3: the slopes of updates, alike for Adam and SGD."""
+    wide, narrow = (
+        prepare(GPT(width), (TOKENS,), {}, (), jax.random.key(0), Hints())[0]
+        for width in (32, 8)
+    )
+    found = laws(wide, narrow, param_roles(narrow), 4.0)
+    of = {p.name: row for p, row in zip(narrow.params, found, strict=True)}
+
+    for name in ("wte/embedding", "position", "ln_f/scale", "block_0/attn/value/bias"):
+        assert of[name].tolist() == [0, -0.75, 0.5], name
+    assert of["block_0/proj/kernel"].tolist() == [-1, -1.5, -0.25]
+    assert of["block_0/attn/query/kernel"].tolist() == [-1, -1.75, -0.25]
+    assert of["head/kernel"].tolist() == [-1, -1.5, math.inf]
+    # What does not grow; and a key's bias, which shifts all scores of a query alike.
+    assert np.isnan(of["head/bias"]).all()
+    assert np.isnan(of["block_0/attn/key/bias"]).all()
 
 
 def test_sizes_are_those_of_a_plain_loop(mup):
@@ -134,6 +204,7 @@ PLANTED = {
     "missing readout multiplier": functools.partial(adam, changed=readout_as_input),
     "forgotten biases": functools.partial(adam, changed=biases_as_weights),
     "epsilon not scaled": functools.partial(adam, eps=1e-2),
+    "readout divided twice": functools.partial(sgd, head=lambda width: 8 / width),
 }
 
 

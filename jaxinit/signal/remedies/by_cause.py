@@ -13,6 +13,7 @@ from jaxinit.signal.remedies.of_size import of_size
 from jaxinit.verdict.evidence import curves, params
 from jaxinit.verdict.given_weights import is_given
 from jaxinit.verdict.inputs import APART
+from jaxinit.verdict.non_finite import beyond_range, overflows_alone
 from jaxinit.verdict.remedies import common_activation
 from jaxinit.verdict.steps_of_size import LARGEST
 
@@ -27,8 +28,8 @@ def candidates(report: Measured) -> list[Candidate]:
       First what suits the most severe finding. Nothing that the model already has,
       and of weights that were given nothing that draws them anew.
     """
-    if not params(report):
-        return []
+    if not params(report) or overflows_alone(report):
+        return []  # of ordinary kernels: others mend by chance what they do not cause
     found: list[Candidate | None] = []
     for finding in report.findings:
         found += as_named(report, finding)
@@ -208,13 +209,20 @@ def _unstable(report: Measured, finding: Finding) -> Found:
             yield laws.kernels(report, names, law)
 
 
+def _non_finite(report: Measured, finding: Finding) -> Found:
+    """All kernels; behind an overflow nothing is measured, but by layer upon layer."""
+    yield from _any_kernels(report, finding)
+    if beyond_range(report):
+        yield Candidate("", "", (), "jaxinit.lsuv()")
+
+
 def _any_kernels(report: Measured, finding: Finding) -> Found:
     del finding
     yield from _everywhere(report)
 
 
 _BY_KIND: dict[str, Callable[[Measured, Finding], Found]] = {
-    "non-finite": _any_kernels,
+    "non-finite": _non_finite,
     "input": _inputs,
     "symmetric": _symmetric,
     "trapped": _trapped,

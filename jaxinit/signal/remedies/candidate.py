@@ -61,10 +61,15 @@ class Candidate:
         return replace(self, base=base)
 
     def and_also(self, other: "Candidate") -> "Candidate":
-        """Both; where they differ this one holds."""
+        """Both; where they differ this one holds.
+
+        A rule of the other's for the same parameters would take none, which is an
+        error.
+        """
+        taken = {where for where, _ in self.rules}
         both = replace(
             self,
-            rules=self.rules + other.rules,
+            rules=self.rules + tuple(r for r in other.rules if r[0] not in taken),
             base=self.base or other.base,
             normalize=self.normalize or other.normalize,
             by_column=self.by_column or other.by_column,

@@ -52,7 +52,10 @@ def verdict(report: Report) -> Kind:
 
 
 def ranked(report: Report, tried: Sequence[Tried]) -> tuple[Remedy, ...]:
-    """Remedies, the best first: those that mend, surely and barely; named; helping."""
+    """Remedies, the best first: those that mend surely; named; that mend barely; help.
+
+    What mends barely does so on some seeds, and does not on others.
+    """
     before = verdict(report)
     spread = spreads(report)
     remedies = {
@@ -71,12 +74,11 @@ def ranked(report: Report, tried: Sequence[Tried]) -> tuple[Remedy, ...]:
     }
     mending = [one for one in tried if one.surely_mends]
     better = helping(report, tried)
-    barely = [one for one in better if one.kind == "ok"]
     listed = _refuted(tried) | {_code(one.candidate.line) for one in mending + better}
     return (
-        *(remedies[id(one)] for one in mending + barely),
+        *(remedies[id(one)] for one in mending),
         *(r for r in _as_written(report) if _code(r.line) not in listed),
-        *(remedies[id(one)] for one in better if one.kind != "ok"),
+        *(remedies[id(one)] for one in better),
     )
 
 
