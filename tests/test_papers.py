@@ -36,8 +36,10 @@ IN_THE_FULL_CHECK = frozenset(
     {
         "erhan_2010",
         "few_labels",
+        "huang_2020_t_fixup",
         "martens_2010",
         "narrow_to_wide",
+        "schoenholz_2017",
         "sutskever_2013",
         "yang_2022_mup",
         "zhang_2019_fixup",
