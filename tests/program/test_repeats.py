@@ -52,7 +52,7 @@ class Plain(nn.Module):
 
 class Transformer(nn.Module):
     block: type = Block
-    depth: int = 4
+    depth: int = 3
 
     @nn.compact
     def __call__(self, x):

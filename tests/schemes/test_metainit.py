@@ -153,6 +153,7 @@ def test_scheme_lowers_the_quotient_and_keeps_directions():
     network, _ = prepare(MLP(), (x,), {}, ())
     loss = with_network(network, cross_entropy)
 
+    @jax.jit
     def quotient(variables):
         params = jax.tree.leaves(variables["params"])
         return gradient_quotient(lambda p: loss(p, ([x], labels), KEY, []), params)

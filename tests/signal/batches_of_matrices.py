@@ -1,6 +1,4 @@
-"""Analyzes a model that factors batches of matrices; `test_seeds` runs it."""
-
-import sys
+"""Analyzes models that factor batches of matrices; `test_seeds` runs it."""
 
 import jax
 import jax.numpy as jnp
@@ -49,8 +47,9 @@ CASES = {
 }
 
 if __name__ == "__main__":
-    model, scheme, seeds = CASES[sys.argv[1]]
     inputs = jax.random.normal(jax.random.key(0), (64, 64))
-    jaxinit.analyze(
-        model, inputs, scheme=scheme, seeds=seeds, judge=False, progress=False
-    )
+    for name, (model, scheme, seeds) in CASES.items():
+        print(name, flush=True)
+        jaxinit.analyze(
+            model, inputs, scheme=scheme, seeds=seeds, judge=False, progress=False
+        )

@@ -120,7 +120,7 @@ def main() -> None:
     one = analyzed(X, devices=1)
     facts = {"devices": {}, "away": {}}
     for strategy in ("loop", "vmap"):
-        report = analyzed(X, judge=True, strategy=strategy)
+        report = analyzed(X, judge=strategy == "vmap", strategy=strategy)
         facts["devices"][strategy] = report.settings["devices"]
         facts["away"][strategy] = furthest(report, one)
     facts["away"]["two"] = away(X, devices=jax.devices()[2:4])

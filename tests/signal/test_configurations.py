@@ -91,21 +91,6 @@ def test_a_float64_model_is_measured_in_float64():
     np.testing.assert_allclose(q[0], np.mean(np.square(y)), rtol=1e-13)
 
 
-@pytest.mark.internals
-@pytest.mark.parametrize("impl", ["rbg", "unsafe_rbg"])
-def test_keys_of_any_kind_give_the_same_weights_under_every_strategy(impl):
-    key = jax.random.key(0, impl=impl)
-    loop, chunk = (
-        measured(MLP(), X, key=key, strategy=strategy) for strategy in ("loop", "vmap")
-    )
-
-    np.testing.assert_allclose(
-        loop.weights["weight_norm"], chunk.weights["weight_norm"], rtol=1e-6
-    )
-    variables = jaxinit.initialize(MLP(), jaxinit.he_normal(), loop.key(1), X)
-    assert variables["params"]["Dense_0"]["kernel"].shape == (8, 8)
-
-
 # Keys among the arguments.
 
 

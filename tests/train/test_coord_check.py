@@ -284,6 +284,7 @@ def test_a_tied_embedding_needs_a_factor(scaled):
         model=lambda width: Tied(width, scaled),
         x=jnp.arange(12).reshape(2, 6),
         scheme=None,
+        widths=(16, 256),
         seeds=3,
     )
 
