@@ -53,7 +53,7 @@ class Checkpoint:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise self._unusable("written to", error) from error
+            raise unusable(self._folder, "written to", error) from error
 
     def read(self) -> dict[int, tuple[np.ndarray, float]]:
         """By seed, its record `(fields,)` and its loss, from all earlier runs.
@@ -66,7 +66,7 @@ class Checkpoint:
             try:
                 data = path.read_bytes()
             except OSError as error:
-                raise self._unusable("read", error) from error
+                raise unusable(self._folder, "read", error) from error
             head, _, data = data.partition(b"\n")
             if self._is_ours(head):
                 found.update(_records(data))
@@ -86,7 +86,7 @@ class Checkpoint:
             self._file = open(self._folder / name, "xb", buffering=0)
             self._write(json.dumps(head).encode() + b"\n")
         except OSError as error:
-            raise self._unusable("written to", error) from error
+            raise unusable(self._folder, "written to", error) from error
 
     def append(
         self, seeds: Sequence[int], values: np.ndarray, loss: np.ndarray
@@ -104,7 +104,7 @@ class Checkpoint:
             try:
                 self._write(head + payload + check)
             except OSError as error:
-                raise self._unusable("written to", error) from error
+                raise unusable(self._folder, "written to", error) from error
 
     def close(self) -> None:
         if self._file is not None:
@@ -119,18 +119,20 @@ class Checkpoint:
         while data:
             data = data[self._file.write(data) :]
 
-    def _unusable(self, what: str, error: OSError) -> ValueError:
-        return ValueError(
-            f"`checkpoint` must be a folder that can be {what}, got "
-            f"{os.fspath(self._folder)!r}: {error}."
-        )
-
     def _is_ours(self, head: bytes) -> bool:
         try:
             said = json.loads(head)
         except ValueError:  # cut off
             return False
         return bool(said == {"format": _FORMAT, "fingerprint": self._fingerprint})
+
+
+def unusable(folder: Path | None, what: str, error: OSError) -> ValueError:
+    """The error for a folder that cannot be written to, or read."""
+    return ValueError(
+        f"`checkpoint` must be a folder that can be {what}, got {str(folder)!r}: "
+        f"{error}."
+    )
 
 
 def _records(data: bytes) -> dict[int, tuple[np.ndarray, float]]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from jaxinit._configuration import keys_count_apart
 from jaxinit.report.files import check, write
+from jaxinit.signal.checkpoint import unusable
 
 
 class Cell(NamedTuple):
@@ -58,7 +59,7 @@ class Store:
             try:
                 self._folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise self._unwritable(error) from error
+                raise unusable(self._folder, "written to", error) from error
 
     @property
     def keeps(self) -> bool:
@@ -101,7 +102,7 @@ class Store:
             if path is not None:
                 check(path)
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise unusable(self._folder, "written to", error) from error
 
     def write(self, weights: str, rate: float, seed: int, cell: Cell) -> None:
         """Keeps a finished run.
@@ -126,13 +127,7 @@ class Store:
         try:
             write(path, stream.getvalue())
         except OSError as error:
-            raise self._unwritable(error) from error
-
-    def _unwritable(self, error: OSError) -> ValueError:
-        return ValueError(
-            "`checkpoint` must be a folder that can be written to, got "
-            f"{str(self._folder)!r}: {error}."
-        )
+            raise unusable(self._folder, "written to", error) from error
 
 
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
