@@ -32,6 +32,11 @@ def configuration() -> tuple[Hashable, ...]:
     return (*options, _mesh(), jax.sharding.get_abstract_mesh())
 
 
+def keys_count_apart() -> bool:
+    """Whether a draw can be cut over devices: the same program draws other numbers."""
+    return bool(getattr(jax.config, "jax_threefry_partitionable"))  # noqa: B009
+
+
 def _mesh() -> jax.sharding.Mesh | None:
     """The mesh in use; within a trace only an abstract one is known."""
     try:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 
 from jaxinit._configuration import thread_pool
 from jaxinit._lapack import MAY_HANG
@@ -58,7 +59,8 @@ class Drawer:
         if isinstance(key, jax.core.Tracer):
             return self.pure(key, *inputs)
         given = (key, *inputs)
-        return self._finish(given, self._one(*given), self._samplers())
+        made = self._finish(given, self._one(*given), self._samplers())
+        return self._apart(made)
 
     def compile(self, key: Any, *inputs: Any) -> None:
         """Compiles what a draw of one key runs, and draws nothing.
@@ -104,7 +106,7 @@ class Drawer:
         Each device draws its part; no output is ever whole on one of them.
         """
         plan, given = self._plan, (key, *inputs)
-        wanted = dict(zip(self._block.outputs, to, strict=True))
+        wanted = dict(zip(reversed(self._block.outputs), reversed(to), strict=True))
         early = [wanted.get(output) for output in plan.early]
         start = jax.jit(lambda *given: plan.start(given), out_shardings=(early, None))
         samplers = [
@@ -114,7 +116,11 @@ class Drawer:
             ]
             for call in plan.calls
         ]
-        return self._finish(given, start(*given), samplers)
+        made = self._apart(self._finish(given, start(*given), samplers))
+        return [
+            x if s is None or x.sharding == s else jax.device_put(x, s)
+            for x, s in zip(made, to, strict=True)
+        ]
 
     def pure(self, *inputs: Any) -> list[jax.Array]:
         """The outputs for ``(key, *inputs)``, to be traced into a larger program."""
@@ -173,6 +179,16 @@ class Drawer:
             for job in jobs:
                 job.result()
             self._compiled.update(new)
+
+    def _apart(self, made: list[Any]) -> list[Any]:
+        """``made`` without an array that stands twice: donating both would fail."""
+        seen: set[Operand | None] = set()
+        apart = list(made)
+        for i, output in enumerate(self._block.outputs):
+            if output in seen:
+                apart[i] = jnp.copy(made[i])
+            seen.add(output)
+        return apart
 
     def _waited(self, made: Made) -> Made:
         """Waits for what was drawn where two draws at once might wait forever."""

@@ -5,13 +5,12 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 
 from jaxinit._caches import Cache, Same, hashable
 from jaxinit._configuration import configuration, measuring
 from jaxinit.draw.drawer import Drawer, drawer
 from jaxinit.draw.own_init import as_arrays
-from jaxinit.draw.shardings import shardings_of
+from jaxinit.draw.shardings import needs_mesh, shardings_of
 from jaxinit.models.arguments import Arguments, arguments, model_arguments
 from jaxinit.models.own import own_init
 from jaxinit.program import versions
@@ -84,7 +83,7 @@ def fast_init(
       runs op by op as it is. Where the compiler rounds a longer chain of operations as
       its surroundings suggest (seen with gamma draws) values agree to rounding.
     """
-    if _needs_mesh(model, shardings):
+    if needs_mesh(model, shardings):
         with jax.set_mesh(shardings):
             return fast_init(
                 model,
@@ -154,7 +153,7 @@ def abstract_init(
       >>> jaxinit.abstract_init(nn.Dense(3), x)["params"]["bias"]
       ShapeDtypeStruct(shape=(3,), dtype=float32)
     """
-    if _needs_mesh(model, shardings):
+    if needs_mesh(model, shardings):
         with jax.set_mesh(shardings):
             return abstract_init(
                 model, *args, shardings=shardings, model_kwargs=model_kwargs, **kwargs
@@ -255,16 +254,6 @@ def _traced(
     except versions.NOT_TRACEABLE:
         return _Init(None, [], assemble, restored, keys)
     return _Init(drawer(traced), list(shapes), assemble, restored, keys)
-
-
-def _needs_mesh(model: Any, shardings: Any) -> bool:
-    """Whether a mesh must be set: nnx makes annotated variables with one at hand."""
-    factory = not hasattr(model, "init")
-    return (
-        factory
-        and isinstance(shardings, Mesh)
-        and jax.sharding.get_abstract_mesh().empty
-    )
 
 
 def _as_key(key: Any) -> Any:

@@ -50,6 +50,16 @@ def shardings_of(wished: Any, model: Any, shapes: Any) -> list[Any] | None:
     return found
 
 
+def needs_mesh(model: Any, shardings: Any) -> bool:
+    """Whether a mesh must be set: nnx makes annotated variables with one at hand."""
+    factory = not hasattr(model, "init")
+    return (
+        factory
+        and isinstance(shardings, Mesh)
+        and jax.sharding.get_abstract_mesh().empty
+    )
+
+
 @cached(16)
 def constrained(traced: Traced) -> dict[int, NamedSharding]:
     """The shardings on a mesh that a model's own init constrains its leaves to."""

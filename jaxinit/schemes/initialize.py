@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
-from jax.sharding import Sharding
+from jax.sharding import Mesh, Sharding
 
 from jaxinit._configuration import measuring
 from jaxinit._keys import root_key
 from jaxinit.draw.own_init import as_arrays, is_shape
-from jaxinit.draw.shardings import constrained
+from jaxinit.draw.shardings import constrained, needs_mesh, shardings_of
 from jaxinit.models.annotations import annotated
 from jaxinit.models.arguments import arguments, model_arguments, streams_and_kwargs
 from jaxinit.models.trace import Traced, infer_inputs, trace
@@ -59,9 +59,10 @@ def initialize(
       shardings: how the result is to be sharded; each device then draws its part. By
         default as an nnx module's annotations say, where ``jax.set_mesh`` set a mesh,
         as nnx itself has it, and as the model's own init constrains its results to a
-        mesh (``with_sharding_constraint``). One sharding for all, a tree of them like
-        the result, or a function from a parameter's path and shape to a sharding or
-        ``None``.
+        mesh (``with_sharding_constraint``). One sharding for all; a mesh, on which the
+        model's partitioning metadata says where an array lies, as in ``fast_init``; a
+        tree of shardings like the result; or a function from a parameter's path and
+        shape to a sharding or ``None``.
       output: which leaf of the model's output is the main one, by its path
         (``"logits"``) or position; by default one that no other is computed from.
       roles: for parameters by their path a role that they have besides those that the
@@ -96,6 +97,18 @@ def initialize(
       >>> jax.tree.map(lambda leaf: leaf.shape, variables)["params"]["layers_0"]
       {'bias': (8,), 'kernel': (4, 8)}
     """
+    if needs_mesh(model, shardings):
+        with jax.set_mesh(shardings):
+            return initialize(
+                *(model, scheme, key, *args),
+                shardings=shardings,
+                output=output,
+                roles=roles,
+                branches=branches,
+                rngs=rngs,
+                model_kwargs=model_kwargs,
+                **kwargs,
+            )
     # Within a trace a copy of the key belongs to it, wherever the key came from.
     root = jax.random.clone(root_key(key))
     kwargs = model_arguments(kwargs, model_kwargs)
@@ -180,7 +193,11 @@ def _by_leaf(shardings: Any, traced: Traced) -> Shardings:
     count = len(traced.params) + traced.num_state
     if isinstance(shardings, Sharding):
         return dict.fromkeys(range(count), shardings)
-    if callable(shardings):
+    if isinstance(shardings, Mesh):
+        shapes = [v.aval for v in traced.apply.jaxpr.invars[:count]]
+        tree = traced.assemble(traced.variables(shapes))
+        shardings = shardings_of(shardings, None, tree)
+    elif callable(shardings):
         return _asked(shardings, traced)
     leaves = jax.tree.leaves(
         shardings, is_leaf=lambda s: s is None or isinstance(s, Sharding)

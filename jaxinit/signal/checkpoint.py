@@ -6,25 +6,28 @@ begins with a line that says what was analyzed; a record that was cut off in the
 of writing is known by its checksum and left out.
 """
 
+import contextlib
 import hashlib
+import io
 import itertools
 import json
 import os
 import re
+import secrets
 import struct
-import tempfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import jax
 import numpy as np
 
+from jaxinit._configuration import keys_count_apart
 from jaxinit.program import versions
 from jaxinit.program.primitives import is_key
 from jaxinit.signal.given import Given
-from jaxinit.signal.statistics import Analysis
+from jaxinit.signal.statistics import Analysis, plain_gradient
 
 _FORMAT = 2
 _HEAD = struct.Struct("<QdII")  # seed, loss, bytes of the record, bytes of a number
@@ -46,51 +49,75 @@ class Checkpoint:
     def __init__(self, folder: str | os.PathLike[str], fingerprint: str) -> None:
         self._folder = Path(folder)
         self._fingerprint = fingerprint
-        self._file: BinaryIO | None = None
+        self._file: io.FileIO | None = None
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ValueError(
-                f"`checkpoint` must be a folder that can be written to, got "
-                f"{os.fspath(folder)!r}: {error}."
-            ) from error
+            raise unusable(self._folder, "written to", error) from error
 
     def read(self) -> dict[int, tuple[np.ndarray, float]]:
-        """By seed, its record `(fields,)` and its loss, from all earlier runs."""
+        """By seed, its record `(fields,)` and its loss, from all earlier runs.
+
+        Raises:
+          ValueError: if a file cannot be read.
+        """
         found: dict[int, tuple[np.ndarray, float]] = {}
         for path in sorted(self._folder.glob(f"{self._fingerprint[:16]}-*{_SUFFIX}")):
-            data = path.read_bytes()
+            try:
+                data = path.read_bytes()
+            except OSError as error:
+                raise unusable(self._folder, "read", error) from error
             head, _, data = data.partition(b"\n")
             if self._is_ours(head):
                 found.update(_records(data))
         return found
 
+    def open(self) -> None:
+        """Begins the file of this run; said before a run, no seed is run in vain.
+
+        Raises:
+          ValueError: if the folder cannot be written to.
+        """
+        if self._file is not None:
+            return
+        name = f"{self._fingerprint[:16]}-{secrets.token_hex(4)}{_SUFFIX}"
+        head = {"format": _FORMAT, "fingerprint": self._fingerprint}
+        try:
+            self._file = open(self._folder / name, "xb", buffering=0)
+            self._write(json.dumps(head).encode() + b"\n")
+        except OSError as error:
+            raise unusable(self._folder, "written to", error) from error
+
     def append(
         self, seeds: Sequence[int], values: np.ndarray, loss: np.ndarray
     ) -> None:
-        """Keeps finished seeds: their records `(seeds, fields)` and losses."""
-        file = self._opened()
+        """Keeps finished seeds: their records `(seeds, fields)` and losses.
+
+        Raises:
+          ValueError: if they cannot be written; those before them are kept.
+        """
+        self.open()
         for seed, record, number in zip(seeds, values, loss, strict=True):
             payload = record.astype(record.dtype.newbyteorder("<")).tobytes()
             head = _HEAD.pack(seed, float(number), len(payload), record.itemsize)
-            file.write(head + payload + _CHECK.pack(zlib.crc32(head + payload)))
-        file.flush()  # from here on it outlives this process
+            check = _CHECK.pack(zlib.crc32(head + payload))
+            try:
+                self._write(head + payload + check)
+            except OSError as error:
+                raise unusable(self._folder, "written to", error) from error
 
     def close(self) -> None:
         if self._file is not None:
-            os.fsync(self._file.fileno())
+            with contextlib.suppress(OSError):  # what is written outlives us anyway
+                os.fsync(self._file.fileno())
             self._file.close()
             self._file = None
 
-    def _opened(self) -> BinaryIO:
-        if self._file is None:
-            number, _ = tempfile.mkstemp(
-                _SUFFIX, f"{self._fingerprint[:16]}-", self._folder
-            )
-            self._file = os.fdopen(number, "wb")
-            head = {"format": _FORMAT, "fingerprint": self._fingerprint}
-            self._file.write(json.dumps(head).encode() + b"\n")
-        return self._file
+    def _write(self, data: bytes) -> None:
+        """Writes all of it: from here on it outlives this process."""
+        assert self._file is not None
+        while data:
+            data = data[self._file.write(data) :]
 
     def _is_ours(self, head: bytes) -> bool:
         try:
@@ -98,6 +125,14 @@ class Checkpoint:
         except ValueError:  # cut off
             return False
         return bool(said == {"format": _FORMAT, "fingerprint": self._fingerprint})
+
+
+def unusable(folder: Path | None, what: str, error: OSError) -> ValueError:
+    """The error for a folder that cannot be written to, or read."""
+    return ValueError(
+        f"`checkpoint` must be a folder that can be {what}, got {str(folder)!r}: "
+        f"{error}."
+    )
 
 
 def _records(data: bytes) -> dict[int, tuple[np.ndarray, float]]:
@@ -157,7 +192,20 @@ def fingerprint(
     for array in (jax.random.key_data(root), *inputs):
         _add_array(digest, array)
     digest.update(str(jax.random.key_impl(root)).encode())
+    # Not in the text of a program: how its keys count, and what its own rules do.
+    digest.update(str(keys_count_apart()).encode())
+    digest.update(_rules(analysis))
     return digest.hexdigest()
+
+
+def _rules(analysis: Analysis) -> bytes:
+    """A hash of the derivative, where the model has rules of its own for it."""
+    if not analysis.backward or "custom_" not in str(analysis.traced.apply.jaxpr):
+        return b""
+    digest = hashlib.sha256()
+    gradient, params, rest = plain_gradient(analysis)
+    _add_program(digest, versions.trace(gradient, params, rest)[0])
+    return digest.digest()
 
 
 def _add_program(digest: Any, program: versions.Program) -> None:

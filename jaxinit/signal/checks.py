@@ -43,10 +43,28 @@ def check_options(
             f"for a random probe, got {loss!r:.80}. Write loss=lambda y: "
             "((y - labels) ** 2).mean()."
         )
-    if checkpoint is not None and not isinstance(checkpoint, str | os.PathLike):
+    check_folder(checkpoint)
+
+
+def check_folder(checkpoint: Any) -> None:
+    """Raises unless ``checkpoint`` may name a folder, or is None.
+
+    Raises:
+      TypeError: if it is no path.
+      ValueError: if it is empty or holds a NUL.
+    """
+    if checkpoint is None:
+        return
+    advice = "Write checkpoint='seeds_of_my_model'."
+    if not isinstance(checkpoint, str | os.PathLike):
         raise TypeError(
             "`checkpoint` must be the path of a folder or None, got "
-            f"{checkpoint!r:.80}. Write checkpoint='seeds_of_my_model'."
+            f"{checkpoint!r:.80}. {advice}"
+        )
+    if not os.fspath(checkpoint) or "\0" in str(checkpoint):
+        raise ValueError(
+            "`checkpoint` must be the path of a folder, not empty and without NUL, "
+            f"got {checkpoint!r:.80}. {advice}"
         )
 
 

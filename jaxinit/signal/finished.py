@@ -42,9 +42,9 @@ class Records:
 
     def add(self, places: Sequence[int], packed: Packed) -> None:
         """Enters finished seeds by their places in the plan, and keeps them."""
-        self._enter(places, packed)
         if self._kept is not None:
             self._kept.append([int(self._seeds[i]) for i in places], *packed)
+        self._enter(places, packed)
 
     def exchange(self, fields: int, dtype: Any) -> None:
         """Enters what other processes have run of the plan, and tells them ours.

@@ -113,6 +113,8 @@ def run(
             if not wanted:
                 engine.compiled.know_layout()
             else:
+                if kept is not None:
+                    kept.open()
                 source = _loop if strategy == "loop" and not _mesh(plan) else _chunks
                 for places, packed, at_once in source(
                     engine, wanted, plan, strategy, out_of_time

@@ -97,14 +97,8 @@ def not_differentiable(analysis: Analysis) -> str | None:
     Raises:
       Exception: whatever the user's loss raises, with a note.
     """
-    forward, params, rest = plain_forward(analysis)
-
-    def gradient(params: list[Any], rest: list[Any]) -> Any:
-        result, pull = jax.vjp(lambda p: forward(p, rest), params)
-        return pull(jax.tree.map(jnp.ones_like, result))
-
     try:
-        jax.eval_shape(gradient, params, rest)
+        jax.eval_shape(*plain_gradient(analysis))
     except (ValueError, TypeError, NotImplementedError) as error:
         if analysis.loss is not None:
             error.add_note("jaxinit was differentiating `loss` of the model's output.")
@@ -133,6 +127,19 @@ def plain_forward(
         return [out for out in outputs if _differentiable(out)]
 
     return forward, shapes[:count], shapes[count:]
+
+
+def plain_gradient(
+    analysis: Analysis,
+) -> tuple[Callable[[list[Any], list[Any]], Any], list[Any], list[Any]]:
+    """The gradients of the parameters, without statistics; see `plain_forward`."""
+    forward, params, rest = plain_forward(analysis)
+
+    def gradient(params: list[Any], rest: list[Any]) -> Any:
+        result, pull = jax.vjp(lambda p: forward(p, rest), params)
+        return pull(jax.tree.map(jnp.ones_like, result))
+
+    return gradient, params, rest
 
 
 def instrumented(

@@ -5,6 +5,7 @@ import io
 import os
 import pathlib
 import re
+import zipfile
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -12,7 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxinit.report.files import write
+from jaxinit._configuration import keys_count_apart
+from jaxinit.report.files import check, write
+from jaxinit.signal.checkpoint import unusable
 
 
 class Cell(NamedTuple):
@@ -56,10 +59,7 @@ class Store:
             try:
                 self._folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise ValueError(
-                    "`checkpoint` must be a folder that can be written to, got "
-                    f"{os.fspath(self._folder)!r}: {error}."
-                ) from error
+                raise unusable(self._folder, "written to", error) from error
 
     @property
     def keeps(self) -> bool:
@@ -79,7 +79,7 @@ class Store:
         if path is None or not path.exists():
             return None
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as raw, np.load(raw) as file:
                 count = int(file["leaves"])
                 solution = tuple(file[f"leaf{i}"] for i in range(count))
                 return Cell(
@@ -88,11 +88,28 @@ class Store:
                     str(file["reason"]),
                     solution if count else None,
                 )
-        except (OSError, ValueError, KeyError, EOFError):
-            return None
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return None  # damaged: the run is done again
+
+    def check(self, weights: str, rate: float, seed: int) -> None:
+        """Tries whether a run can be kept, before it is run.
+
+        Raises:
+          ValueError: if it cannot.
+        """
+        path = self.path(weights, rate, seed)
+        try:
+            if path is not None:
+                check(path)
+        except OSError as error:
+            raise unusable(self._folder, "written to", error) from error
 
     def write(self, weights: str, rate: float, seed: int, cell: Cell) -> None:
-        """Keeps a finished run."""
+        """Keeps a finished run.
+
+        Raises:
+          ValueError: if it cannot be written.
+        """
         path = self.path(weights, rate, seed)
         if path is None:
             return
@@ -107,7 +124,10 @@ class Store:
             leaves=np.asarray(len(solution)),
             **arrays,
         )
-        write(path, stream.getvalue())
+        try:
+            write(path, stream.getvalue())
+        except OSError as error:
+            raise unusable(self._folder, "written to", error) from error
 
 
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
@@ -119,7 +139,8 @@ def fingerprint(program: Any, arrays: Any, *facts: Any) -> str:
     The program is that of a step of training, so that a change of the model, the loss
     or the optimizer is seen.
     """
-    text = _ADDRESS.sub("", f"{program} {facts!r}")
+    # Not in a program's text: how its keys count.
+    text = _ADDRESS.sub("", f"{program} {facts!r} {keys_count_apart()}")
     found = hashlib.sha256(text.encode())
     for leaf in jax.tree.leaves(arrays):
         found.update(np.ascontiguousarray(np.asarray(leaf)).tobytes())

@@ -19,6 +19,7 @@ from jaxinit.models.arguments import model_arguments
 from jaxinit.roles.structure import as_hints
 from jaxinit.schemes.initialize import prepare
 from jaxinit.schemes.named import named_schemes
+from jaxinit.signal.checks import check_folder
 from jaxinit.signal.placement import seed_devices
 from jaxinit.train.batches import as_source
 from jaxinit.train.cells import Store
@@ -170,6 +171,7 @@ def race(
         target = check_number("target", target, "It is a loss.")
     if memory_budget is not None:
         check_number("memory_budget", memory_budget, "It counts bytes.", low=0)
+    check_folder(checkpoint)
     schemes = named_schemes(schemes)
     root, hints = root_key(key), as_hints(output, roles, branches)
     kwargs = model_arguments({}, model_kwargs)

@@ -136,6 +136,7 @@ def run_scheme(
     # As many seeds are drawn for each chunk, so that one program serves them all.
     draws = max(_most_seeds(course, places), _most_seeds(course, todo))
     if todo:
+        store.check(weights, *todo[0])
         _compile_ahead(course, programs, draws)
     for chunk in _chunks(course, todo):
         given = chunk, draws, kept, inputs

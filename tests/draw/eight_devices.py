@@ -43,6 +43,9 @@ class Linear(nnx.Module):
         init = nnx.with_partitioning(NORMAL, (None, "m"))
         self.inner = nnx.Linear(32, 64, kernel_init=init, rngs=rngs)
 
+    def __call__(self, x):
+        return self.inner(x)
+
 
 def parts(tree) -> list[list[int]]:
     """The shape that one device holds of each array."""
@@ -122,6 +125,16 @@ def main() -> None:
     facts["logical"] = parts(logical)
     module = jaxinit.fast_init(Linear, KEY, shardings=mesh)
     facts["nnx"] = parts(nnx.state(module))
+    twins = jaxinit.Functional(
+        lambda key: [jax.random.normal(key, (8, 64))] * 2, lambda v, x: x
+    )
+    to = [NamedSharding(mesh, P(None, "m")), NamedSharding(mesh, P("m"))]
+    facts["twins"] = parts(jaxinit.fast_init(twins, KEY, shardings=to))
+    scheme = jaxinit.he_normal()
+    drawn = jaxinit.initialize(Net(), scheme, KEY, X, shardings=mesh)
+    facts["scheme"] = parts(drawn)
+    module = jaxinit.initialize(Linear, scheme, KEY, X, shardings=mesh)
+    facts["scheme of nnx"] = parts(nnx.state(module))
     facts["largest"] = [
         largest_array(init, spec)
         for init in (NORMAL, nn.initializers.uniform(), nn.initializers.xavier_normal())

@@ -111,6 +111,20 @@ def test_functional_keeps_what_is_no_array():
     np.testing.assert_array_equal(made["w"], jax.random.normal(KEY, X.shape))
 
 
+def test_a_value_at_two_places_is_two_arrays():
+    def init(key, x):
+        w = jax.random.normal(key, (6, 2))
+        return {"online": w, "target": w, "key": key, "again": key}
+
+    made = jaxinit.fast_init(jaxinit.Functional(init, lambda v, x: x), KEY, X)
+    expected = jax.jit(init)(KEY, X)
+
+    assert_same(made, expected)
+    # Donating one array twice is an error.
+    step = jax.jit(lambda tree: jax.tree.map(lambda a: a, tree), donate_argnums=0)
+    assert_same(step(made), expected)
+
+
 def test_data_dependent_init():
     class Scaled(nn.Module):
         @nn.compact
@@ -206,6 +220,12 @@ def test_each_device_holds_its_part(facts):
     assert facts["parts"]["function"] == [[64], [32, 8], [64], [64, 8], [8], [64, 1]]
     assert facts["logical"] == [[64], [32, 8]]
     assert facts["nnx"] == [[64], [32, 8]]
+    assert facts["twins"] == [[8, 8], [1, 64]]
+
+
+def test_a_scheme_takes_a_mesh_likewise(facts):
+    assert facts["scheme"] == facts["parts"]["mesh"]
+    assert facts["scheme of nnx"] == facts["nnx"]
 
 
 def test_sharded_values_are_those_of_the_own_init(facts):

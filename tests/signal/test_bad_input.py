@@ -119,6 +119,7 @@ def note(report, text):
         ({"loss": "mse"}, TypeError, "`loss` must be a function from the model's outp"),
         ({"loss": lambda y: None}, ValueError, "`loss` must return a floating-point s"),
         ({"checkpoint": 3}, TypeError, "`checkpoint` must be the path of a folder or"),
+        ({"checkpoint": ""}, ValueError, "`checkpoint` must be the path of a folder"),
         ({"progress": "yes"}, TypeError, "`progress` must be True, False or None, got"),
         ({"plan": 1}, TypeError, "`plan` must be True or False, got 1."),
         ({"judge": "x"}, TypeError, "`judge` must be True or False, got 'x'."),

@@ -1,6 +1,7 @@
 """What survives an end in the middle of a run, and goes on from there."""
 
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -150,6 +151,66 @@ def test_another_analysis_shares_nothing(ran, tmp_path, change):
     jaxinit.analyze(MODEL, X, seeds=2, checkpoint=tmp_path, **change)
 
     assert sorted(ran) == [0, 1]
+
+
+def test_keys_that_count_otherwise_share_nothing(ran, tmp_path):
+    jaxinit.analyze(MODEL, X, seeds=2, checkpoint=tmp_path)
+    ran.clear()
+
+    with jax.threefry_partitionable(False):
+        jaxinit.analyze(MODEL, X, seeds=2, checkpoint=tmp_path)
+
+    assert sorted(ran) == [0, 1]
+
+
+def test_another_rule_for_the_derivative_shares_nothing(ran, tmp_path):
+    def model(factor):
+        @jax.custom_vjp
+        def rule(h):
+            return jnp.tanh(h)
+
+        rule.defvjp(lambda h: (jnp.tanh(h), None), lambda _, t: (factor * t,))
+        return jaxinit.Functional(init, lambda p, x: rule(x @ p["kernel"]))
+
+    one, two = (
+        jaxinit.analyze(model(f), X, seeds=1, judge=False, checkpoint=tmp_path)
+        for f in (1.0, 2.0)
+    )
+
+    assert ran == [0, 0]
+    norms = [r.weights["wgrad_norm"][0, 0] for r in (one, two)]
+    assert norms[1] == 2 * norms[0]
+
+
+@pytest.fixture
+def disk():
+    """Sets how large a file may become: then the disk is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_is_said_and_what_it_holds_is_kept(ran, tmp_path, disk):
+    jaxinit.analyze(MODEL, X, seeds=SEEDS, checkpoint=tmp_path)
+    (file,) = tmp_path.iterdir()
+    size = file.stat().st_size
+    file.unlink()
+    disk(size - 1)
+    message = "`checkpoint` must be a folder that can be written to"
+    with pytest.raises(ValueError, match=message) as caught:
+        jaxinit.analyze(
+            MODEL, X, seeds=SEEDS, strategy="loop", chunk=1, checkpoint=tmp_path
+        )
+    assert "5 finished seeds are kept" in caught.value.__notes__[0]
+    ran.clear()
+
+    disk(10)
+    with pytest.raises(ValueError, match=message):
+        jaxinit.analyze(MODEL, X, seeds=SEEDS, checkpoint=tmp_path)
+    assert ran == []
+    disk(size)
+    jaxinit.analyze(MODEL, X, seeds=SEEDS, checkpoint=tmp_path)
+    assert ran == [5]
 
 
 def test_other_inputs_share_nothing(ran, tmp_path):
