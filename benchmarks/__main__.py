@@ -4,8 +4,8 @@
 
 Finds the backend and runs the workloads of `benchmarks.models` with 8, 64 and 512
 seeds, each contender of `benchmarks.contenders` and `benchmarks.hooks` in a process of
-its own, one at a time and in turns; then the pages of `benchmarks.scaling` and
-`benchmarks.initializers`. PyTorch has its own environment, whose interpreter
+its own, one at a time and in turns; before them the pages of `benchmarks.scaling`,
+behind them `benchmarks.initializers`. PyTorch has its own environment, whose interpreter
 `--torch-python` names. It prints one table and writes it to one file of
 `benchmarks/results`, with the device, the versions and the date.
 
@@ -336,15 +336,18 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main() -> None:
-    """Runs the suite; what is known is on disk after every table."""
+    """Runs the suite; what is known is on disk after every table.
+
+    Ctrl-C ends it with the targets that were measured.
+    """
     options = parse()
     # A process of its own: this one never takes the device.
-    done = subprocess.run(
+    started = subprocess.run(
         [sys.executable, "-c", _ABOUT], capture_output=True, text=True
     )
-    if done.returncode:
-        sys.exit(f"jax does not start: {done.stderr.strip().splitlines()[-1]}")
-    device = json.loads(done.stdout.splitlines()[-1])
+    if started.returncode:
+        sys.exit(f"jax does not start: {started.stderr.strip().splitlines()[-1]}")
+    device = json.loads(started.stdout.splitlines()[-1])
     suite = Suite(options, device[0])
     cases = suite.cases() if "workloads" in options.parts else []
     total = len(cases) + len(suite.pages()) * ("scaling" in options.parts)
@@ -354,13 +357,17 @@ def main() -> None:
     ) as bar:
         task = bar.add_task("", total=total)
         suite.say(about(*device, options.torch_python), bar)
-        for name, seeds in cases:
-            suite.compare(name, seeds, bar, task)
-            bar.advance(task)
-        if "scaling" in options.parts:
-            suite.scale(bar, task)
-        if "initializers" in options.parts:
-            suite.initializers(bar, task)
+        try:
+            if "scaling" in options.parts:
+                suite.scale(bar, task)
+            for name, seeds in cases:
+                suite.compare(name, seeds, bar, task)
+                bar.advance(task)
+            if "initializers" in options.parts:
+                suite.initializers(bar, task)
+        except KeyboardInterrupt:
+            done = int(bar.tasks[0].completed)
+            suite.say(["", f"interrupted: {done} of {total} parts were run"], bar)
         suite.judge(bar)
     print(f"written to {suite.path('.txt').relative_to(ROOT)}")
 
