@@ -5,8 +5,8 @@
 Finds the backend and runs the workloads of `benchmarks.models` with 8, 64 and 512
 seeds, each contender of `benchmarks.contenders` and `benchmarks.hooks` in a process of
 its own, one at a time and in turns; before them the pages of `benchmarks.scaling`,
-behind them `benchmarks.initializers`. PyTorch has its own environment, whose interpreter
-`--torch-python` names. It prints one table and writes it to one file of
+behind them `benchmarks.initializers`. PyTorch has its own environment, whose
+interpreter `--torch-python` names. It prints one table and writes it to one file of
 `benchmarks/results`, with the device, the versions and the date.
 
 - process: seconds from the start of the process to the first result, with imports;
