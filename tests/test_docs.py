@@ -34,6 +34,7 @@ def check_code(page: Path) -> None:
             assert_same_text(printed, shown)
 
 
+@pytest.mark.pages
 @pytest.mark.parametrize("page", WITH_CODE, ids=name)
 def test_the_code_of_a_page_prints_what_it_shows(page):
     if pages.EIGHT_DEVICES not in page.read_text():
@@ -55,6 +56,7 @@ def test_a_page_that_prints_something_else_is_noticed(tmp_path):
     assert pages.renewed(page).endswith("\n```text\n2\n```\n")
 
 
+@pytest.mark.pages
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=name)
 def test_a_notebook_runs(notebook):
     cells = json.loads(notebook.read_text())["cells"]
