@@ -45,10 +45,12 @@ def _analysis() -> str:
                 for column, found in enumerate((cold, warm)):
                     ratio = rows[name][column] / min(row[column] for row in bare)
                     found.setdefault((name, int(title[1])), []).append(ratio)
+    version = re.search(r" jax (\d+\.\d+)", text)
+    assert version is not None
     many = max(seeds for _, seeds in warm if seeds <= 64)
     return (
-        "**The cost is measured.** Against the best bare loop over "
-        "init and gradients on two CPU cores, all statistics take "
+        "**The cost is measured.** Against the best bare loop over init and gradients "
+        f"on two CPU cores and jax {version[1]}, all statistics take "
         f"{_span(cold['jaxinit', 8])} times its first call with 8 seeds and "
         f"{_span(warm['jaxinit', many])} times a later one with {many}; with the "
         f"verdict, {_span(cold['verdict', 8])} and {_span(warm['verdict', many])}, "
