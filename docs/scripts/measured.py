@@ -15,6 +15,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 BARE = ("loop", "threads")
 OURS = ("jaxinit", "verdict", "judged")
 START, END = "<!-- measured: start -->\n", "<!-- measured: end -->"
+FAST_START, FAST_END = "<!-- fast: start -->\n", "<!-- fast: end -->"
 
 
 def lines() -> str:
@@ -74,6 +75,22 @@ def _compiling() -> str:
     )
 
 
+def fast() -> str:
+    """What the README says of ``fast_init``, between markers of its own."""
+    text = (RESULTS / "init.txt").read_text()
+    rows = re.findall(
+        r"M +([\d.]+) \([ \d.]+\) +([\d.]+) \(.* yes$", text, re.MULTILINE
+    )
+    said = (
+        "**Your own init, fast.** `jaxinit.fast_init(model, key, x)` gives what "
+        "`jax.jit(model.init)(key, x)` gives, bit for bit, in "
+        f"{_span([float(fast) / float(jitted) for fast, jitted in rows])} of the time "
+        "of its first call, each device its part where `shardings=` are given "
+        "([init.txt](benchmarks/results/init.txt))."
+    )
+    return textwrap.fill(said, 88, break_on_hyphens=False) + "\n"
+
+
 def _lsuv() -> str:
     text = (RESULTS / "lsuv.txt").read_text()
     ratios = [float(r) for r in re.findall(r"ms +([\d.]+) +[\d.]+ s", text)]
@@ -86,8 +103,10 @@ def _lsuv() -> str:
 
 def rewritten(text: str) -> str:
     """The text with what is between the markers renewed."""
-    before, _, rest = text.partition(START)
-    return before + START + lines() + END + rest.partition(END)[2]
+    for start, said, end in ((START, lines(), END), (FAST_START, fast(), FAST_END)):
+        before, _, rest = text.partition(start)
+        text = before + start + said + end + rest.partition(end)[2]
+    return text
 
 
 if __name__ == "__main__":
