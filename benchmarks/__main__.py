@@ -118,6 +118,8 @@ class Suite:
                 cost = _cost(first[way], later[way])
                 self.results[name, seeds, way] = cost
                 lines.append(_line(way, cost, later[way][-1]))
+        left = [way for way in CONTENDERS if way not in contenders]
+        lines += [f"  not timed here: {', '.join(left)}"] if left else []
         lines += self._ratios(name, seeds) + self._ceiling(spec, name, seeds)
         self.say(lines, bar)
 
@@ -356,7 +358,9 @@ def main() -> None:
         "{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     ) as bar:
         task = bar.add_task("", total=total)
-        suite.say(about(*device, options.torch_python), bar)
+        limits = f"up to {options.repeats} runs of each contender"
+        limits += f", none begun after {options.patience:g} s of them"
+        suite.say([*about(*device, options.torch_python), limits], bar)
         try:
             if "scaling" in options.parts:
                 suite.scale(bar, task)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxinit._configuration import keys_count_apart
 from jaxinit.draw.pieces import Piece, cut, is_threefry
 from jaxinit.initializers._threefry import fast_key
 from jaxinit.program import versions
@@ -181,8 +182,8 @@ def _draw_flat(equation: versions.Equation, key: Any) -> Any:
     params = equation.params
     size = math.prod(params["shape"])
     with equation.ctx.manager:
-        partitionable: bool = jax.config.jax_threefry_partitionable  # type: ignore[attr-defined]
-    if not partitionable or not is_threefry(keys):
+        apart = keys_count_apart()
+    if not apart or not is_threefry(keys):
         return versions.bind(equation, [key])[0]
     flat = equation.replace(params={**params, "shape": (size,)})
     bits = versions.bind(flat, [fast_key(key, (size,))])[0]

@@ -14,6 +14,8 @@ import numpy as np
 from jax import lax
 from jax.extend.random import define_prng_impl, threefry_prng_impl
 
+from jaxinit._configuration import keys_count_apart
+
 # Rotations of the rounds, in fours, and the word that completes the key schedule.
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = np.uint32(0x1BD11BDA)
@@ -25,9 +27,8 @@ def fast_key(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     There is on a CPU, for keys of the default kind in partitionable mode; otherwise it
     is ``key`` itself. It serves for draws of ``shape`` and must not be split.
     """
-    partitionable: bool = jax.config.jax_threefry_partitionable  # type: ignore[attr-defined,unused-ignore]
     if (
-        partitionable
+        keys_count_apart()
         and jax.default_backend() == "cpu"
         and jax.random.key_impl(key) == "threefry2x32"
         and math.prod(shape) < 2**32
